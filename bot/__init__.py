@@ -1,0 +1,1 @@
+"""The container: Discord in, signed requests out."""

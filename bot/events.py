@@ -1,0 +1,138 @@
+"""The events that the relay forwards: CloudEvents 1.0 in their JSON form, and this module is their schema's one home.
+
+An event is a plain dictionary from the moment it is made, because tens of thousands a second are written
+and none is read again by the bot. ``EVENT`` checks one against the schema, and ``json_schema()`` publishes it.
+
+Discord's ids are strings throughout: a snowflake does not fit the double that JSON readers, Step Functions
+among them, hold a number in.
+"""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+# pydantic reads typing.TypedDict from Python 3.12 on; this is the same thing for 3.11.
+from typing_extensions import TypedDict
+
+Snowflake = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,20}$")]
+Timestamp = Annotated[str, pydantic.StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+
+VoiceEventType = Literal[
+    "discord.voice.joined", "discord.voice.left", "discord.voice.moved", "discord.voice.updated"
+]
+GapReason = Literal["restart", "session_lost", "guild_unavailable", "store_full"]
+ChannelKind = Literal["voice", "stage", "unknown"]
+
+
+class Guild(TypedDict):
+    id: Snowflake
+    name: str | None
+
+
+class User(TypedDict):
+    """``name`` and the rest are ``None`` where Discord never sent them: a member can be known by id alone."""
+
+    id: Snowflake
+    name: str | None
+    display_name: str | None
+    bot: bool | None
+
+
+class Channel(TypedDict):
+    """``name`` is ``None`` for a channel that the bot may not see."""
+
+    id: Snowflake
+    name: str | None
+    kind: ChannelKind
+
+
+class VoiceFlags(TypedDict):
+    self_mute: bool
+    self_deaf: bool
+    mute: bool
+    deaf: bool
+    self_stream: bool
+    self_video: bool
+    suppress: bool
+
+
+class VoiceChanges(TypedDict, total=False):
+    """The flags that changed, with their new values."""
+
+    self_mute: bool
+    self_deaf: bool
+    mute: bool
+    deaf: bool
+    self_stream: bool
+    self_video: bool
+    suppress: bool
+
+
+class VoiceData(TypedDict):
+    """What happened to one person.
+
+    ``channel`` is where the person is now (``None`` after ``left``), ``previous_channel`` where they were
+    (``None`` after ``joined`` and ``updated``). ``occupants`` counts the people in ``channel`` after the
+    event, or in ``previous_channel`` after ``left``. ``duration_s`` is the time spent in the channel that
+    was left, ``None`` where its beginning was not seen.
+    """
+
+    guild: Guild
+    user: User
+    channel: Channel | None
+    previous_channel: Channel | None
+    changes: VoiceChanges
+    occupants: int
+    duration_s: float | None
+    inferred: bool
+    state: VoiceFlags
+
+
+# "from" is a Python keyword, so this one is written in the functional form.
+GapData = TypedDict(
+    "GapData",
+    {"guild": Guild, "from": Timestamp | None, "until": Timestamp, "reason": GapReason},
+)
+
+
+class _Envelope(TypedDict):
+    specversion: Literal["1.0"]
+    id: str
+    source: Annotated[str, pydantic.StringConstraints(pattern=r"^/discord/guilds/[0-9]{1,20}$")]
+    time: Timestamp
+
+
+class VoiceEvent(_Envelope):
+    """Somebody joined, left or moved, or a flag of their voice state changed."""
+
+    type: VoiceEventType
+    subject: Annotated[str, pydantic.StringConstraints(pattern=r"^users/[0-9]{1,20}$")]
+    data: VoiceData
+
+
+class GapEvent(_Envelope):
+    """Nobody was watching the guild between ``from`` and ``until``."""
+
+    type: Literal["discord.voice.gap"]
+    data: GapData
+
+
+Event = VoiceEvent | GapEvent
+
+EVENT: pydantic.TypeAdapter[Event] = pydantic.TypeAdapter(
+    Annotated[Event, pydantic.Field(discriminator="type")],
+    config=pydantic.ConfigDict(extra="forbid", strict=True),
+)
+
+
+class ExecutionInput(TypedDict):
+    """The body of the signed request, and so the input of the execution that it starts."""
+
+    id: str
+    destination: str
+    events: list[Event]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of one event."""
+    return EVENT.json_schema()
