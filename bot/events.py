@@ -1,7 +1,7 @@
-"""The events that the relay forwards: CloudEvents 1.0 in their JSON form, and this module is their schema's one home.
+"""The events that the relay forwards: CloudEvents 1.0 as JSON. This module is their schema's one home.
 
 An event is a plain dictionary from the moment it is made, because tens of thousands a second are written
-and none is read again by the bot. ``EVENT`` checks one against the schema, and ``json_schema()`` publishes it.
+and none is read again by the bot. ``EVENT`` checks one against the schema; ``json_schema()`` publishes it.
 
 Discord's ids are strings throughout: a snowflake does not fit the double that JSON readers, Step Functions
 among them, hold a number in.

@@ -1,1 +1,1 @@
-"""Where it runs: CloudFormation templates, the code that deploys them, and the same templates on one machine."""
+"""Where it runs: CloudFormation templates, the code that deploys them, and all of it on one machine."""
