@@ -1,0 +1,52 @@
+"""What the outbox hands to the dispatcher, and what the dispatcher says of it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Lane(NamedTuple):
+    """Events of one guild for one workflow: delivered one batch after the other, in order."""
+
+    workflow: str
+    guild_id: str
+
+
+class OutgoingEvent(NamedTuple):
+    """An event on its way into a lane; ``body`` is its JSON, sent as it is."""
+
+    lane: Lane
+    destination: str
+    event_id: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that start one execution together: one name and the same bytes at every attempt."""
+
+    lane_id: int
+    lane: Lane
+    execution: str
+    body: bytes
+    event_ids: tuple[str, ...]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The API has accepted the batch; ``arn`` is the execution that it started."""
+
+    batch: Batch
+    arn: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The API will never accept the batch, for ``reason``: fit for a person, free of secrets."""
+
+    batch: Batch
+    reason: str
+
+
+Settlement = Delivered | Refused

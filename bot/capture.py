@@ -1,0 +1,337 @@
+"""From raw payloads to transitions: what happened, as events, and what the occupancy table has become.
+
+A VOICE_STATE_UPDATE says where a person is now, and neither where they were nor when it happened. So each one
+is compared, in the order of the frames, with the occupancy table, and the difference is the event:
+
+    before       now          event
+    nowhere      channel      joined
+    channel      nowhere      left
+    channel      another      moved
+    channel      the same     updated, if a flag differs; else nothing
+
+A GUILD_CREATE is a snapshot. The first of a guild is learned in silence. A later one ends a stretch in which
+nobody was watching: it gives a gap event, then an inferred event for each difference from the table.
+
+Nothing here does I/O. Each method returns an ``Observation``, which the outbox commits in one transaction;
+the table in memory is ahead of the one on disk by what is still being committed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bot.events import (
+    Channel,
+    Event,
+    GapEvent,
+    GapReason,
+    Guild,
+    User,
+    VoiceChanges,
+    VoiceEvent,
+    VoiceEventType,
+)
+from bot.occupancy import GuildOccupancy, Occupant, flag_changes, unpack_flags
+from bot.payloads import (
+    Payload,
+    parse_channel,
+    parse_flags,
+    parse_id,
+    parse_objects,
+    parse_user,
+    parse_user_id,
+)
+from bot.timestamps import format_ms
+
+
+class GuildRow(NamedTuple):
+    """What is kept of a guild itself, as it was at one moment."""
+
+    name: str | None
+    known: bool
+    unwatched_since_ms: int | None
+    gap_reason: GapReason | None
+
+
+@dataclass(slots=True)
+class Observation:
+    """What one frame changed: events to deliver and rows to write, all in one transaction.
+
+    ``occupants`` has an entry for each person whose row changed, ``None`` for those who are gone. ``guild``
+    is the guild's own row where that changed; ``forgotten`` asks for all its rows to go.
+    """
+
+    guild_id: str
+    events: list[Event] = field(default_factory=list)
+    occupants: dict[str, Occupant | None] = field(default_factory=dict)
+    guild: GuildRow | None = None
+    forgotten: bool = False
+
+
+class Capture:
+    """Holds the occupancy of every guild; *guilds* is what was on disk, by guild id.
+
+    Not for use from several threads. Times are milliseconds since 1970.
+    """
+
+    def __init__(self, guilds: dict[str, GuildOccupancy], new_id: Callable[[int], str]) -> None:
+        self._guilds = guilds
+        self._new_id = new_id
+
+    @property
+    def guilds(self) -> Iterable[GuildOccupancy]:
+        return self._guilds.values()
+
+    def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
+        """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing that the relay knows of."""
+        guild_id = parse_id(payload.get("guild_id"))
+        user_id = parse_user_id(payload)
+        if guild_id is None or user_id is None:
+            return None
+        guild = self._guild(guild_id)
+        before = guild.occupants.get(user_id)
+        user = parse_user(payload, user_id, before.user if before else None)
+        channel_id = parse_id(payload.get("channel_id"))
+        observation = Observation(guild_id)
+        if channel_id is not None:
+            self._arrive(observation, guild, user, channel_id, parse_flags(payload), now_ms)
+        elif before is not None or not guild.watched:
+            # Somebody unknown can leave only where the snapshot is still to come.
+            self._depart(observation, guild, user, parse_flags(payload), now_ms)
+        return observation if observation.events or observation.occupants else None
+
+    def snapshot(self, payload: Payload, now_ms: int) -> Observation | None:
+        """Take a GUILD_CREATE; ``None`` for a guild that it only announces as unavailable."""
+        guild_id = parse_id(payload.get("id"))
+        if guild_id is None or payload.get("unavailable") is True:
+            return None
+        guild = self._guild(guild_id)
+        self._describe(guild, payload)
+        present = _present(payload)
+        observation = Observation(guild_id)
+        if guild.known and not guild.watched:
+            observation.events.append(self._gap(guild, now_ms))
+        inferred = guild.known
+        for user_id in [user_id for user_id in guild.occupants if user_id not in present]:
+            occupant = guild.occupants[user_id]
+            self._depart(observation, guild, occupant.user, occupant.flags, now_ms, inferred=True)
+        for user_id, (state, channel_id) in present.items():
+            before = guild.occupants.get(user_id)
+            user = parse_user(state, user_id, before.user if before else None)
+            self._arrive(observation, guild, user, channel_id, parse_flags(state), now_ms, inferred=True)
+        if not inferred:
+            observation.events.clear()
+        guild.known = guild.watched = True
+        guild.unwatched_since_ms = None
+        observation.guild = _row(guild)
+        return observation
+
+    def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
+        """Note that the guild was last watched at *since_ms*; ``None`` if it was not being watched.
+
+        The next snapshot ends the stretch and declares it.
+        """
+        guild = self._guilds.get(guild_id)
+        if guild is None or not guild.watched:
+            return None
+        guild.watched = False
+        guild.unwatched_since_ms = since_ms
+        guild.gap_reason = reason
+        return Observation(guild_id, guild=_row(guild))
+
+    def forget(self, guild_id: str) -> Observation | None:
+        """Drop a guild that the bot was removed from, and who was in it."""
+        guild = self._guilds.pop(guild_id, None)
+        return None if guild is None else Observation(guild_id, forgotten=True)
+
+    def channel_changed(self, payload: Payload) -> None:
+        """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""
+        channel = parse_channel(payload)
+        guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
+        if channel is not None and guild is not None:
+            guild.channels[channel["id"]] = channel
+
+    def channel_deleted(self, payload: Payload) -> None:
+        """Take a CHANNEL_DELETE; whoever was in it leaves by a voice state of their own."""
+        guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
+        if guild is not None:
+            guild.channels.pop(parse_id(payload.get("id")) or "", None)
+
+    def guild_changed(self, payload: Payload) -> Observation | None:
+        """Take a GUILD_UPDATE; ``None`` unless the guild's name is another now."""
+        guild = self._guilds.get(parse_id(payload.get("id")) or "")
+        name = payload.get("name")
+        if guild is None or not isinstance(name, str) or guild.guild["name"] == name:
+            return None
+        guild.guild = {"id": guild.guild["id"], "name": name}
+        return Observation(guild.guild["id"], guild=_row(guild))
+
+    def _guild(self, guild_id: str) -> GuildOccupancy:
+        guild = self._guilds.get(guild_id)
+        if guild is None:
+            guild = self._guilds[guild_id] = GuildOccupancy({"id": guild_id, "name": None})
+        return guild
+
+    def _describe(self, guild: GuildOccupancy, payload: Payload) -> None:
+        name = payload.get("name")
+        guild.guild = {"id": guild.guild["id"], "name": name if isinstance(name, str) else None}
+        channels = (parse_channel(item) for item in parse_objects(payload, "channels"))
+        guild.channels = {channel["id"]: channel for channel in channels if channel is not None}
+
+    def _arrive(
+        self,
+        observation: Observation,
+        guild: GuildOccupancy,
+        user: User,
+        channel_id: str,
+        flags: int,
+        now_ms: int,
+        *,
+        inferred: bool = False,
+    ) -> None:
+        """Place *user* in a channel, wherever they were, and add the event that this is."""
+        before = guild.occupants.get(user["id"])
+        changes = flag_changes(before.flags, flags) if before else {}
+        stayed = before is not None and before.channel_id == channel_id
+        if before is not None and stayed:
+            if user == before.user and flags == before.flags:
+                return
+            since_ms = before.since_ms
+        else:
+            since_ms = None if inferred else now_ms
+        guild.put(Occupant(user, channel_id, since_ms, flags))
+        observation.occupants[user["id"]] = guild.occupants[user["id"]]
+        if stayed and not changes:
+            return
+        observation.events.append(
+            self._event(
+                "discord.voice.updated"
+                if stayed
+                else "discord.voice.moved"
+                if before
+                else "discord.voice.joined",
+                guild,
+                user,
+                now_ms,
+                channel=guild.channel(channel_id),
+                previous=guild.channel(before.channel_id) if before and not stayed else None,
+                changes=changes,
+                duration_s=None if stayed or inferred else _seconds_since(before, now_ms),
+                flags=flags,
+                inferred=inferred,
+            )
+        )
+
+    def _depart(
+        self,
+        observation: Observation,
+        guild: GuildOccupancy,
+        user: User,
+        flags: int,
+        now_ms: int,
+        *,
+        inferred: bool = False,
+    ) -> None:
+        """Take *user* out of voice and add the event that this is."""
+        before = guild.occupants.get(user["id"])
+        if before is not None:
+            guild.remove(user["id"])
+            observation.occupants[user["id"]] = None
+        observation.events.append(
+            self._event(
+                "discord.voice.left",
+                guild,
+                user,
+                now_ms,
+                channel=None,
+                previous=guild.channel(before.channel_id) if before else None,
+                changes={},
+                duration_s=None if inferred else _seconds_since(before, now_ms),
+                flags=flags,
+                inferred=inferred,
+            )
+        )
+
+    def _event(
+        self,
+        kind: VoiceEventType,
+        guild: GuildOccupancy,
+        user: User,
+        now_ms: int,
+        *,
+        channel: Channel | None,
+        previous: Channel | None,
+        changes: VoiceChanges,
+        duration_s: float | None,
+        flags: int,
+        inferred: bool,
+    ) -> VoiceEvent:
+        counted = channel or previous
+        return {
+            "specversion": "1.0",
+            "id": self._new_id(now_ms),
+            "source": _source(guild.guild),
+            "type": kind,
+            "subject": "users/" + user["id"],
+            "time": format_ms(now_ms),
+            "data": {
+                "guild": guild.guild,
+                "user": user,
+                "channel": channel,
+                "previous_channel": previous,
+                "changes": changes,
+                "occupants": guild.people_in(counted["id"]) if counted else 0,
+                "duration_s": duration_s,
+                "inferred": inferred,
+                "state": unpack_flags(flags),
+            },
+        }
+
+    def _gap(self, guild: GuildOccupancy, now_ms: int) -> GapEvent:
+        since_ms = guild.unwatched_since_ms
+        return {
+            "specversion": "1.0",
+            "id": self._new_id(now_ms),
+            "source": _source(guild.guild),
+            "type": "discord.voice.gap",
+            "time": format_ms(now_ms),
+            "data": {
+                "guild": guild.guild,
+                "from": None if since_ms is None else format_ms(min(since_ms, now_ms)),
+                "until": format_ms(now_ms),
+                "reason": guild.gap_reason,
+            },
+        }
+
+
+def _present(payload: Payload) -> dict[str, tuple[Payload, str]]:
+    """Return each person in voice of a GUILD_CREATE: their voice state with member object, and where."""
+    members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
+    present: dict[str, tuple[Payload, str]] = {}
+    for state in parse_objects(payload, "voice_states"):
+        user_id = parse_user_id(state)
+        channel_id = parse_id(state.get("channel_id"))
+        if user_id is not None and channel_id is not None:
+            member = state.get("member") or members.get(user_id)
+            present[user_id] = ({**state, "member": member}, channel_id)
+    return present
+
+
+def _row(guild: GuildOccupancy) -> GuildRow:
+    return GuildRow(
+        guild.guild["name"],
+        guild.known,
+        guild.unwatched_since_ms,
+        None if guild.watched else guild.gap_reason,
+    )
+
+
+def _source(guild: Guild) -> str:
+    return "/discord/guilds/" + guild["id"]
+
+
+def _seconds_since(before: Occupant | None, now_ms: int) -> float | None:
+    """Return how long *before* lasted, never negative: the clock may have been set back."""
+    if before is None or before.since_ms is None:
+        return None
+    return max(0, now_ms - before.since_ms) / 1000

@@ -1,0 +1,65 @@
+"""Identifiers that are unique and sort by time: ULIDs, made in ascending order.
+
+A ULID is 48 bits of milliseconds and 80 bits of chance, written as 26 characters of Crockford's base 32.
+Within a millisecond, and where the clock steps back, the chance part of the last one is counted up instead
+of drawn again, so that a process's identifiers ascend strictly.
+"""
+
+# https://github.com/ulid/spec
+
+import secrets
+from collections.abc import Callable
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_CHANCE_BITS = 80
+_CHANCE_MASK = (1 << _CHANCE_BITS) - 1
+
+
+class UlidFactory:
+    """Makes ULIDs; calling it with the time in milliseconds since 1970 returns the next one.
+
+    Not for use from several threads. *chance* returns 80 random bits and is there for tests.
+    """
+
+    def __init__(self, chance: Callable[[], int] = lambda: secrets.randbits(_CHANCE_BITS)) -> None:
+        self._chance = chance
+        self._last_ms = -1
+        self._prefix = ""
+        self._bits = 0
+
+    def __call__(self, now_ms: int) -> str:
+        if now_ms > self._last_ms:
+            self._begin(now_ms, self._chance())
+        elif self._bits == _CHANCE_MASK:
+            self._begin(self._last_ms + 1, 0)
+        else:
+            self._bits += 1
+        bits = self._bits
+        return (
+            self._prefix
+            + _PAIRS[bits >> 70]
+            + _PAIRS[bits >> 60 & 1023]
+            + _PAIRS[bits >> 50 & 1023]
+            + _PAIRS[bits >> 40 & 1023]
+            + _PAIRS[bits >> 30 & 1023]
+            + _PAIRS[bits >> 20 & 1023]
+            + _PAIRS[bits >> 10 & 1023]
+            + _PAIRS[bits & 1023]
+        )
+
+    def _begin(self, now_ms: int, bits: int) -> None:
+        self._last_ms = now_ms
+        self._prefix = "".join(_PAIRS[now_ms >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+        # The top bit is left out of the draw, so that counting up within a millisecond cannot overflow.
+        self._bits = bits & (_CHANCE_MASK >> 1)
+
+
+def milliseconds_of(ulid: str) -> int:
+    """Return the time that *ulid* was made for, in milliseconds since 1970; ValueError if it is not one."""
+    if len(ulid) != 26:
+        raise ValueError("a ULID has 26 characters")
+    value = 0
+    for character in ulid[:10]:
+        value = value << 5 | _ALPHABET.index(character)
+    return value

@@ -1,0 +1,76 @@
+"""Which lanes may begin a batch next: one in flight per lane, lanes in the order in which they fell due.
+
+Kept in memory beside the file. A change is worked out first, committed with the transaction that it belongs
+to and taken over here only after that, so that a failed transaction leaves this as it was.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Change:
+    """What a transaction does to the lanes, by lane id.
+
+    ``added`` counts events that came in. ``settled`` names the lanes whose batch is done with, and counts the
+    events that went with it. ``limits`` is how many events a lane's next batch may have, ``None`` for as many
+    as any.
+    """
+
+    added: dict[int, int] = field(default_factory=dict)
+    settled: dict[int, int] = field(default_factory=dict)
+    limits: dict[int, int | None] = field(default_factory=dict)
+
+
+class LaneSchedule:
+    """*waiting* counts each lane's events on disk, those of batches in flight included."""
+
+    def __init__(self, waiting: dict[int, int], in_flight: set[int], *, batch_max_events: int) -> None:
+        self._batch_max_events = batch_max_events
+        self._waiting = waiting
+        self._in_flight = in_flight
+        self._limits: dict[int, int] = {}
+        self._due = dict.fromkeys(lane_id for lane_id in waiting if lane_id not in in_flight)
+        self.total = sum(waiting.values())
+
+    def choose(self, change: Change, slots: int) -> list[int]:
+        """Return up to *slots* lanes that may begin a batch once *change* is committed."""
+        touched = itertools.chain(change.settled, change.added)
+        fresh = dict.fromkeys(
+            lane_id for lane_id in touched if lane_id not in self._due and self._is_due(lane_id, change)
+        )
+        return list(itertools.islice(itertools.chain(self._due, fresh), slots))
+
+    def limit(self, lane_id: int, change: Change) -> int:
+        """Return how many events the lane's next batch may have."""
+        limit = change.limits[lane_id] if lane_id in change.limits else self._limits.get(lane_id)
+        return limit or self._batch_max_events
+
+    def commit(self, change: Change, begun: list[int]) -> None:
+        """Take over *change*, which is on disk now together with the batches *begun*."""
+        for lane_id, count in change.added.items():
+            self._waiting[lane_id] = self._waiting.get(lane_id, 0) + count
+            self.total += count
+        for lane_id, count in change.settled.items():
+            self._in_flight.discard(lane_id)
+            self._waiting[lane_id] -= count
+            self.total -= count
+            if not self._waiting[lane_id]:
+                del self._waiting[lane_id]
+        for lane_id, limit in change.limits.items():
+            if limit is None:
+                self._limits.pop(lane_id, None)
+            else:
+                self._limits[lane_id] = limit
+        for lane_id in itertools.chain(change.settled, change.added):
+            if lane_id in self._waiting and lane_id not in self._in_flight:
+                self._due[lane_id] = None
+        for lane_id in begun:
+            self._due.pop(lane_id, None)
+            self._in_flight.add(lane_id)
+
+    def _is_due(self, lane_id: int, change: Change) -> bool:
+        if lane_id in self._in_flight and lane_id not in change.settled:
+            return False
+        waiting = self._waiting.get(lane_id, 0) + change.added.get(lane_id, 0)
+        return waiting > change.settled.get(lane_id, 0)

@@ -1,0 +1,83 @@
+-- What the relay must not forget, in one SQLite file.
+--
+-- Applied when the file's user_version is below this file's number. An applied file is never edited: a later
+-- change is a file of its own. Times are milliseconds since 1970, ids of Discord are text.
+
+-- Every guild whose occupancy is kept. While a guild is watched, unwatched_since_ms is null; it is the last
+-- moment of watching otherwise, and gap_reason says why it ended.
+CREATE TABLE guild (
+    guild_id           TEXT PRIMARY KEY,
+    name               TEXT,
+    known              INTEGER NOT NULL,
+    unwatched_since_ms INTEGER,
+    gap_reason         TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Who is in voice, and where. Written in the transaction of the event that the change gave rise to.
+CREATE TABLE occupant (
+    guild_id   TEXT NOT NULL,
+    user_id    TEXT NOT NULL,
+    channel_id TEXT NOT NULL,
+    since_ms   INTEGER,           -- null: the arrival was not seen
+    flags      INTEGER NOT NULL,  -- a bit for each flag, in the order of bot.occupancy.FLAGS
+    user       TEXT NOT NULL,     -- the event's "user", as JSON
+    PRIMARY KEY (guild_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+-- One row: when the process last knew that it was watching.
+CREATE TABLE watch (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    until_ms INTEGER NOT NULL
+) STRICT;
+
+-- Events of one guild for one workflow wait in one lane, first in, first out.
+CREATE TABLE lane (
+    lane_id  INTEGER PRIMARY KEY,
+    workflow TEXT NOT NULL,
+    guild_id TEXT NOT NULL,
+    UNIQUE (workflow, guild_id)
+) STRICT;
+
+-- Events that wait or are on their way; seq is the order of the frames.
+CREATE TABLE event (
+    seq         INTEGER PRIMARY KEY,
+    lane_id     INTEGER NOT NULL,
+    event_id    TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    body        TEXT NOT NULL  -- the CloudEvent, byte for byte as it is sent
+) STRICT;
+CREATE INDEX event_by_lane ON event (lane_id, seq);
+
+-- The batch that a lane has in flight: the events of the lane from first_seq to last_seq. It is written
+-- before the first attempt, so that every attempt has the same bytes under the same execution name.
+CREATE TABLE batch (
+    lane_id    INTEGER PRIMARY KEY,
+    execution  TEXT NOT NULL UNIQUE,
+    first_seq  INTEGER NOT NULL,
+    last_seq   INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+-- What was accepted, by which execution.
+CREATE TABLE receipt (
+    execution    TEXT PRIMARY KEY,
+    arn          TEXT NOT NULL,
+    lane_id      INTEGER NOT NULL,
+    event_ids    TEXT NOT NULL,     -- separated by commas, in order
+    attempts     INTEGER NOT NULL,
+    created_ms   INTEGER NOT NULL,
+    delivered_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_by_time ON receipt (delivered_ms);
+
+-- What the API will never accept, with why.
+CREATE TABLE dead_letter (
+    seq         INTEGER PRIMARY KEY,
+    lane_id     INTEGER NOT NULL,
+    event_id    TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    body        TEXT NOT NULL,
+    execution   TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    died_ms     INTEGER NOT NULL
+) STRICT;

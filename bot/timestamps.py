@@ -1,0 +1,26 @@
+"""Time as the relay writes it: milliseconds since 1970 inside, RFC 3339 in UTC outside."""
+
+import functools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], int]
+"""Returns milliseconds since 1970."""
+
+
+def system_clock() -> int:
+    """Return the machine's time in whole milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def format_ms(ms: int) -> str:
+    """Return *ms* as RFC 3339 in UTC, to the millisecond: ``2026-11-21T07:00:00.123Z``."""
+    seconds, rest = divmod(ms, 1000)
+    return f"{_format_second(seconds)}.{rest:03d}Z"
+
+
+# A burst has thousands of events in one second, and writing a date costs as much as the rest of an event.
+@functools.lru_cache(maxsize=8)
+def _format_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
