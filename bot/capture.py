@@ -16,7 +16,7 @@ Nothing here does I/O. Each method returns an ``Observation``, which the outbox 
 the table in memory is ahead of the one on disk by what is still being committed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,8 +79,9 @@ class Capture:
         self._new_id = new_id
 
     @property
-    def guilds(self) -> Iterable[GuildOccupancy]:
-        return self._guilds.values()
+    def guild_ids(self) -> Collection[str]:
+        """The guilds that anything is known of."""
+        return self._guilds.keys()
 
     def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
         """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing that the relay knows of."""

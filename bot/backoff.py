@@ -1,0 +1,20 @@
+"""How long to wait before the next attempt: exponential backoff with full jitter."""
+
+# https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+
+import random
+from collections.abc import Callable
+
+BASE_S = 0.5
+CAP_S = 60.0
+
+
+def backoff_s(
+    attempts: int, retry_after_s: float | None = None, *, chance: Callable[[], float] = random.random
+) -> float:
+    """Return the wait after *attempts* failures, at least *retry_after_s*.
+
+    Anything from nothing to the exponential bound: callers that failed together do not come back together.
+    """
+    bound_s = min(CAP_S, BASE_S * 2.0 ** min(attempts, 16))
+    return (retry_after_s or 0.0) + bound_s * chance()
