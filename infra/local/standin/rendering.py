@@ -1,0 +1,148 @@
+"""A message as a person would read it, as plain text."""
+
+# https://docs.discord.com/developers/reference#message-formatting
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+class Names(Protocol):
+    """Knows how ids are shown; ``World`` is one."""
+
+    def user_name(self, user_id: str) -> str | None: ...
+
+    def channel_name(self, channel_id: str) -> str | None: ...
+
+    def role_name(self, role_id: str) -> str | None: ...
+
+
+# All in one expression and one pass, so that a name which looks like markup is never read as markup.
+_MARKUP = re.compile(
+    r"\\(?P<escaped>[^A-Za-z0-9\s])"
+    r"|<@!?(?P<user>\d+)>|<#(?P<channel>\d+)>|<@&(?P<role>\d+)>"
+    r"|<t:(?P<time>-?\d+)(?::(?P<style>[tTdDfFsSR]))?>"
+    r"|`(?P<code>[^`\n]+)`"
+    r"|(?P<marks>\*\*|__|~~)(?=\S)(?P<inner>.+?)(?<=\S)(?P=marks)"
+)
+_ID = re.compile(r"<@!?(\d+)>")
+_ROLE_ID = re.compile(r"<@&(\d+)>")
+
+# https://docs.discord.com/developers/reference#message-formatting-timestamp-styles
+_STYLES: dict[str, str] = {
+    "t": "%H:%M",
+    "T": "%H:%M:%S",
+    "d": "%d/%m/%Y",
+    "D": "%d %B %Y",
+    "f": "%d %B %Y %H:%M",
+    "F": "%A, %d %B %Y %H:%M",
+    "s": "%d/%m/%Y, %H:%M",
+    "S": "%d/%m/%Y, %H:%M:%S",
+}
+_UNITS = (
+    ("year", 31_536_000),
+    ("month", 2_592_000),
+    ("day", 86_400),
+    ("hour", 3600),
+    ("minute", 60),
+    ("second", 1),
+)
+
+
+def render_message(
+    message: Json, world: Names, tz: dt.tzinfo = dt.UTC, now: dt.datetime | None = None
+) -> str:
+    """Return the text of *message* (the body of a post) as a reader in time zone *tz* sees it at *now*.
+
+    Lines of an embed begin with a bar. Whom the message notifies stands in a last line: a mention in an
+    embed is shown, but notifies nobody.
+    """
+    now = now or dt.datetime.now(dt.UTC)
+
+    def read(text: str) -> str:
+        return _render_text(text, world, tz, now)
+
+    lines = [read(message["content"])] if message.get("content") else []
+    for embed in message.get("embeds") or ():
+        lines += [f"▌ {line}" for part in _list_parts(embed, read) for line in part.split("\n")]
+    pinged = parse_pings(message)
+    if pinged:
+        lines.append("(notifies " + ", ".join(_name_pinged(target, world) for target in pinged) + ")")
+    return "\n".join(lines)
+
+
+def parse_pings(message: Json) -> list[str]:
+    """Return whom the message notifies: user ids, ``&`` and a role id, or ``@everyone`` and ``@here``.
+
+    Only the content counts, never an embed, and only what ``allowed_mentions`` lets through; where that is
+    absent, a webhook's message notifies users and nobody else.
+    """
+    content = re.sub(r"`[^`]*`", "", message.get("content") or "")
+    allowed = message.get("allowed_mentions")
+    if allowed is None:
+        allowed = {"parse": ["users"]}
+    parse = allowed.get("parse") or ()
+    users, roles = allowed.get("users") or (), allowed.get("roles") or ()
+    found = [user for user in _ID.findall(content) if "users" in parse or user in users]
+    found += [f"&{role}" for role in _ROLE_ID.findall(content) if "roles" in parse or role in roles]
+    if "everyone" in parse:
+        found += re.findall(r"@everyone|@here", content)
+    return list(dict.fromkeys(found))
+
+
+def _name_pinged(target: str, world: Names) -> str:
+    if target.startswith("@"):
+        return target
+    name = world.role_name(target[1:]) if target.startswith("&") else world.user_name(target)
+    return f"@{name or 'unknown'}"
+
+
+def _list_parts(embed: Json, read: Callable[[str], str]) -> list[str]:
+    """The embed's texts from top to bottom; Discord shows no mentions in a title, author or footer."""
+    author, footer = embed.get("author") or {}, embed.get("footer") or {}
+    parts = [author.get("name"), embed.get("title")]
+    parts.append(read(embed["description"]) if embed.get("description") else None)
+    parts += [f"{entry['name']}: {read(entry['value'])}" for entry in embed.get("fields") or ()]
+    parts.append(footer.get("text"))
+    return [part for part in parts if part]
+
+
+def _render_text(text: str, world: Names, tz: dt.tzinfo, now: dt.datetime) -> str:
+    def replace(match: re.Match[str]) -> str:
+        group = match.groupdict()
+        if group["escaped"] is not None:
+            return group["escaped"]
+        if group["user"] is not None:
+            return f"@{world.user_name(group['user']) or 'unknown-user'}"
+        if group["channel"] is not None:
+            return f"#{world.channel_name(group['channel']) or 'unknown'}"
+        if group["role"] is not None:
+            return f"@{world.role_name(group['role']) or 'unknown-role'}"
+        if group["time"] is not None:
+            return _render_time(int(group["time"]), group["style"] or "f", tz, now) or match.group()
+        if group["code"] is not None:
+            return group["code"]
+        return _MARKUP.sub(replace, group["inner"])
+
+    return _MARKUP.sub(replace, text)
+
+
+def _render_time(unix_s: int, style: str, tz: dt.tzinfo, now: dt.datetime) -> str | None:
+    try:
+        moment = dt.datetime.fromtimestamp(unix_s, tz)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return _render_relative(moment, now) if style == "R" else moment.strftime(_STYLES[style])
+
+
+def _render_relative(moment: dt.datetime, now: dt.datetime) -> str:
+    seconds = round((moment - now).total_seconds())
+    if not seconds:
+        return "now"
+    unit, size = next((unit, size) for unit, size in _UNITS if abs(seconds) >= size)
+    count = abs(seconds) // size
+    spelled = f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"in {spelled}" if seconds > 0 else f"{spelled} ago"

@@ -1,0 +1,239 @@
+"""What Discord accepts as the body of a webhook message, and how it says that it does not.
+
+The documented limits are the models' annotations; a table turns what they find into Discord's own codes.
+The shape of the answer is documented, most codes inside are not: they are what clients have reported.
+"""
+
+# https://docs.discord.com/developers/resources/webhook#execute-webhook
+# https://docs.discord.com/developers/resources/message#embed-object-embed-limits
+# https://docs.discord.com/developers/reference#error-messages
+
+import itertools
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Json = dict[str, Any]
+
+_ALL_EMBEDS_LENGTH = 6000
+_NAMES_REFUSED = ("clyde", "discord")
+_SUPPRESS_EMBEDS, _SUPPRESS_NOTIFICATIONS, IS_COMPONENTS_V2 = 1 << 2, 1 << 12, 1 << 15
+_SETTABLE_FLAGS = _SUPPRESS_EMBEDS | _SUPPRESS_NOTIFICATIONS | IS_COMPONENTS_V2
+
+
+def length_of(text: str) -> int:
+    """How long Discord takes *text* to be, in Unicode code points.
+
+    Discord documents "characters" and leaves open which; this is the one place to change.
+    """
+    return len(text)
+
+
+def _between(least: int, most: int) -> pydantic.AfterValidator:
+    def check(text: str) -> str:
+        if least and not text.strip():
+            raise PydanticCustomError("BASE_TYPE_REQUIRED", "This field is required")
+        if not least <= length_of(text) <= most:
+            if least:
+                raise PydanticCustomError(
+                    "BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length."
+                )
+            raise PydanticCustomError("BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+        return text
+
+    return pydantic.AfterValidator(check)
+
+
+def _at_most(most: int) -> pydantic.AfterValidator:
+    def check(items: list[Any]) -> list[Any]:
+        if len(items) > most:
+            raise PydanticCustomError("BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+        return items
+
+    return pydantic.AfterValidator(check)
+
+
+def _check_url(url: str) -> str:
+    if not re.fullmatch(r"(https?|attachment)://\S+", url):
+        raise PydanticCustomError("URL_TYPE_INVALID_URL", "Not a well formed URL.")
+    return url
+
+
+def _check_username(name: str) -> str:
+    for refused in _NAMES_REFUSED:
+        if refused in name.lower():
+            raise PydanticCustomError("USERNAME_INVALID_CONTAINS", f'Username cannot contain "{refused}"')
+    return name
+
+
+def _check_flags(flags: int) -> int:
+    if flags & ~_SETTABLE_FLAGS:
+        raise PydanticCustomError("MESSAGE_FLAGS_INVALID", "Only some flags can be set on a webhook message.")
+    return flags
+
+
+def _check_timestamp(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise PydanticCustomError(
+            "DATE_TIME_TYPE_PARSE", f'Could not parse "{text}". Should be ISO8601.'
+        ) from None
+    return text
+
+
+_Url = Annotated[str, _between(1, 2048), pydantic.AfterValidator(_check_url)]
+_Timestamp = Annotated[str, pydantic.AfterValidator(_check_timestamp)]
+_Snowflake = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,20}$")]
+_Objects = list[dict[str, Any]]
+
+
+class _Model(pydantic.BaseModel):
+    # Discord passes over keys that it does not know; a known one of another type is an error.
+    model_config = pydantic.ConfigDict(strict=True, extra="ignore")
+
+
+class _Field(_Model):
+    name: Annotated[str, _between(1, 256)]
+    value: Annotated[str, _between(1, 1024)]
+    inline: bool | None = None
+
+
+class _Footer(_Model):
+    text: Annotated[str, _between(1, 2048)]
+    icon_url: _Url | None = None
+
+
+class _Author(_Model):
+    name: Annotated[str, _between(1, 256)]
+    url: _Url | None = None
+    icon_url: _Url | None = None
+
+
+class _Image(_Model):
+    url: _Url
+
+
+class _Embed(_Model):
+    title: Annotated[str, _between(0, 256)] | None = None
+    description: Annotated[str, _between(0, 4096)] | None = None
+    url: _Url | None = None
+    timestamp: _Timestamp | None = None
+    color: Annotated[int, pydantic.Field(ge=0, le=0xFFFFFF)] | None = None
+    footer: _Footer | None = None
+    image: _Image | None = None
+    thumbnail: _Image | None = None
+    author: _Author | None = None
+    fields: Annotated[list[_Field], _at_most(25)] | None = None
+
+    @property
+    def length(self) -> int:
+        """What counts towards the sum over all embeds of a message."""
+        texts = [self.title, self.description]
+        texts += [self.footer.text if self.footer else None, self.author.name if self.author else None]
+        texts += itertools.chain.from_iterable((field.name, field.value) for field in self.fields or ())
+        return sum(length_of(text) for text in texts if text)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.length or self.image or self.thumbnail)
+
+
+def _check_all_embeds(embeds: list[_Embed]) -> list[_Embed]:
+    if sum(embed.length for embed in embeds) > _ALL_EMBEDS_LENGTH:
+        raise PydanticCustomError(
+            "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {_ALL_EMBEDS_LENGTH}"
+        )
+    return embeds
+
+
+class _AllowedMentions(_Model):
+    parse: list[Literal["users", "roles", "everyone"]] | None = None
+    users: Annotated[list[_Snowflake], _at_most(100)] | None = None
+    roles: Annotated[list[_Snowflake], _at_most(100)] | None = None
+    replied_user: bool | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_exclusive(self) -> Self:
+        for kind, ids in (("users", self.users), ("roles", self.roles)):
+            if ids and self.parse and kind in self.parse:
+                raise PydanticCustomError(
+                    "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE",
+                    f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.',
+                )
+        return self
+
+
+class _Message(_Model):
+    content: Annotated[str, _between(0, 2000)] | None = None
+    username: Annotated[str, _between(1, 80), pydantic.AfterValidator(_check_username)] | None = None
+    avatar_url: Annotated[str, _between(0, 2048)] | None = None
+    tts: bool | None = None
+    embeds: Annotated[list[_Embed], _at_most(10), pydantic.AfterValidator(_check_all_embeds)] | None = None
+    allowed_mentions: _AllowedMentions | None = None
+    components: Annotated[_Objects, _at_most(40)] | None = None
+    attachments: Annotated[_Objects, _at_most(10)] | None = None
+    flags: Annotated[int, pydantic.AfterValidator(_check_flags)] | None = None
+    thread_name: Annotated[str, _between(1, 100)] | None = None
+    applied_tags: Annotated[list[_Snowflake], _at_most(5)] | None = None
+    poll: dict[str, Any] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_components_v2(self) -> Self:
+        if (self.flags or 0) & IS_COMPONENTS_V2 and (self.content or self.embeds or self.poll):
+            raise PydanticCustomError(
+                "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2",
+                "The content, embeds and poll fields cannot be used with MessageFlags.IS_COMPONENTS_V2",
+            )
+        return self
+
+
+# pydantic's names for what it finds, as Discord's code and message; what is raised above is Discord's own.
+_CODES: dict[str, tuple[str, str]] = {
+    "missing": ("BASE_TYPE_REQUIRED", "This field is required"),
+    "string_type": ("STRING_TYPE_CONVERT", 'Could not interpret "{input}" as string.'),
+    "string_pattern_mismatch": ("NUMBER_TYPE_COERCE", 'Value "{input}" is not snowflake.'),
+    "int_type": ("NUMBER_TYPE_COERCE", 'Value "{input}" is not int.'),
+    "bool_type": ("BOOLEAN_TYPE_CONVERT", "Must be either true or false."),
+    "list_type": ("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"),
+    "dict_type": ("DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType"),
+    "model_type": ("MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType"),
+    "literal_error": ("BASE_TYPE_CHOICES", "Value must be one of ('users', 'roles', 'everyone')."),
+    "greater_than_equal": ("NUMBER_TYPE_MIN", "int value should be greater than or equal to {ge}."),
+    "less_than_equal": ("NUMBER_TYPE_MAX", "int value should be less than or equal to {le}."),
+}
+
+EMPTY_MESSAGE: Json = {"message": "Cannot send an empty message", "code": 50006}
+
+
+def check_message(body: object, *, with_components: bool) -> Json | None:
+    """Return the body of Discord's 400, or ``None`` for a message that it would take.
+
+    Components count only where the query asks for them. Which kinds a webhook may send is not checked.
+    """
+    try:
+        message = _Message.model_validate(body)
+    except pydantic.ValidationError as invalid:
+        return _build_error(invalid.errors(include_url=False))
+    visible_components = with_components and message.components
+    visible_embeds = any(not embed.is_empty for embed in message.embeds or ())
+    if (message.content or "").strip() or visible_embeds or visible_components or message.poll:
+        return None
+    return EMPTY_MESSAGE
+
+
+def _build_error(found: list[ErrorDetails]) -> Json:
+    """Nest what was found by its place, each place's errors under ``_errors``."""
+    errors: Json = {}
+    for error in found:
+        place = errors
+        for part in error["loc"]:
+            place = place.setdefault(str(part), {})
+        code, message = _CODES.get(error["type"], (error["type"], error["msg"]))
+        if error["type"] in _CODES:
+            message = message.format(input=error["input"], **error.get("ctx", {}))
+        place.setdefault("_errors", []).append({"code": code, "message": message})
+    return {"message": "Invalid Form Body", "code": 50035, "errors": errors}
