@@ -1,0 +1,120 @@
+"""The child process of the embedded AWS: ``python -m infra.local.aws.child``, started by ``EmbeddedAws``.
+
+One line of JSON comes in on standard input (credentials and the like), one goes out on standard output
+(the port) once requests are served. After that, the end of standard input is the order to stop.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# How long a stop may take before the process ends itself regardless.
+_STOP_GRACE_S = 2.0
+
+
+def _environment(settings: dict[str, Any], port: int, directory: str) -> dict[str, str]:
+    """ministack's own configuration; it reads these while it is imported."""
+    return {
+        "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": settings["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": settings["secret_access_key"],
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "ERROR",
+        "MINISTACK_ACCOUNT_ID": settings["account_id"],
+        "MINISTACK_REGION": settings["region"],
+        "SFN_WAIT_SCALE": str(settings["wait_scale"]),
+        "SFTP_ENABLED": "0",
+        # No container engine, even where one is installed: nothing here needs it.
+        "DOCKER_HOST": f"unix://{directory}/no-docker",
+        "S3_DATA_DIR": f"{directory}/s3",
+        "STATE_DIR": f"{directory}/state",
+        "TMPDIR": directory,
+    }
+
+
+def _guarded(app: App, started: Callable[[], None]) -> App:
+    """*app* without ministack's unauthenticated side doors, and with word of when it serves."""
+
+    async def serve(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+
+            async def tell(message: Message) -> None:
+                if message["type"] == "lifespan.startup.complete":
+                    started()
+                await send(message)
+
+            await app(scope, receive, tell)
+            return
+        # Under these paths anybody may reset or reconfigure the whole server, without a signature.
+        if scope["path"].startswith(("/_ministack/", "/_localstack/")):
+            if scope["type"] == "http":
+                await send(
+                    {"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]}
+                )
+                await send({"type": "http.response.body", "body": b""})
+            return
+        await app(scope, receive, send)
+
+    return serve
+
+
+async def _serve(listener: socket.socket, stdin: Any, stdout: Any) -> None:
+    # Imported here because ministack reads its environment at import.
+    import hypercorn.asyncio
+    import hypercorn.config
+
+    from infra.local.aws import hooks
+    from infra.local.aws.hooks.seam import module
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def wait_for_parent() -> None:
+        stdin.read()
+        loop.call_soon_threadsafe(stop.set)
+        # Threads of executions under way, or a stuck loop, must not keep the process alive.
+        threading.Timer(_STOP_GRACE_S, os._exit, (0,)).start()
+
+    def started() -> None:
+        stdout.write(json.dumps({"port": listener.getsockname()[1]}).encode() + b"\n")
+        stdout.flush()
+        threading.Thread(target=wait_for_parent, daemon=True).start()
+
+    config = hypercorn.config.Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.loglevel = "ERROR"
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 0.5
+    app = module("ministack.app").app
+    async with hooks.installed(app):
+        await hypercorn.asyncio.serve(_guarded(app, started), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    # ministack may print; standard output belongs to the one line that the parent reads.
+    sys.stdout = sys.stderr
+    settings = json.loads(stdin.readline())
+    with tempfile.TemporaryDirectory(prefix="voice-relay-aws-") as directory:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        os.environ.update(_environment(settings, listener.getsockname()[1], directory))
+        tempfile.tempdir = directory
+        asyncio.run(_serve(listener, stdin, stdout))
+    # Executions run on threads that nobody joins.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

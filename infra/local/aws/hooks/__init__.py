@@ -1,0 +1,50 @@
+"""What the relay's templates need and ministack lacks, added at its seams: one module for each addition.
+
+Every seam is named together with the parameters that it had when its hook was written (``seam.py``), so a
+ministack that changed under a hook refuses to start rather than to behave a little differently.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from infra.local.aws.hooks import (
+    apigateway_invoke,
+    forbidden,
+    http_proxy,
+    provisioning,
+    root,
+    service_integrations,
+    service_roles,
+    start_execution,
+)
+from infra.local.aws.hooks.front_door import FrontDoor
+from infra.local.aws.hooks.seam import Seam, check_version
+
+SEAMS: tuple[Seam, ...] = (
+    *root.SEAMS,
+    *forbidden.SEAMS,
+    *provisioning.SEAMS,
+    *start_execution.SEAMS,
+    *service_roles.SEAMS,
+    *service_integrations.SEAMS,
+    *http_proxy.SEAMS,
+    *apigateway_invoke.SEAMS,
+)
+
+
+@asynccontextmanager
+async def installed(app: Any) -> AsyncIterator[None]:
+    """Install every hook into the ministack that *app* belongs to, once per process."""
+    check_version()
+    for seam in SEAMS:
+        seam.check()
+    door = FrontDoor(app)
+    root.install()
+    forbidden.install()
+    provisioning.install()
+    start_execution.install()
+    service_integrations.install(door)
+    apigateway_invoke.install(door)
+    async with http_proxy.installed():
+        yield

@@ -1,0 +1,143 @@
+"""The task ``arn:aws:states:::apigateway:invoke``: an HTTP API called as the state machine's own role."""
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html; result and error shapes as
+# recorded against AWS (facts: Step Functions, apigateway:invoke)
+
+import contextvars
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from infra.local.aws.hooks.front_door import FrontDoor, Response, sign
+from infra.local.aws.hooks.seam import Seam, module
+from infra.local.aws.hooks.service_roles import NotTrusted, ServiceRoles
+
+_STATES = "ministack.services.stepfunctions"
+_RUN = Seam(_STATES, "_run_execution", ("exec_arn",))
+SEAMS = (_RUN, Seam(_STATES, "_execute_task", ("state_def", "raw_input", "execution", "ctx")))
+
+RESOURCE = "arn:aws:states:::apigateway:invoke"
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
+_FIELDS = frozenset({
+    "ApiEndpoint", "Method", "Stage", "Path", "Headers", "QueryParameters", "RequestBody", "AllowNullValues",
+    "AuthType",
+})  # fmt: skip
+_HOST = re.compile(r"([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_FORBIDDEN_HEADER = re.compile(
+    r"authorization|connection|content-md5|expect|host|max-forwards|proxy-authenticate|server|te|trailer"
+    r"|transfer-encoding|upgrade|via|www-authenticate|x-forwarded-.*|x-amzn?-.*",
+    re.IGNORECASE,
+)
+
+# The state machine whose execution this thread walks. ministack hands its tasks no more than their input,
+# but copies the context into the threads that it starts for branches, items and time-outs.
+_state_machine: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("state_machine")
+
+
+class InvalidTask(Exception):
+    """The arguments are not what the task takes: States.Runtime, which nothing catches."""
+
+
+def _lists(arguments: Mapping[str, Any], field: str) -> dict[str, list[str]]:
+    """A map from name to values; AWS takes nothing but arrays of strings."""
+    given = arguments.get(field) or {}
+    if not isinstance(given, dict) or any(
+        not isinstance(values, list) or any(not isinstance(value, str) for value in values)
+        for values in given.values()
+    ):
+        raise InvalidTask(f"The value of the field '{field}' has an invalid format")
+    return given
+
+
+def build_request(arguments: Any) -> tuple[str, str, dict[str, str], bytes, str]:
+    """Method, URL, headers, body and authorisation type that the task's *arguments* ask for."""
+    if not isinstance(arguments, dict) or not {"ApiEndpoint", "Method"} <= arguments.keys():
+        raise InvalidTask("The fields 'ApiEndpoint' and 'Method' are required")
+    if unknown := arguments.keys() - _FIELDS:
+        raise InvalidTask(f"The field '{min(unknown)}' is not supported")
+    if arguments["Method"] not in _METHODS:
+        raise InvalidTask("The value of the field 'Method' is not supported")
+    headers = {name: ", ".join(values) for name, values in _lists(arguments, "Headers").items()}
+    if forbidden := [name for name in headers if _FORBIDDEN_HEADER.fullmatch(name)]:
+        raise InvalidTask(f"The header '{forbidden[0]}' is not allowed")
+    body = b""
+    if "RequestBody" in arguments:
+        given = arguments["RequestBody"]
+        body = (given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)).encode()
+        if not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = "application/json"
+    path = "/".join(
+        part.strip("/") for part in (arguments.get("Stage", ""), arguments.get("Path", "")) if part
+    )
+    query = urlencode(_lists(arguments, "QueryParameters"), doseq=True, quote_via=quote)
+    url = f"https://{arguments['ApiEndpoint']}/{quote(path)}" + (f"?{query}" if query else "")
+    return arguments["Method"], url, headers, body, arguments.get("AuthType", "NO_AUTH")
+
+
+def build_result(response: Response) -> dict[str, Any]:
+    """The task's result; a JSON body is parsed, any other stays a string."""
+    headers: dict[str, list[str]] = {}
+    for name, value in response.headers:
+        headers.setdefault(name.title(), []).append(value)
+    text = response.body.decode(errors="replace")
+    try:
+        body: Any = json.loads(text)
+    except ValueError:
+        body = text
+    reason = HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else ""
+    return {"Headers": headers, "ResponseBody": body, "StatusCode": response.status, "StatusText": reason}
+
+
+class ApiGatewayInvoke:
+    """Performs the task through *door*."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        self._door = door
+        self._roles = ServiceRoles("states.amazonaws.com", "states")
+        self._error = module(_STATES)._ExecutionError
+
+    def __call__(self, _resource: str, arguments: Any) -> dict[str, Any]:
+        try:
+            method, url, headers, body, auth_type = build_request(arguments)
+        except InvalidTask as error:
+            raise self._error("States.Runtime", str(error)) from None
+        host = _HOST.fullmatch(arguments["ApiEndpoint"])
+        if host is None:
+            raise self._error("ApiGateway.UnknownHostException", arguments["ApiEndpoint"])
+        api_id, region = host.groups()
+        # ministack knows API hosts under a name of its own only; by path it knows them under any.
+        url = url.replace(f"https://{host[0]}/", f"https://{host[0]}/_aws/execute-api/{api_id}/", 1)
+        if auth_type == "IAM_ROLE":
+            machine = _state_machine.get()
+            try:
+                who = self._roles.assume(
+                    machine["roleArn"], source_arn=machine["stateMachineArn"], region=region
+                )
+            except NotTrusted as error:
+                cause = (
+                    f"Neither the global service principal states.amazonaws.com can assume the role {error}"
+                )
+                raise self._error("States.TaskFailed", cause) from None
+            headers = sign(method, url, headers, body, service="execute-api", region=region, who=who)
+        else:
+            headers = {"Host": host[0], **headers}
+        response = self._door.request_from_thread(method, url, headers, body)
+        if not 200 <= response.status < 300:
+            raise self._error(f"ApiGateway.{response.status}", response.body.decode(errors="replace"))
+        return build_result(response)
+
+
+def install(door: FrontDoor) -> None:
+    run = _RUN.original()
+    states = module(_STATES)
+
+    def run_execution(exec_arn: str) -> None:
+        # Runs in a thread and a context of its own, so the variable needs no reset.
+        _state_machine.set(states._state_machines[states._executions[exec_arn]["stateMachineArn"]])
+        run(exec_arn)
+
+    _RUN.replace(run_execution)
+    states._SERVICE_DISPATCH[RESOURCE] = ApiGatewayInvoke(door)

@@ -1,0 +1,74 @@
+"""The relay's AWS side on this machine alone: an embedded AWS, the templates deployed to it, a bot user."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pydantic
+
+from infra.deploy import DEFAULT_STACK_NAME, OnEvent, StackEvent, deploy
+from infra.local.aws import EmbeddedAws
+from infra.local.aws.credentials import Credentials
+
+_POLL_S = 0.02
+
+
+def _ignore(event: StackEvent) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class SingleMachine:
+    """What a bot needs to reach the relay that runs here, and the AWS that it runs in."""
+
+    aws: EmbeddedAws
+    api_endpoint: str
+    region: str
+    credentials: Credentials
+    outputs: Mapping[str, str] = field(repr=False)
+
+
+@asynccontextmanager
+async def single_machine(
+    *,
+    webhook_url: pydantic.SecretStr,
+    stack_name: str = DEFAULT_STACK_NAME,
+    parameters: Mapping[str, str] | None = None,
+    on_event: OnEvent = _ignore,
+    wait_scale: float = 1.0,
+) -> AsyncIterator[SingleMachine]:
+    """The whole AWS side, ready for requests; raises StartupError or DeployError.
+
+    *on_event* is called from another thread.
+    """
+    async with EmbeddedAws(wait_scale=wait_scale) as aws:
+        outputs = await asyncio.to_thread(
+            deploy,
+            aws.client,
+            webhook_url=webhook_url,
+            stack_name=stack_name,
+            parameters=parameters,
+            on_event=on_event,
+            poll_s=_POLL_S,
+        )
+        credentials = await asyncio.to_thread(
+            create_bot_user, aws, outputs["BotPolicyArn"], f"{stack_name}-bot"
+        )
+        yield SingleMachine(
+            aws=aws,
+            # The stack's own ApiEndpoint names a host that only AWS can answer for.
+            api_endpoint=aws.api_url(outputs["IngressApiId"]),
+            region=aws.region,
+            credentials=credentials,
+            outputs=outputs,
+        )
+
+
+def create_bot_user(aws: EmbeddedAws, policy_arn: str, name: str) -> Credentials:
+    """A user that may do what the policy says and nothing else."""
+    iam = aws.client("iam")
+    iam.create_user(UserName=name)
+    iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return Credentials(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
