@@ -1,0 +1,207 @@
+"""Whatever the events, Discord takes the message, and nobody's name does anything in it."""
+
+import copy
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.events import EVENT
+from infra.local.standin.webhook_validation import check_message
+
+Event = dict[str, Any]
+Message = Callable[[list[Event]], dict[str, Any]]
+
+# https://docs.discord.com/developers/resources/message#embed-object-embed-limits
+MAX_DESCRIPTION, MAX_EMBEDS = 4096, 6000
+DEFAULT_BATCH = 25
+
+NOW = "2026-11-21T07:00:00.123Z"
+
+WIDE = "𒐫" * 32
+NASTY = (
+    "@everyone", "@here", "<@&41771983423143937>", "<@80351110224678912>", "**bold** ||spoiler|| `code`",
+    "[click](https://example.com)", "# heading\n> quote", "\\", "{% $states %}", "' & $states.input & '",
+    WIDE, "👩‍👩‍👧‍👦" * 4, "\u202egnp.exe", "\x00",
+)  # fmt: skip
+FLAGS = ("self_mute", "self_deaf", "mute", "deaf", "self_stream", "self_video", "suppress")
+
+names = st.one_of(st.none(), st.sampled_from(NASTY), st.text(max_size=32))
+snowflakes = st.integers(0, 10**20 - 1).map(str)
+times = st.datetimes(datetime(2015, 1, 1), datetime(9999, 1, 1)).map(  # noqa: DTZ001  # Hypothesis wants naive bounds
+    lambda at: f"{at.replace(microsecond=0).isoformat()}.{at.microsecond // 1000:03d}Z"
+)
+guilds = st.fixed_dictionaries({"id": snowflakes, "name": names})
+channels = st.none() | st.fixed_dictionaries(
+    {"id": snowflakes, "name": names, "kind": st.sampled_from(["voice", "stage", "unknown"])}
+)
+users = st.fixed_dictionaries(
+    {"id": snowflakes, "name": names, "display_name": names, "bot": st.none() | st.booleans()}
+)
+voice_data = st.fixed_dictionaries(
+    {
+        "guild": guilds,
+        "user": users,
+        "channel": channels,
+        "previous_channel": channels,
+        "changes": st.fixed_dictionaries({}, optional=dict.fromkeys(FLAGS, st.booleans())),
+        "occupants": st.integers(0, 10**6),
+        "duration_s": st.none() | st.floats(0, 1e12, allow_nan=False),
+        "inferred": st.booleans(),
+        "state": st.fixed_dictionaries(dict.fromkeys(FLAGS, st.booleans())),
+    }
+)
+reasons = st.sampled_from(["restart", "session_lost", "guild_unavailable", "store_full"])
+gap_data = st.fixed_dictionaries(
+    {"guild": guilds, "from": st.none() | times, "until": times, "reason": reasons}
+)
+
+
+def envelope(kind: str, data: Event, *, time: str = NOW) -> Event:
+    event = {
+        "specversion": "1.0",
+        "id": "01JD",
+        "source": "/discord/guilds/41771983423143937",
+        "type": f"discord.voice.{kind}",
+        "time": time,
+        "data": data,
+    }
+    return event if kind == "gap" else event | {"subject": "users/80351110224678912"}
+
+
+kinds = st.sampled_from(["joined", "left", "moved", "updated"])
+events = st.builds(
+    lambda kind, data, time: envelope(kind, data, time=time), kinds, voice_data, times
+) | st.builds(lambda data, time: envelope("gap", data, time=time), gap_data, times)
+
+
+def utf16_units(text: str) -> int:
+    """The stricter of the two ways to count what Discord calls characters."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def check(body: dict[str, Any]) -> str:
+    """Hold *body* to every documented limit and return its text."""
+    assert body.keys() == {"embeds", "allowed_mentions"}
+    assert body["allowed_mentions"] == {"parse": []}
+    (embed,) = body["embeds"]
+    assert embed.keys() == {"description", "color"}
+    assert 0 <= embed["color"] <= 0xFFFFFF
+    text: str = embed["description"]
+    assert 0 < utf16_units(text) <= MAX_DESCRIPTION <= MAX_EMBEDS
+    assert check_message(body, with_components=False) is None
+    return text
+
+
+def shown_and_more(text: str) -> tuple[int, int]:
+    *lines, last = text.split("\n")
+    cut = re.fullmatch(r"… and (\d+) more", last)
+    return (len(lines), int(cut[1])) if cut else (len(lines) + 1, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batch=st.lists(events, min_size=1, max_size=40))
+def test_any_batch_makes_a_message_within_the_limits(batch: list[Event], message: Message) -> None:
+    for event in batch:
+        EVENT.validate_python(event)
+    shown, more = shown_and_more(check(message(batch)))
+    assert shown + more == len(batch)
+
+
+def _rename(event: Event, name: str | None) -> Event:
+    """The same event with every string that a user chose replaced."""
+    renamed = copy.deepcopy(event)
+    data = renamed["data"]
+    data["guild"]["name"] = name
+    for part, fields in (
+        ("user", ("name", "display_name")),
+        ("channel", ("name",)),
+        ("previous_channel", ("name",)),
+    ):
+        if data.get(part):
+            data[part].update(dict.fromkeys(fields, name))
+    return renamed
+
+
+@settings(max_examples=40, deadline=None)
+@given(event=events, name=st.sampled_from(NASTY) | st.text(max_size=32))
+def test_no_name_changes_the_message(event: Event, name: str, message: Message) -> None:
+    """Not one character of the message depends on a name."""
+    assert message([_rename(event, name)]) == message([_rename(event, None)])
+
+
+def longest(kind: str, *, name: str = WIDE, flags: int = len(FLAGS)) -> Event:
+    """The event of a kind whose line is the longest, ids as long as a snowflake can be."""
+    channel = {"id": "9" * 20, "name": name, "kind": "stage"}
+    guild = {"id": "9" * 20, "name": name}
+    if kind == "gap":
+        return envelope("gap", {"guild": guild, "from": NOW, "until": NOW, "reason": "session_lost"})
+    data = {
+        "guild": guild,
+        "user": {"id": "9" * 20, "name": name, "display_name": name, "bot": False},
+        "channel": channel,
+        "previous_channel": channel,
+        "changes": dict.fromkeys(FLAGS[:flags], False),
+        "occupants": 99,
+        "duration_s": 86_399.0,
+        "inferred": True,
+        "state": dict.fromkeys(FLAGS, False),
+    }
+    return envelope(kind, data)
+
+
+@pytest.mark.parametrize("size", [1, DEFAULT_BATCH, 100, 500])
+@pytest.mark.parametrize("kind", ["joined", "left", "moved", "updated", "gap"])
+def test_the_largest_batch_of_every_kind_fits(kind: str, size: int, message: Message) -> None:
+    batch = [longest(kind)] * size
+    EVENT.validate_python(batch[0])
+    text = check(message(batch))
+    assert "𒐫" not in text
+    shown, more = shown_and_more(text)
+    assert shown + more == size
+    # As many as fit: another line would not have.
+    first = text.split("\n", 1)[0]
+    assert not more or utf16_units(text) + utf16_units(first) > MAX_DESCRIPTION - 64
+
+
+@pytest.mark.parametrize("kind", ["joined", "left", "moved", "gap"])
+def test_a_full_batch_of_the_default_size_is_shown_whole(kind: str, message: Message) -> None:
+    assert shown_and_more(check(message([longest(kind)] * DEFAULT_BATCH))) == (DEFAULT_BATCH, 0)
+
+
+def test_a_full_batch_of_two_flags_each_is_shown_whole(message: Message) -> None:
+    batch = [longest("updated", flags=2)] * DEFAULT_BATCH
+    assert shown_and_more(check(message(batch))) == (DEFAULT_BATCH, 0)
+
+
+def test_lines_after_the_first_that_does_not_fit_are_counted_not_shown(message: Message) -> None:
+    """A short line behind a long one must not slip in, or the lines would no longer be consecutive."""
+    batch = [longest("moved")] * 30 + [longest("joined")] * 3
+    text = check(message(batch))
+    assert "joined" not in text
+    assert shown_and_more(text)[1] >= 3
+
+
+@pytest.mark.parametrize(
+    "identity",
+    ["@everyone", "1> <@&2", "123456789012345678901", "", " 1", "1\n", None, True, ["1"], {"id": "1"}],
+)
+def test_an_id_that_is_none_is_not_printed(identity: Any, message: Message) -> None:
+    """Ids come from Discord, but only what looks like one becomes a mention."""
+    event = longest("moved")
+    event["data"]["user"] = {"id": identity}
+    event["data"]["channel"] = event["data"]["previous_channel"] = {"id": identity}
+    text = check(message([event]))
+    assert "somebody moved from a voice channel to a voice channel" in text
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-21", "<@1>", "2026-13-01T00:00:00.000Z", f"{NOW}\n", 1795244400, None, "now"]
+)
+def test_a_time_that_is_none_is_not_printed(time: Any, message: Message) -> None:
+    event = longest("joined") | {"time": time}
+    assert check(message([event])).startswith("🟢 ")

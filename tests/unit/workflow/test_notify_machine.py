@@ -1,0 +1,277 @@
+"""The state machine around the message: what is retried, waited out, given up, and what that costs."""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+States = dict[str, Any]
+Evaluate = Callable[..., Any]
+
+SPELLINGS = ("ApiGateway", "APIGateway")
+REFUSED = (400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 431)
+UNAVAILABLE = (500, 502, 503, 504)
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_HISTORY_EVENTS = 25_000
+
+
+def _matches(rule: dict[str, Any], error: str) -> bool:
+    """How an error name meets ErrorEquals in the Amazon States Language."""
+    return any(
+        name in (error, "States.ALL") or (name == "States.TaskFailed" and error != "States.Timeout")
+        for name in rule["ErrorEquals"]
+    )
+
+
+def _retries(states: States, error: str) -> int:
+    first = next((rule for rule in states["Post"]["Retry"] if _matches(rule, error)), None)
+    return first["MaxAttempts"] if first else 0
+
+
+def _caught(states: States, error: str) -> str:
+    return next(str(rule["Next"]) for rule in states["Post"]["Catch"] if _matches(rule, error))
+
+
+def _next_states(state: dict[str, Any]) -> Iterator[str]:
+    rules = [state, *state.get("Catch", ()), *state.get("Choices", ())]
+    for rule, key in itertools.product(rules, ("Next", "Default")):
+        if key in rule:
+            yield rule[key]
+
+
+def test_the_common_case_is_one_task(text: str, states: States) -> None:
+    """Start, Post, end: one state is entered, so one transition is billed."""
+    machine = json.loads(text)
+    assert machine["QueryLanguage"] == "JSONata"
+    assert states[machine["StartAt"]]["Type"] == "Task"
+    assert states[machine["StartAt"]]["End"] is True
+
+
+def test_every_state_can_be_reached_and_every_next_state_exists(states: States) -> None:
+    seen, ahead = set(), ["Post"]
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead += _next_states(states[name])
+    assert seen == states.keys()
+
+
+def test_the_task_calls_the_proxy_as_its_role(states: States, evaluate: Evaluate) -> None:
+    post = states["Post"]
+    assert post["Resource"] == "arn:aws:states:::apigateway:invoke"
+    arguments = evaluate(post["Arguments"], execution={"id": "01JD", "destination": "ops", "events": []})
+    assert arguments.pop("RequestBody")
+    assert arguments == {
+        "ApiEndpoint": "${WebhookProxyHost}",
+        "Method": "POST",
+        "Path": "/destinations/ops",
+        "AuthType": "IAM_ROLE",
+        "Headers": {"Content-Type": ["application/json"]},
+    }
+
+
+def test_a_destination_cannot_leave_its_place_in_the_path(states: States, evaluate: Evaluate) -> None:
+    path = states["Post"]["Arguments"]["Path"]
+    assert evaluate(path, execution={"destination": "a/../b?c#d"}) == "/destinations/a%2F..%2Fb%3Fc%23d"
+
+
+def test_the_output_says_how_many_events_were_posted_and_nothing_else(
+    states: States, evaluate: Evaluate
+) -> None:
+    """Neither the answer's body, which AWS leaves undefined for a 204, nor its headers are read."""
+    output = states["Post"]["Output"]
+    assert evaluate(output, execution={"events": [{"type": "x"}]}, result=None) == {"posted": 1}
+    assert evaluate(output, execution={"events": [{}, {}]}, result=None) == {"posted": 2}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+class TestErrors:
+    """AWS writes ``ApiGateway.404``, some of its pages ``APIGateway.404``."""
+
+    @pytest.mark.parametrize("status", REFUSED)
+    def test_a_refusal_ends_the_execution_at_once(self, status: int, spelling: str, states: States) -> None:
+        error = f"{spelling}.{status}"
+        assert _retries(states, error) == 0
+        assert _caught(states, error) == "WebhookRefused"
+
+    def test_a_throttle_is_waited_out_not_retried(self, spelling: str, states: States) -> None:
+        error = f"{spelling}.429"
+        assert _retries(states, error) == 0
+        assert _caught(states, error) == "StillWorthWaiting"
+        assert states["StillWorthWaiting"]["Default"] == "WaitForDiscord"
+        assert states["WaitForDiscord"]["Next"] == "Post"
+
+    @pytest.mark.parametrize(
+        "status", [*UNAVAILABLE, 408, 520, "SdkClientException", "SocketTimeoutException"]
+    )
+    def test_trouble_that_may_pass_is_retried(self, status: int | str, spelling: str, states: States) -> None:
+        error = f"{spelling}.{status}"
+        assert _retries(states, error) == 30
+        assert _caught(states, error) == "WebhookUnavailable"
+
+
+def test_a_task_that_takes_too_long_is_retried(states: States) -> None:
+    """States.TaskFailed does not match States.Timeout, so that one must stand in the list itself."""
+    assert _retries(states, "States.Timeout") == 30
+    # API Gateway itself answers within 30 s, https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+    assert 30 < states["Post"]["TimeoutSeconds"] < 120
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [("States.QueryEvaluationError", "MessageNotBuilt"), ("States.Permissions", "WebhookRefused")],
+)
+def test_what_no_retry_can_change_is_not_retried(error: str, end: str, states: States) -> None:
+    assert _retries(states, error) == 0
+    assert _caught(states, error) == end
+
+
+def test_retries_back_off_with_full_jitter(states: States) -> None:
+    retry = states["Post"]["Retry"][-1]
+    assert retry["JitterStrategy"] == "FULL"
+    delays_s = [
+        min(retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt, retry["MaxDelaySeconds"])
+        for attempt in range(retry["MaxAttempts"])
+    ]
+    assert delays_s[0] == 2
+    assert 1800 < sum(delays_s) / 2 < 7200, "half an hour to two hours on average"
+
+
+def test_states_all_stands_alone_and_last(states: States) -> None:
+    for rules in (states["Post"]["Retry"], states["Post"]["Catch"]):
+        for rule in rules[:-1]:
+            assert "States.ALL" not in rule["ErrorEquals"]
+    assert states["Post"]["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+
+
+def _wait(states: States, evaluate: Evaluate, cause: str, throttled: int | None = None) -> dict[str, Any]:
+    catcher = states["Post"]["Catch"][0]
+    before = {"destination": "default"} if throttled is None else {"throttled": throttled, "wait_s": 1}
+    error_output = {"Error": "ApiGateway.429", "Cause": cause}
+    output: dict[str, Any] = evaluate(catcher["Output"], input=before, errorOutput=error_output)
+    return output
+
+
+@pytest.mark.parametrize(
+    ("cause", "least_s"),
+    [
+        ('{"message": "You are being rate limited.", "retry_after": 0.331, "global": false}', 1),
+        ('{"retry_after":64.57,"global":true,"message":"x"}', 65),
+        ('{"retry_after": 2, "code": 0}', 2),
+        ('{"retry_after": 0, "code": 0}', 1),
+        ('{"retry_after": 0.0}', 1),
+        (json.dumps(json.dumps({"retry_after": 7.25})), 8),
+        ('{"retry_after": 86400}', 3600),
+        ('{"retry_after": 99999999999999999999}', 3600),
+        ('{"retry_after": null}', 5),
+        ('{"retry_after": -3}', 3),
+        ('{"message":"Too Many Requests"}', 5),
+        ("<!DOCTYPE html><html><body>error code: 1015</body></html>", 5),
+        ("", 5),
+    ],
+)
+def test_the_first_wait_is_what_the_body_names_and_a_second_at_most(
+    cause: str, least_s: int, states: States, evaluate: Evaluate
+) -> None:
+    for _ in range(20):
+        output = _wait(states, evaluate, cause)
+        assert least_s <= output["wait_s"] <= least_s + 1
+        assert output["throttled"] == 1
+        assert evaluate(states["WaitForDiscord"]["Seconds"], input=output) == output["wait_s"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cause=st.text()
+    | st.text().map('{{"retry_after": {}}}'.format)
+    | st.floats().map('"retry_after": {}'.format)
+)
+def test_any_body_makes_a_wait_that_step_functions_takes(
+    cause: str, states: States, evaluate: Evaluate
+) -> None:
+    """A Wait takes whole seconds and nothing below zero."""
+    seconds = _wait(states, evaluate, cause, throttled=3)["wait_s"]
+    assert isinstance(seconds, int)
+    assert 1 <= seconds <= 3600 + 300
+
+
+def test_later_waits_are_spread_further_and_further(states: States, evaluate: Evaluate) -> None:
+    """Executions that were throttled together must not come back together."""
+    for throttled, spread_s in ((0, 1), (4, 16), (7, 128), (9, 300), (119, 300)):
+        waits = [_wait(states, evaluate, '{"retry_after": 2.0}', throttled)["wait_s"] for _ in range(60)]
+        assert min(waits) >= 2
+        assert max(waits) <= 2 + spread_s
+        assert len(set(waits)) > min(spread_s, 20) / 2
+
+
+@pytest.mark.parametrize(
+    ("throttled", "started", "worth_it"),
+    [
+        (1, "2999-01-01T00:00:00.000Z", True),
+        (120, "2999-01-01T00:00:00.000Z", True),
+        (121, "2999-01-01T00:00:00.000Z", False),
+        (1, "2026-01-01T00:00:00.000Z", False),
+    ],
+)
+def test_waiting_ends_after_120_times_or_six_hours(
+    throttled: int, started: str, worth_it: bool, states: States, evaluate: Evaluate
+) -> None:
+    (rule,) = states["StillWorthWaiting"]["Choices"]
+    gives_up = evaluate(rule["Condition"], input={"throttled": throttled, "wait_s": 1}, started=started)
+    assert gives_up is not worth_it
+    assert rule["Next"] == "WebhookThrottled"
+
+
+def test_the_history_stays_far_below_its_limit(states: States) -> None:
+    """Were every post retried to the end and then throttled, as often as it is worth waiting."""
+    (limit,) = re.findall(r"throttled > (\d+)", states["StillWorthWaiting"]["Choices"][0]["Condition"])
+    attempts = 1 + states["Post"]["Retry"][-1]["MaxAttempts"]
+    # Scheduled, started, failed; around them entered and exited, of the choice and the wait as well.
+    per_round = 3 * attempts + 2 * 3
+    assert (int(limit) + 1) * per_round + 10 < MAX_HISTORY_EVENTS / 2
+
+
+def test_the_machine_ends_by_itself_before_its_own_timeout(text: str, states: States) -> None:
+    """Six hours of waits, one more wait, one more round of retries: then a named end, not a time-out."""
+    retry, task_s = states["Post"]["Retry"][-1], states["Post"]["TimeoutSeconds"]
+    round_s = retry["MaxAttempts"] * (retry["MaxDelaySeconds"] + task_s) + task_s
+    assert json.loads(text)["TimeoutSeconds"] > 6 * 3600 + (3600 + 300) + round_s
+
+
+@pytest.mark.parametrize("end", ["WebhookRefused", "WebhookUnavailable", "MessageNotBuilt"])
+def test_a_failure_names_itself_and_gives_its_cause_cut_short(
+    end: str, states: States, evaluate: Evaluate
+) -> None:
+    assert states[end]["Type"] == "Fail"
+    assert states[end]["Error"] == end
+    body = '{"message": "Unknown Webhook", "code": 10015}'
+    cause = evaluate(states[end]["Cause"], input={"Error": "ApiGateway.404", "Cause": body})
+    assert cause == f"ApiGateway.404: {body}"
+    assert len(evaluate(states[end]["Cause"], input={"Error": "E", "Cause": "x" * 32_768})) == 1000
+
+
+def test_giving_up_on_a_throttle_says_how_often_and_what_was_said(states: States, evaluate: Evaluate) -> None:
+    output = _wait(states, evaluate, "x" * 32_768, throttled=120)
+    cause = evaluate(states["WebhookThrottled"]["Cause"], input=output)
+    assert states["WebhookThrottled"]["Error"] == "WebhookThrottled"
+    assert cause == "throttled 121 times, last with: " + "x" * 500
+
+
+def test_what_a_wait_hands_on_is_small(states: States, evaluate: Evaluate) -> None:
+    """The events do not go around the loop: next to a batch of nearly 256 KiB nothing else would fit."""
+    output = _wait(states, evaluate, '{"retry_after": 1}')
+    assert output.keys() == {"throttled", "wait_s", "Cause"}
+
+
+def test_the_file_is_ascii_and_has_one_placeholder(text: str) -> None:
+    """CloudFormation reads other characters back as question marks, and substitutes every ``${…}``."""
+    # https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
+    assert text.isascii()
+    assert re.findall(r"\$\{[^}]*\}", text) == ["${WebhookProxyHost}"]
