@@ -63,9 +63,10 @@ class Gateway(discord.AutoShardedClient):
             max_messages=None,
             chunk_guilds_at_startup=False,
             member_cache_flags=discord.MemberCacheFlags.none(),
-            **({"shard_ids": list(shard_ids)} if shard_ids else {}),
             shard_count=shard_count,
         )
+        if shard_ids:
+            self.shard_ids = list(shard_ids)
         self._intake = intake
         self._clock = clock
         self._seen_ms = {} if seen_ms is None else seen_ms
@@ -79,6 +80,10 @@ class Gateway(discord.AutoShardedClient):
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
         self.shard_count = self.shard_count or count
         log.info("gateway_found", shards=self.shard_count, identifies_left=limits["remaining"])
+
+    @property
+    def connected_shards(self) -> int:
+        return len(self._connected)
 
     @property
     def unconnected_shards(self) -> list[int]:

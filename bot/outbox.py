@@ -86,6 +86,7 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failing: str | None = None
+        self._closing = threading.Event()
 
     def start(self) -> None:
         """Hand out what an earlier process left unsettled, then begin to work."""
@@ -112,7 +113,12 @@ class Outbox:
         await self._sync(stop=False)
 
     async def close(self) -> None:
-        """Commit what is waiting to be committed, end the thread and close the file."""
+        """Commit what is waiting to be committed, end the thread and close the file.
+
+        A disk that will not take it now is not waited for: the next process finds the difference again when
+        it compares what it has with Discord's snapshots.
+        """
+        self._closing.set()
         if self._thread.is_alive():
             await self._sync(stop=True)
             await asyncio.to_thread(self._thread.join)
@@ -183,7 +189,7 @@ class Outbox:
                 self._slots += 1
 
     def _commit(self, work: Work) -> list[Batch]:
-        """Write *work*, trying until the disk takes it: nothing else is worth doing before that."""
+        """Write *work*, trying until the disk takes it or the outbox closes: nothing else is worth doing."""
         while True:
             try:
                 batches = self._store.apply(work, slots=max(0, self._slots), now_ms=self._clock())
@@ -191,7 +197,12 @@ class Outbox:
                 if self._failing is None:
                     log.exception("outbox_commit_failed", retry_s=_RETRY_S)
                 self._failing = str(error)
-                threading.Event().wait(_RETRY_S)
+                if self._closing.is_set():
+                    log.error(
+                        "outbox_commit_given_up", observations=len(work.observations), reason=str(error)
+                    )
+                    return []
+                self._closing.wait(_RETRY_S)
             else:
                 if self._failing is not None:
                     log.info("outbox_commit_recovered")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import orjson
 
@@ -43,17 +43,16 @@ _PUT_OCCUPANT = (
 )
 _PUT_EVENT = "INSERT INTO event (lane_id, event_id, destination, body) VALUES "
 
-# A prefix of the lane: as many events as fit the count and the bytes, at least one, for one destination only.
 # group_concat takes the rows in the order in which the ordered subquery hands them over.
 _EVENTS = """
-SELECT min(seq), max(seq), destination, group_concat(body, ','), group_concat(event_id, ',')
-FROM (SELECT *,
-             row_number() OVER (ORDER BY seq) AS place,
-             sum(length(CAST(body AS BLOB)) + 1) OVER (ORDER BY seq) AS bytes,
-             sum(destination <> first) OVER (ORDER BY seq) AS others
-      FROM (SELECT *, first_value(destination) OVER (ORDER BY seq) AS first
-            FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?))
-WHERE others = 0 AND (place = 1 OR bytes <= ?)
+SELECT min(seq), max(seq), min(destination), max(destination), sum(length(CAST(body AS BLOB)) + 1),
+       group_concat(body, ','), group_concat(event_id, ',')
+FROM (SELECT seq, destination, body, event_id
+      FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
+"""
+_SIZES = """
+SELECT seq, destination, length(CAST(body AS BLOB)) + 1
+FROM event WHERE lane_id = ? ORDER BY seq LIMIT ?
 """
 _LAST_SEQ = 2**63 - 1
 
@@ -76,6 +75,18 @@ class Work:
     events: list[OutgoingEvent] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
     watched_until_ms: int | None = None
+
+
+class _Events(NamedTuple):
+    """A stretch of a lane, joined up; in a batch, the destinations are one."""
+
+    first_seq: int
+    last_seq: int
+    destination: str
+    last_destination: str
+    bytes: int
+    bodies: str
+    event_ids: str
 
 
 class Store:
@@ -148,10 +159,7 @@ class Store:
             rows = self._db.execute("SELECT * FROM batch ORDER BY first_seq").fetchall()
             return [
                 self._build_batch(
-                    lane_id,
-                    execution,
-                    created_ms,
-                    *self._db.execute(_EVENTS, (lane_id, first_seq, last_seq, -1, _LAST_SEQ)).fetchone(),
+                    lane_id, execution, created_ms, self._read_events(lane_id, first_seq, last_seq)
                 )
                 for lane_id, execution, first_seq, last_seq, created_ms in rows
             ]
@@ -287,33 +295,39 @@ class Store:
         )
 
     def _begin_batch(self, lane_id: int, limit: int, now_ms: int) -> Batch:
-        first_seq, last_seq, *content = self._db.execute(
-            _EVENTS, (lane_id, 0, _LAST_SEQ, limit, BATCH_MAX_BYTES)
-        ).fetchone()
+        events = self._read_events(lane_id, 0, _LAST_SEQ, limit)
+        if events.bytes > BATCH_MAX_BYTES or events.destination != events.last_destination:
+            events = self._read_events(lane_id, 0, self._find_cut(lane_id, limit), limit)
         execution = f"{self._lanes[lane_id].guild_id}-{self._new_id(now_ms)}"
         self._db.execute(
-            "INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (lane_id, execution, first_seq, last_seq, now_ms)
+            "INSERT INTO batch VALUES (?, ?, ?, ?, ?)",
+            (lane_id, execution, events.first_seq, events.last_seq, now_ms),
         )
-        return self._build_batch(lane_id, execution, now_ms, first_seq, last_seq, *content)
+        return self._build_batch(lane_id, execution, now_ms, events)
 
-    def _build_batch(
-        self,
-        lane_id: int,
-        execution: str,
-        created_ms: int,
-        _first_seq: int,
-        _last_seq: int,
-        destination: str,
-        bodies: str,
-        event_ids: str,
-    ) -> Batch:
-        name, to = orjson.dumps(execution).decode(), orjson.dumps(destination).decode()
+    def _find_cut(self, lane_id: int, limit: int) -> int:
+        """Return the last event of the lane that a batch may have: it fits the bytes, for one destination."""
+        total = cut = 0
+        first = None
+        for seq, destination, size in self._db.execute(_SIZES, (lane_id, limit)):
+            first = destination if first is None else first
+            total += size
+            if cut and (destination != first or total > BATCH_MAX_BYTES):
+                break
+            cut = seq
+        return cut
+
+    def _read_events(self, lane_id: int, first_seq: int, last_seq: int, limit: int = -1) -> _Events:
+        return _Events(*self._db.execute(_EVENTS, (lane_id, first_seq, last_seq, limit)).fetchone())
+
+    def _build_batch(self, lane_id: int, execution: str, created_ms: int, events: _Events) -> Batch:
+        name, to = orjson.dumps(execution).decode(), orjson.dumps(events.destination).decode()
         return Batch(
             lane_id=lane_id,
             lane=self._lanes[lane_id],
             execution=execution,
-            body=f'{{"id":{name},"destination":{to},"events":[{bodies}]}}'.encode(),
-            event_ids=tuple(event_ids.split(",")),
+            body=f'{{"id":{name},"destination":{to},"events":[{events.bodies}]}}'.encode(),
+            event_ids=tuple(events.event_ids.split(",")),
             created_ms=created_ms,
         )
 

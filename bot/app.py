@@ -1,0 +1,184 @@
+"""The composition root: the one place that builds the bot's parts and wires them to each other.
+
+    gateway ──payload──▶ intake (capture, rules) ──▶ outbox (thread, SQLite) ──batch──▶ dispatcher ──▶ ingress
+                                                        ▲                                   │
+                                                        └────────── delivered, refused ─────┘
+
+Stopping goes the same way: no more frames, then no more batches, then what is in flight comes home or is
+given up within the grace, then what happened is on disk and the file is closed. What was given up goes out
+again, the same, by the next process.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+
+from bot.capture import Capture
+from bot.dispatcher import Dispatcher
+from bot.errors import RelayError
+from bot.gateway import Gateway, run_gateway, use_api
+from bot.ids import UlidFactory
+from bot.ingress import Ingress
+from bot.intake import Intake
+from bot.ops import OpsServer
+from bot.outbox import MAX_IN_FLIGHT, Outbox
+from bot.rules import DEFAULT_RULES, load_rules
+from bot.settings import Settings
+from bot.store import Store
+from bot.target import Target
+
+_WATCH_TICK_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, target: Target) -> None:
+    """Run the relay until SIGTERM or SIGINT; raises a RelayError for what keeps it from running."""
+    stop = asyncio.Event()
+    with_signals = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with_signals.add_signal_handler(number, _on_signal, number, stop)
+    try:
+        async with AsyncExitStack() as stack:
+            relay = await stack.enter_async_context(open_relay(settings, target))
+            await relay.run(stop)
+    except* RelayError as group:
+        raise _first(group) from None
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay"]:
+    """Build the relay's parts; they are closed, in order, on the way out."""
+    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
+    store = await asyncio.to_thread(Store.open, settings.data_dir, batch_max_events=settings.batch_max_events)
+    ingress = Ingress(
+        target.endpoint,
+        region=target.region,
+        credentials=target.credentials,
+        max_connections=MAX_IN_FLIGHT,
+    )
+    async with ingress, asyncio.TaskGroup() as tasks:
+        outbox = Outbox(store, lambda batch: dispatcher.deliver(batch))
+        dispatcher = Dispatcher(ingress.start_execution, outbox.settle, tasks.create_task)
+        capture = Capture(await asyncio.to_thread(store.load_occupancy), UlidFactory())
+        intake = Intake(capture, rules, outbox.put)
+        relay = Relay(settings, outbox, dispatcher, intake, tasks)
+        outbox.start()
+        try:
+            yield relay
+        finally:
+            await relay.close()
+
+
+class Relay:
+    """The parts at work. Made by ``open_relay``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        dispatcher: Dispatcher,
+        intake: Intake,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._dispatcher = dispatcher
+        self._intake = intake
+        self._tasks = tasks
+        self._gateway: Gateway | None = None
+        self._seen_ms: dict[int, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch Discord until *stop* is set."""
+        use_api(self._settings.discord_api_url)
+        token = self._settings.discord_token.get_secret_value()
+        async with AsyncExitStack() as stack:
+            if self._settings.ops_port is not None:
+                ops = OpsServer(
+                    self._settings.ops_host,
+                    self._settings.ops_port,
+                    not_ready=self.not_ready,
+                    metrics=self.metrics,
+                )
+                await stack.enter_async_context(ops)
+            watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
+            tick = self._tasks.create_task(self._keep_watch())
+            try:
+                await stop.wait()
+                log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
+            finally:
+                tick.cancel()
+                self._note_watched()
+                watch.cancel()
+                await asyncio.wait([watch, tick])
+
+    async def close(self) -> None:
+        """Begin nothing new, finish or give up what is in flight, and put everything on disk."""
+        self._outbox.drain()
+        await self._dispatcher.close(self._settings.shutdown_grace_s)
+        await self._outbox.close()
+
+    def not_ready(self) -> list[str]:
+        """Return why the relay is not doing its work now; empty while it is."""
+        reasons = []
+        if self._gateway is None:
+            reasons.append("not connected to Discord yet")
+        elif shards := self._gateway.unconnected_shards:
+            reasons.append(f"not connected to Discord: shard {', '.join(map(str, shards))}")
+        if self._outbox.failing is not None:
+            reasons.append(self._outbox.failing)
+        if self._dispatcher.refused_because is not None:
+            reasons.append(self._dispatcher.refused_because)
+        return reasons
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "transitions_total": self._intake.transitions,
+            "events_delivered_total": self._dispatcher.delivered,
+            "events_waiting": self._outbox.waiting,
+            "commits_waiting": self._outbox.backlog,
+            "batches_in_flight": self._dispatcher.in_flight,
+            "shards_connected": 0 if self._gateway is None else self._gateway.connected_shards,
+        }
+
+    def _open_gateway(self) -> Gateway:
+        self._gateway = Gateway(
+            self._intake,
+            shard_ids=self._settings.shard_ids,
+            shard_count=self._settings.shard_count,
+            seen_ms=self._seen_ms,
+        )
+        return self._gateway
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_TICK_S)
+            self._note_watched()
+
+    def _note_watched(self) -> None:
+        until_ms = None if self._gateway is None else self._gateway.watched_until_ms()
+        if until_ms is not None:
+            self._outbox.watched(until_ms)
+
+
+def _on_signal(number: int, stop: asyncio.Event) -> None:
+    if stop.is_set():
+        # Whoever asks twice wants out now; everything that matters is on disk or was never acknowledged.
+        os._exit(128 + number)
+    log.info("signal_received", signal=signal.Signals(number).name)
+    stop.set()
+
+
+def _first(group: BaseExceptionGroup[RelayError]) -> RelayError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, RelayError):
+        raise TypeError("not a group of relay errors")
+    return error

@@ -1,0 +1,161 @@
+"""The command line, ``voice-relay``: the one module that knows both the bot and where it runs.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 the store is unusable.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Any, TypeVar
+
+import structlog
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.app import run
+from bot.credentials import CredentialSource, resolve_region
+from bot.errors import RelayError, SettingsError, StoreError
+from bot.logs import configure_logging, register_secret
+from bot.sending import send_test
+from bot.settings import Settings, load_settings
+from bot.target import Target
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+EXIT_STORE = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that *argv* names and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"voice-relay: {problem}", file=sys.stderr)
+        return EXIT_SETTINGS
+    except StoreError as error:
+        print(f"voice-relay: {error}", file=sys.stderr)
+        return EXIT_STORE
+    except RelayError as error:
+        print(f"voice-relay: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="voice-relay",
+        description="Forward what happens in Discord voice channels into AWS Step Functions workflows.",
+        epilog="Settings are environment variables, a .env file or files of secrets: see .env.example.",
+    )
+    parser.add_argument("--version", action="version", version=metadata.version("voice-relay"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("run", help="watch Discord and forward what happens, until stopped")
+    command.set_defaults(command=_run)
+    command = commands.add_parser(
+        "demo", help="play an evening in a guild through the whole path, on this machine alone"
+    )
+    command.add_argument("--plain", action="store_true", help="no colours, no progress bar")
+    command.set_defaults(command=_demo)
+    command = commands.add_parser("send-test", help="send one made-up event through the API")
+    for name in ("guild", "channel", "user"):
+        command.add_argument(f"--{name}-id", default="1", metavar="ID", help="of the event (default: 1)")
+    command.set_defaults(command=_send_test)
+    return parser
+
+
+def _run(_: argparse.Namespace) -> int:
+    settings = _prepare()
+
+    async def body() -> None:
+        async with _target(settings) as target:
+            await run(settings, target)
+
+    _run_async(body())
+    return 0
+
+
+def _send_test(arguments: argparse.Namespace) -> int:
+    settings = _prepare()
+
+    async def body() -> str:
+        async with _target(settings) as target:
+            return await send_test(
+                target,
+                guild_id=arguments.guild_id,
+                channel_id=arguments.channel_id,
+                user_id=arguments.user_id,
+            )
+
+    print(_run_async(body()))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from infra.local.demo import play
+
+    return _run_async(play(plain=arguments.plain))
+
+
+def _prepare() -> Settings:
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level, settings.secret_values())
+    return settings
+
+
+@asynccontextmanager
+async def _target(settings: Settings) -> AsyncIterator[Target]:
+    """The API of the settings, or without one, an embedded AWS with the templates deployed to it."""
+    if settings.api_endpoint is not None:
+        region = await asyncio.to_thread(resolve_region, settings.api_endpoint, settings.aws_region)
+        source = CredentialSource(register_secret=register_secret)
+        yield Target(settings.api_endpoint, region, source.get)
+        return
+    async with _single_machine(settings) as target:
+        yield target
+
+
+@asynccontextmanager
+async def _single_machine(settings: Settings) -> AsyncIterator[Target]:
+    try:
+        from infra.local.machine import single_machine
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            [
+                f"VOICE_RELAY_API_ENDPOINT: not set, and the single-machine mode lacks {error.name}. Set it to "
+                "the stack's ApiEndpoint, or install voice-relay[local]."
+            ]
+        ) from error
+    if settings.webhook_url is None:
+        raise SettingsError(["VOICE_RELAY_WEBHOOK_URL: needed in single-machine mode, and not set"])
+    log.info("single_machine_starting")
+    async with single_machine(webhook_url=settings.webhook_url) as machine:
+        key = ReadOnlyCredentials(
+            machine.credentials.access_key_id, machine.credentials.secret_access_key, None
+        )
+        register_secret(key.secret_key)
+
+        async def credentials() -> ReadOnlyCredentials:
+            return key
+
+        log.info("single_machine_ready")
+        yield Target(machine.api_endpoint, machine.region, credentials)
+
+
+def _run_async(body: Coroutine[Any, Any, _T]) -> _T:
+    """Run *body* on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.run(body)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(body)

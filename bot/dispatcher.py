@@ -1,0 +1,135 @@
+"""From the outbox to the API: every batch is sent until the API has taken it, or has said that it never will.
+
+Batches come one per lane, so they are sent side by side without disturbing the order within a lane. A failure
+that may pass keeps the batch and its place; a refusal of the caller does so too, and is said aloud.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from bot.backoff import backoff_s
+from bot.batch import Batch, Delivered, Refused, Settlement
+from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """*start_execution* is the ingress's, *settle* the outbox's; *spawn* runs a task and minds its failure.
+
+    ``deliver`` takes a batch; ``close`` waits for what is in flight and gives up the rest, which stays in the
+    outbox as it is and is sent again, the same, by the next process.
+    """
+
+    def __init__(
+        self,
+        start_execution: Callable[[Batch], Awaitable[str]],
+        settle: Callable[[Settlement], object],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._start_execution = start_execution
+        self._settle = settle
+        self._spawn = spawn
+        self._sleep = sleep
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.delivered = 0
+        self.refused_because: str | None = None
+
+    def deliver(self, batch: Batch) -> None:
+        """Begin to send *batch*."""
+        if self._closing:
+            return
+        task = self._spawn(self._deliver(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    async def close(self, grace_s: float) -> None:
+        """Let requests that are out come home for *grace_s*; what waits for its next attempt ends now."""
+        self._closing = True
+        for task in self._waiting:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _deliver(self, batch: Batch) -> None:
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                arn = await self._start_execution(batch)
+            except (TemporaryFailure, Unauthorized) as error:
+                if self._closing:
+                    return
+                await self._wait(batch, error, attempts)
+            except Rejected as error:
+                self._reject(batch, error)
+                return
+            else:
+                self._succeed(batch, arn, attempts)
+                return
+
+    def _succeed(self, batch: Batch, arn: str, attempts: int) -> None:
+        self.delivered += len(batch.event_ids)
+        self.refused_because = None
+        self._settle(Delivered(batch, arn, attempts))
+        log.info(
+            "batch_delivered",
+            execution=batch.execution,
+            workflow=batch.lane.workflow,
+            guild_id=batch.lane.guild_id,
+            events=len(batch.event_ids),
+            attempts=attempts,
+        )
+
+    def _reject(self, batch: Batch, error: Rejected) -> None:
+        self._settle(Refused(batch, str(error)))
+        if len(batch.event_ids) > 1:
+            log.warning(
+                "batch_split", execution=batch.execution, events=len(batch.event_ids), reason=str(error)
+            )
+        else:
+            log.error(
+                "event_dead_lettered",
+                execution=batch.execution,
+                event_id=batch.event_ids[0],
+                reason=str(error),
+            )
+
+    async def _wait(self, batch: Batch, error: DeliveryError, attempts: int) -> None:
+        retry_after_s = error.retry_after_s if isinstance(error, TemporaryFailure) else None
+        delay_s = backoff_s(attempts, retry_after_s)
+        if isinstance(error, Unauthorized):
+            self.refused_because = str(error)
+            write = log.error
+        else:
+            write = log.warning
+        write(
+            "batch_retried_later",
+            execution=batch.execution,
+            events=len(batch.event_ids),
+            attempts=attempts,
+            reason=str(error),
+            status=error.status,
+            retry_s=round(delay_s, 1),
+        )
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # it is one of ours
+        self._waiting.add(task)
+        try:
+            await self._sleep(delay_s)
+        finally:
+            self._waiting.discard(task)

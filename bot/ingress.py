@@ -1,0 +1,94 @@
+"""The ingress API: one signed request that starts one execution."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import aiohttp
+import yarl
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.batch import Batch
+from bot.errors import TemporaryFailure
+from bot.responses import parse_response
+from bot.sigv4 import sign
+
+TIMEOUT_S: Final = 35.0
+"""For a whole request: API Gateway itself gives up after 30 s."""
+_CONNECT_TIMEOUT_S = 10.0
+_KEEP_ALIVE_S = 55.0
+_RESPONSE_MAX_BYTES = 64 * 1024
+
+
+class Ingress:
+    """Starts executions through the API at *endpoint*; open it as a context manager.
+
+    Every request is signed anew, with credentials asked for at that moment and the time of *utc_now*.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        region: str,
+        credentials: Callable[[], Awaitable[ReadOnlyCredentials]],
+        max_connections: int,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._region = region
+        self._credentials = credentials
+        self._utc_now = utc_now
+        self._max_connections = max_connections
+        self._urls: dict[str, yarl.URL] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Ingress":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def start_execution(self, batch: Batch) -> str:
+        """Return the ARN of the execution that *batch* started, now or at an earlier attempt.
+
+        Raises a DeliveryError. Of a TemporaryFailure it is not known whether the request arrived; sending the
+        same batch again is safe.
+        """
+        if self._session is None:
+            raise RuntimeError("the ingress is not open")
+        url = self._url(batch.lane.workflow)
+        credentials = await self._credentials()
+        headers = {"content-type": "application/json", "execution-name": batch.execution}
+        signed = sign(
+            "POST", str(url), headers, batch.body, credentials, region=self._region, now=self._utc_now()
+        )
+        try:
+            # A redirect would lead the signature, and the body, somewhere else.
+            async with self._session.post(
+                url, data=batch.body, headers={**headers, **signed}, allow_redirects=False
+            ) as response:
+                answer = await response.content.read(_RESPONSE_MAX_BYTES)
+        except TimeoutError:
+            raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TemporaryFailure(
+                f"the API cannot be reached: {str(error) or type(error).__name__}", code=type(error).__name__
+            ) from error
+        return parse_response(response.status, response.headers, answer, now=self._utc_now())
+
+    def _url(self, workflow: str) -> yarl.URL:
+        url = self._urls.get(workflow)
+        if url is None:
+            # Taken as it is: what is signed and what is sent must be the same to the byte.
+            url = yarl.URL(f"{self._endpoint}/workflows/{workflow}", encoded=True)
+            self._urls[workflow] = url
+        return url
