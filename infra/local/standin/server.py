@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import orjson
 from aiohttp import web
 
 from infra.local.standin.bell import Bell
@@ -15,7 +16,7 @@ from infra.local.standin.rate_limit import RateLimit
 from infra.local.standin.rest import Rest, answer_unknown_routes
 from infra.local.standin.session import Sessions
 from infra.local.standin.snowflakes import Snowflakes
-from infra.local.standin.transitions import TransitionLog
+from infra.local.standin.transitions import Reach, TransitionLog
 from infra.local.standin.webhooks import PostedMessage, Webhook, Webhooks
 from infra.local.standin.world import World
 
@@ -172,6 +173,12 @@ class StandIn:
         return self.webhooks.add(
             name, channel_id=channel_id, base_url=self.base_url, limit=self._webhook_limit
         )
+
+    async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
+        """Send any event at all to every session, whatever its shard; the world stays as it is."""
+        reach = self._sessions.publish(None, event, orjson.dumps(data))
+        await self._sessions.wait_for_room()
+        return reach
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Wait until every shard has a client that was sent all there is to send."""
