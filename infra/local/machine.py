@@ -37,12 +37,13 @@ async def single_machine(
     parameters: Mapping[str, str] | None = None,
     on_event: OnEvent = _ignore,
     wait_scale: float = 1.0,
+    retained_executions: int = 2_000,
 ) -> AsyncIterator[SingleMachine]:
     """The whole AWS side, ready for requests; raises StartupError or DeployError.
 
     *on_event* is called from another thread.
     """
-    async with EmbeddedAws(wait_scale=wait_scale) as aws:
+    async with EmbeddedAws(wait_scale=wait_scale, retained_executions=retained_executions) as aws:
         outputs = await asyncio.to_thread(
             deploy,
             aws.client,

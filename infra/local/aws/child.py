@@ -70,7 +70,7 @@ def _guarded(app: App, started: Callable[[], None]) -> App:
     return serve
 
 
-async def _serve(listener: socket.socket, stdin: Any, stdout: Any) -> None:
+async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, stdout: Any) -> None:
     # Imported here because ministack reads its environment at import.
     import hypercorn.asyncio
     import hypercorn.config
@@ -98,7 +98,7 @@ async def _serve(listener: socket.socket, stdin: Any, stdout: Any) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     app = module("ministack.app").app
-    async with hooks.installed(app):
+    async with hooks.installed(app, retained_executions=settings["retained_executions"]):
         await hypercorn.asyncio.serve(_guarded(app, started), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 
@@ -111,7 +111,7 @@ def main() -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         os.environ.update(_environment(settings, listener.getsockname()[1], directory))
         tempfile.tempdir = directory
-        asyncio.run(_serve(listener, stdin, stdout))
+        asyncio.run(_serve(settings, listener, stdin, stdout))
     # Executions run on threads that nobody joins.
     os._exit(0)
 

@@ -31,14 +31,16 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_
 class EmbeddedAws:
     """One embedded AWS, empty at the start, gone at the end; enter it with ``with`` or ``async with``.
 
-    *wait_scale* shortens the waits and retry intervals of state machines (0 skips them), for tests.
+    *wait_scale* shortens the waits and retry intervals of state machines (0 skips them), for tests. The
+    newest *retained_executions* can be read back; with its history one takes four times its input in memory.
     """
 
     region = "us-east-1"
     account_id = "123456789012"
 
-    def __init__(self, *, wait_scale: float = 1.0) -> None:
+    def __init__(self, *, wait_scale: float = 1.0, retained_executions: int = 2_000) -> None:
         self._wait_scale = wait_scale
+        self._retained_executions = retained_executions
         # Root of this AWS: made for one run and told to the child alone.
         self.admin = Credentials(
             access_key_id="AKIA" + secrets.token_hex(8).upper(), secret_access_key=secrets.token_urlsafe(30)
@@ -104,6 +106,7 @@ class EmbeddedAws:
             "account_id": self.account_id,
             "region": self.region,
             "wait_scale": self._wait_scale,
+            "retained_executions": self._retained_executions,
         }
         answer = _exchange(child, json.dumps(settings).encode() + b"\n")
         if not answer:

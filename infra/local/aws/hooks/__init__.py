@@ -10,8 +10,10 @@ from typing import Any
 
 from infra.local.aws.hooks import (
     apigateway_invoke,
+    error_matching,
     forbidden,
     http_proxy,
+    jsonata_engine,
     provisioning,
     root,
     service_integrations,
@@ -25,6 +27,8 @@ SEAMS: tuple[Seam, ...] = (
     *root.SEAMS,
     *forbidden.SEAMS,
     *provisioning.SEAMS,
+    *jsonata_engine.SEAMS,
+    *error_matching.SEAMS,
     *start_execution.SEAMS,
     *service_roles.SEAMS,
     *service_integrations.SEAMS,
@@ -34,7 +38,7 @@ SEAMS: tuple[Seam, ...] = (
 
 
 @asynccontextmanager
-async def installed(app: Any) -> AsyncIterator[None]:
+async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None]:
     """Install every hook into the ministack that *app* belongs to, once per process."""
     check_version()
     for seam in SEAMS:
@@ -43,7 +47,9 @@ async def installed(app: Any) -> AsyncIterator[None]:
     root.install()
     forbidden.install()
     provisioning.install()
-    start_execution.install()
+    jsonata_engine.install()
+    error_matching.install()
+    start_execution.install(retained=retained_executions)
     service_integrations.install(door)
     apigateway_invoke.install(door)
     async with http_proxy.installed():

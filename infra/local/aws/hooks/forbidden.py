@@ -5,6 +5,8 @@ It also asks for permission before it looks for the route, where AWS answers an 
 
 # facts: API Gateway, IAM authorisation; https://github.com/aws/aws-cdk/issues/21182
 
+import base64
+import os
 from typing import Any
 
 from infra.local.aws.hooks.seam import Seam, module
@@ -41,7 +43,8 @@ def install() -> None:
             return denied
         if apis.route_authorization_type(api_id, stage, method, execute_path) is None:
             return None
-        # The marker keeps ministack from adding a REST API's request ids.
-        return 403, {"Content-Type": "application/json", "apigw-requestid": "forbidden"}, _FORBIDDEN
+        # With this one there, ministack adds no request ids of other kinds.
+        request_id = base64.b64encode(os.urandom(11)).decode()
+        return 403, {"Content-Type": "application/json", "apigw-requestid": request_id}, _FORBIDDEN
 
     _ENFORCE.replace(enforce)

@@ -1,12 +1,15 @@
 """StartExecution is idempotent while the execution runs, and refuses what AWS refuses.
 
 ministack answers every name that it knows with ExecutionAlreadyExists, and takes any name and any input.
+It also keeps every execution for good, where AWS forgets those closed 90 days ago; here the oldest closed
+ones are forgotten, all but their names.
 """
 
 # facts: Step Functions, StartExecution; the service model's documentation of StartExecution
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +26,8 @@ SEAMS = (
 )
 
 MAX_INPUT_BYTES = 262_144
+# Names that stay taken after their executions are forgotten.
+_NAMES_KEPT = 100_000
 _NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,80}""")
 # AWS puts the whole name of the exception's Java class before the "#".
 _PREFIX = "com.amazonaws.swf.service.v2.model#"
@@ -47,31 +52,64 @@ def problem(data: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def install() -> None:
+def install(*, retained: int) -> None:
+    """Install the hook; the newest *retained* executions can be read back."""
     start: Callable[[dict[str, Any]], Any] = _START.original()
     states = module("ministack.services.stepfunctions")
     responses = module("ministack.core.responses")
+    executions = _Executions(states._executions, retained)
 
     def start_execution(data: dict[str, Any]) -> Any:
         if refused := problem(data):
             return responses.error_response_json(*refused, 400)
-        if earlier := _namesake(states, data):
+        arn = _execution_arn(states, data)
+        if arn is not None and executions.knows(arn):
+            earlier = states._executions.get(arn)
             # Whether AWS compares the input's text or its value is not known; text is the stricter.
-            if earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}"):
-                return responses.json_response(
-                    {"executionArn": earlier["executionArn"], "startDate": earlier["startDate"]}
-                )
-            message = f"Execution Already Exists: '{earlier['executionArn']}'"
+            if earlier and earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}"):
+                return responses.json_response({"executionArn": arn, "startDate": earlier["startDate"]})
+            message = f"Execution Already Exists: '{arn}'"
             return responses.error_response_json(_PREFIX + "ExecutionAlreadyExists", message, 400)
-        return start(data)
+        response = start(data)
+        if response[0] == 200:
+            executions.add(json.loads(response[2])["executionArn"])
+        return response
 
     _START.replace(start_execution)
 
 
-def _namesake(states: Any, data: dict[str, Any]) -> Any:
-    """The execution of a Standard state machine that already bears the requested name."""
+def _execution_arn(states: Any, data: dict[str, Any]) -> str | None:
+    """The ARN that the request's name stands for, None where a name may be used again."""
     machine = states._state_machines.get(data.get("stateMachineArn", ""))
     if machine is None or machine["type"] != "STANDARD" or not data.get("name"):
         return None
-    arn = machine["stateMachineArn"].replace(":stateMachine:", ":execution:", 1)
-    return states._executions.get(f"{arn}:{data['name']}")
+    return f"{machine['stateMachineArn'].replace(':stateMachine:', ':execution:', 1)}:{data['name']}"
+
+
+class _Executions:
+    """ministack's executions, with the oldest closed ones forgotten beyond *retained*."""
+
+    def __init__(self, stored: Any, retained: int) -> None:
+        self._stored = stored
+        self._retained = retained
+        self._by_age: deque[str] = deque()
+        self._forgotten: dict[str, None] = {}
+
+    def knows(self, arn: str) -> bool:
+        return arn in self._stored or arn in self._forgotten
+
+    def add(self, arn: str) -> None:
+        self._by_age.append(arn)
+        if len(self._by_age) <= self._retained:
+            return
+        oldest = self._by_age.popleft()
+        execution = self._stored.get(oldest)
+        if execution is None:
+            return
+        if execution["status"] == "RUNNING":
+            self._by_age.append(oldest)
+            return
+        del self._stored[oldest]
+        self._forgotten[oldest] = None
+        if len(self._forgotten) > _NAMES_KEPT:
+            del self._forgotten[next(iter(self._forgotten))]
