@@ -24,8 +24,8 @@ _FLAG_BITS = tuple((name, 1 << bit) for bit, name in enumerate(FLAGS))
 def parse_id(value: object) -> str | None:
     """Return a snowflake as a string of digits, or ``None`` where *value* is none."""
     if isinstance(value, str):
-        return value if value.isdecimal() else None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value if value.isascii() and value.isdecimal() and len(value) <= 20 else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
         return str(value)
     return None
 
