@@ -1,0 +1,173 @@
+"""The notify workflow against a webhook that answers, throttles, fails and refuses."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.workflow.running import Relay
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WHEN = "2026-11-21T07:00:00.123Z"
+HTML = "<!DOCTYPE html><html><head><title>Access denied</title></head><body>error code: 1015</body></html>"
+
+
+def voice(kind: str, **data: Any) -> dict[str, Any]:
+    channel = {"id": "127121515262115840", "name": "@everyone", "kind": "voice"}
+    user = {"id": "80351110224678912", "name": "**nelly**", "display_name": None, "bot": False}
+    shared = {
+        "user": user,
+        "channel": channel,
+        "previous_channel": channel,
+        "occupants": 2,
+        "inferred": False,
+    }
+    return {"type": f"discord.voice.{kind}", "time": WHEN, "data": shared | data}
+
+
+JOINED = voice("joined")
+EVERY_KIND = (
+    voice("joined"),
+    voice("left", duration_s=4320.0),
+    voice("moved", duration_s=None, inferred=True),
+    voice("updated", changes={"self_mute": True}),
+    {"type": "discord.voice.gap", "time": WHEN, "data": {"from": None, "until": WHEN, "reason": "restart"}},
+)
+
+
+async def test_a_batch_of_every_kind_takes_one_task_and_one_message(relay: Relay) -> None:
+    ended = await relay.run(*EVERY_KIND)
+    assert ended.status == "SUCCEEDED"
+    assert ended.output == {"posted": 5}
+    assert ended.entered == ["Post"]
+    assert relay.webhook.answers == {200: 1}
+    (message,) = relay.webhook.messages
+    description = message.body["embeds"][0]["description"]
+    assert [line.split(" ")[1] for line in description.split("\n")] == ["🟢", "🔴", "🔵", "🟡", "⚠️"]
+    assert "nelly" not in message.raw.decode()
+    assert "everyone" not in message.raw.decode()
+
+
+async def test_a_429_is_waited_out_for_its_retry_after_then_posted_once(relay: Relay) -> None:
+    relay.webhook.throttle_next(1, 2.4)
+    ended = await relay.run(JOINED)
+    assert ended.status == "SUCCEEDED"
+    assert relay.webhook.answers == {429: 1, 200: 1}
+    assert len(relay.webhook.messages) == 1
+    assert ended.entered == ["Post", "StillWorthWaiting", "WaitForDiscord", "Post"]
+    (waited_s,) = ended.seconds_between("WaitStateEntered", "WaitStateExited")
+    # A millisecond is what the history's clock may cut off.
+    assert waited_s >= 2.4 * relay.scale - 0.001
+
+
+@pytest.mark.parametrize(
+    "body", [HTML, {"message": "Too Many Requests"}, ""], ids=["html", "gateway", "empty"]
+)
+async def test_a_429_that_names_no_time_is_waited_out_for_five_seconds(body: object, relay: Relay) -> None:
+    """Cloudflare answers in HTML, and API Gateway throttles as well."""
+    relay.webhook.fail_next(1, 429, body)
+    ended = await relay.run(JOINED)
+    assert ended.status == "SUCCEEDED"
+    assert relay.webhook.answers == {429: 1, 200: 1}
+    (waited_s,) = ended.seconds_between("WaitStateEntered", "WaitStateExited")
+    assert waited_s >= 5 * relay.scale - 0.001
+
+
+async def test_every_429_in_a_row_is_waited_out(relay: Relay) -> None:
+    relay.webhook.throttle_next(3, 0.3)
+    ended = await relay.run(JOINED)
+    assert ended.status == "SUCCEEDED"
+    assert relay.webhook.answers == {429: 3, 200: 1}
+    assert ended.entered.count("WaitForDiscord") == 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_server_error_is_retried_in_place(status: int, relay: Relay) -> None:
+    relay.webhook.fail_next(1, status, {"message": "Internal Server Error", "code": 0})
+    ended = await relay.run(JOINED)
+    assert ended.status == "SUCCEEDED"
+    assert relay.webhook.answers == {status: 1, 200: 1}
+    assert ended.entered == ["Post"]
+    assert ended.attempts == 2
+
+
+async def test_a_connection_that_breaks_is_retried(relay: Relay) -> None:
+    relay.webhook.fail_next(1, None)
+    ended = await relay.run(JOINED)
+    assert ended.status == "SUCCEEDED"
+    assert relay.webhook.answers == {None: 1, 200: 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"message": "Invalid Form Body", "code": 50035}),
+        (401, {"message": "Invalid Webhook Token", "code": 50027}),
+        (403, HTML),
+        (404, {"message": "Unknown Webhook", "code": 10015}),
+    ],
+)
+async def test_a_refusal_fails_at_once_after_one_request(status: int, body: object, relay: Relay) -> None:
+    """Repeated calls to a webhook that is gone would earn a restriction."""
+    # https://docs.discord.com/developers/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
+    relay.webhook.fail_next(1, status, body)
+    ended = await relay.run(JOINED)
+    assert (ended.status, ended.error) == ("FAILED", "WebhookRefused")
+    assert ended.cause.startswith(f"ApiGateway.{status}: ")
+    assert "Unknown Webhook" in ended.cause or status != 404
+    assert relay.webhook.answers == {status: 1}
+    assert ended.entered == ["Post", "WebhookRefused"]
+
+
+async def test_a_destination_that_the_proxy_does_not_know_is_a_refusal(relay: Relay) -> None:
+    ended = await relay.run(JOINED, destination="elsewhere")
+    assert (ended.status, ended.error) == ("FAILED", "WebhookRefused")
+    assert relay.webhook.answers == {}
+
+
+async def test_an_input_that_no_message_can_be_made_of_fails_by_that_name(relay: Relay) -> None:
+    ended = await relay.run(JOINED, destination={"not": "a name"})
+    assert (ended.status, ended.error) == ("FAILED", "MessageNotBuilt")
+    assert relay.webhook.answers == {}
+
+
+async def test_the_history_never_shows_the_webhook(relay: Relay) -> None:
+    """Not when it works, and not in the cause of a failure."""
+    relay.webhook.throttle_next(1, 0.1)
+    good = await relay.run(JOINED)
+    relay.webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
+    bad = await relay.run(JOINED)
+    for ended in (good, bad):
+        shown = json.dumps([ended.history, ended.output, ended.cause], default=str)
+        assert "WebhookRefused" in shown or ended is good
+        assert relay.webhook.token not in shown
+        assert relay.webhook.url not in shown
+
+
+async def test_the_largest_input_that_aws_takes_is_posted(relay: Relay) -> None:
+    """Throttled on the way, too: the loop's own data must not push the state over its limit."""
+    # 262,144 bytes, https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    count = 255_000 // (len(json.dumps(JOINED)) + 2)
+    relay.webhook.throttle_next(1, 0.1)
+    ended = await relay.run(*[JOINED] * count)
+    assert ended.status == "SUCCEEDED"
+    (message,) = relay.webhook.messages
+    assert message.body["embeds"][0]["description"].endswith(" more")
+
+
+async def test_a_throttle_that_never_ends_is_given_up_by_name(hasty_relay: Relay) -> None:
+    hasty_relay.webhook.throttle_next(121, 0.5)
+    ended = await hasty_relay.run(JOINED)
+    assert (ended.status, ended.error) == ("FAILED", "WebhookThrottled")
+    assert "You are being rate limited." in ended.cause
+    assert hasty_relay.webhook.answers == {429: 121}
+    assert len(ended.history) < 2000
+
+
+async def test_a_server_that_never_recovers_is_given_up_by_name(hasty_relay: Relay) -> None:
+    hasty_relay.webhook.fail_next(31, 503, "upstream connect error")
+    ended = await hasty_relay.run(JOINED)
+    assert (ended.status, ended.error) == ("FAILED", "WebhookUnavailable")
+    assert ended.cause == "ApiGateway.503: upstream connect error"
+    assert hasty_relay.webhook.answers == {503: 31}
