@@ -1,12 +1,14 @@
 """An HTTP API refuses with 403 ``{"message":"Forbidden"}`` and not a word more; ministack explains itself.
 
-It also asks for permission before it looks for the route, where AWS answers an unknown one with 404.
+ministack also asks for permission before it looks for the route, where AWS answers an unknown one with 404,
+and takes a signature that was made for another service.
 """
 
 # facts: API Gateway, IAM authorisation; https://github.com/aws/aws-cdk/issues/21182
 
 import base64
 import os
+import re
 from typing import Any
 
 from infra.local.aws.hooks.seam import Seam, module
@@ -19,15 +21,17 @@ _ENFORCE = Seam(
 SEAMS = (
     _ENFORCE,
     Seam("ministack.services.apigateway", "find_api_scope", ("api_id",)),
+    Seam("ministack.services.apigateway_v1", "find_api_scope", ("api_id",)),
     Seam("ministack.services.apigateway", "route_authorization_type", ("api_id", "stage", "method", "path")),
 )
 
-_FORBIDDEN = b'{"message":"Forbidden"}'
+_SCOPE = re.compile(r"Credential=[^/,\s]+/\d{8}/[a-z0-9-]+/execute-api/aws4_request")
 
 
 def install() -> None:
     ask = _ENFORCE.original()
-    apis = module("ministack.services.apigateway")
+    http_apis = module("ministack.services.apigateway")
+    rest_apis = module("ministack.services.apigateway_v1")
 
     def enforce(
         api_id: str,
@@ -39,12 +43,29 @@ def install() -> None:
         **kwargs: Any,
     ) -> Any:
         denied = ask(api_id, stage, method, execute_path, headers, query_params, **kwargs)
-        if denied is None or apis.find_api_scope(api_id) is None:
+        if rest_apis.find_api_scope(api_id) is not None:
             return denied
-        if apis.route_authorization_type(api_id, stage, method, execute_path) is None:
-            return None
-        # With this one there, ministack adds no request ids of other kinds.
-        request_id = base64.b64encode(os.urandom(11)).decode()
-        return 403, {"Content-Type": "application/json", "apigw-requestid": request_id}, _FORBIDDEN
+        if http_apis.find_api_scope(api_id) is not None:
+            authorization = http_apis.route_authorization_type(api_id, stage, method, execute_path)
+            if authorization is None:
+                return None
+            if authorization == "AWS_IAM" and not _for_execute_api(headers.get("authorization", "")):
+                return _forbidden()
+        return _forbidden() if denied else None
 
     _ENFORCE.replace(enforce)
+
+
+def _for_execute_api(authorization: str) -> bool:
+    """Whether the signature's scope names the service that is asked."""
+    return _SCOPE.search(authorization) is not None
+
+
+def _forbidden() -> tuple[int, dict[str, str], bytes]:
+    # With this header there, ministack adds no request ids of other kinds.
+    request_id = base64.b64encode(os.urandom(11)).decode()
+    return (
+        403,
+        {"Content-Type": "application/json", "apigw-requestid": request_id},
+        b'{"message":"Forbidden"}',
+    )

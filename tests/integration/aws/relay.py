@@ -1,0 +1,204 @@
+"""A relay in the embedded AWS with a webhook of its own to post to, and what the tests do with it."""
+
+import http.client
+import http.server
+import json
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import pydantic
+
+from infra.deploy import TEMPLATE, deploy
+from infra.local.aws import EmbeddedAws
+from infra.local.aws.credentials import Credentials
+from infra.local.aws.hooks.front_door import sign
+from infra.local.machine import create_bot_user
+
+TIMEOUT_S = 20.0
+POLL_S = 0.02
+
+
+@dataclass
+class Posted:
+    """One request that reached the webhook."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Webhook:
+    """A bare HTTP server in Discord's place: keeps what is posted and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: list[Posted] = []
+        self.status = 200
+        self.headers: dict[str, str] = {"Content-Type": "application/json"}
+        self.body = b'{"id": "1"}'
+        webhook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                webhook.posted.append(Posted(self.command, self.path, dict(self.headers.items()), body))
+                self.send_response(webhook.status)
+                for name, value in {**webhook.headers, "Content-Length": str(len(webhook.body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(webhook.body)
+
+            def log_message(self, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/api/webhooks/1234/t0ken-of_webhook"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def send(url: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST") -> Answer:
+    """Send the request byte for byte."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+    try:
+        connection.request(
+            method, parts.path + ("?" + parts.query if parts.query else ""), body, dict(headers)
+        )
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, names, response.read())
+    finally:
+        connection.close()
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class Relay:
+    """One deployed stack and the bot's user for it."""
+
+    aws: EmbeddedAws
+    webhook: Webhook
+    stack_name: str
+    outputs: Mapping[str, str]
+    bot: Credentials = field(repr=False)
+
+    @property
+    def ingress_url(self) -> str:
+        return f"{self.aws.api_url(self.outputs['IngressApiId'])}/workflows/notify"
+
+    @property
+    def proxy_url(self) -> str:
+        return f"{self.aws.api_url(self.outputs['ProxyApiId'])}/destinations/default"
+
+    def execution_arn(self, name: str) -> str:
+        machine = self.outputs["NotifyStateMachineArn"]
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        who: Credentials | None = None,
+    ) -> Answer:
+        """Post a request signed by *who*, the bot unless somebody else is named."""
+        given = {"Content-Type": "application/json", **(headers or {})}
+        signed = sign(
+            "POST", url, given, body, service="execute-api", region=self.aws.region, who=who or self.bot
+        )
+        return send(url, signed, body)
+
+    def start(self, name: str, body: bytes | None = None, *, who: Credentials | None = None) -> Answer:
+        """Start an execution of that name, as the bot does."""
+        return self.post(self.ingress_url, body or batch(name), {"Execution-Name": name}, who=who)
+
+    def finished(self, name: str) -> dict[str, Any]:
+        """The execution of that name once it is over."""
+        return wait_for_execution(self.aws, self.execution_arn(name))
+
+
+def wait_for_execution(aws: EmbeddedAws, arn: str) -> dict[str, Any]:
+    states = aws.client("stepfunctions")
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        execution: dict[str, Any] = states.describe_execution(executionArn=arn)
+        if execution["status"] != "RUNNING":
+            return execution
+        time.sleep(POLL_S)
+    raise TimeoutError(f"{arn} runs on")
+
+
+def batch(name: str) -> bytes:
+    """The body of a request with one event in it."""
+    event = {
+        "specversion": "1.0",
+        "id": "01JD0000000000000000000000",
+        "source": "/discord/guilds/41771983423143937",
+        "type": "discord.voice.joined",
+        "subject": "users/80351110224678912",
+        "time": "2026-11-21T07:00:00.123Z",
+        "data": {
+            "guild": {"id": "41771983423143937", "name": "Base"},
+            "user": {"id": "80351110224678912", "name": "nelly", "display_name": "Nelly", "bot": False},
+            "channel": {"id": "127121515262115840", "name": "General", "kind": "voice"},
+            "previous_channel": None,
+            "changes": {},
+            "occupants": 1,
+            "duration_s": None,
+            "inferred": False,
+            "state": {},
+        },
+    }
+    return json.dumps({"id": name, "destination": "default", "events": [event]}).encode()
+
+
+def new_relay(aws: EmbeddedAws, webhook: Webhook, template: Path = TEMPLATE) -> Relay:
+    """Deploy *template* under a name of its own and make a bot user for it."""
+    stack_name = unique("relay")
+    outputs = deploy(
+        aws.client,
+        webhook_url=pydantic.SecretStr(webhook.url),
+        stack_name=stack_name,
+        template=template,
+        poll_s=POLL_S,
+    )
+    return Relay(
+        aws, webhook, stack_name, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+    )
