@@ -12,7 +12,7 @@ import fcntl
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -112,20 +112,20 @@ class Store:
     @classmethod
     def open(cls, data_dir: Path, *, batch_max_events: int, synchronous: Synchronous = "full") -> "Store":
         """Open the file in *data_dir*, both made where missing, and bring its schema up to date."""
-        lock = _lock(data_dir)
         path = data_dir / FILE_NAME
-        try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            _upgrade(connection, path)
-            return cls(connection, lock, batch_max_events=batch_max_events)
-        except sqlite3.Error as error:
-            lock.close()
-            raise StoreError(f"cannot open {path}: {error}") from error
-        except StoreError:
-            lock.close()
-            raise
+        with ExitStack() as undo:
+            lock = undo.enter_context(_lock(data_dir))
+            try:
+                connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                undo.callback(connection.close)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA synchronous = {synchronous}")
+                _upgrade(connection, path)
+            except sqlite3.Error as error:
+                raise StoreError(f"cannot open {path}: {error}") from error
+            store = cls(connection, lock, batch_max_events=batch_max_events)
+            undo.pop_all()
+        return store
 
     def close(self) -> None:
         self._db.close()

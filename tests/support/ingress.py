@@ -1,0 +1,92 @@
+"""An ingress API for tests that are about the bot: takes what Step Functions would, and says what it got.
+
+It checks no signature; that is the embedded AWS's part. Execution names behave as Step Functions' do.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:notify:"
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
+"""Answers one request in the API's place; ``None`` lets the API answer after all."""
+
+
+class StubIngress:
+    """Listens on loopback while open; ``answers`` are used up, one a request, before its own."""
+
+    def __init__(self, *, latency_s: float = 0.0) -> None:
+        self.latency_s = latency_s
+        self.executions: dict[str, bytes] = {}
+        self.repeats = 0
+        self.requests = 0
+        self.answers: deque[Answer] = deque()
+        self.changed = asyncio.Event()
+        self._events = 0
+        self._runner: web.ServerRunner | None = None
+        self.endpoint = ""
+
+    async def __aenter__(self) -> Self:
+        self._runner = web.ServerRunner(web.Server(self._handle))
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.endpoint = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def event_count(self) -> int:
+        return self._events
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The inputs of the executions, in the order in which they were started."""
+        return [orjson.loads(body) for body in self.executions.values()]
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of all executions: in order within a lane."""
+        return [event for given in self.inputs() for event in given["events"]]
+
+    async def wait_for_events(self, count: int, timeout_s: float = 60) -> None:
+        async with asyncio.timeout(timeout_s):
+            while self._events < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests += 1
+        self.changed.set()
+        body = await request.read()
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        if self.answers:
+            answer = await self.answers.popleft()(request)
+            if answer is not None:
+                return answer
+        return self.accept(request.headers["Execution-Name"], body)
+
+    def accept(self, name: str, body: bytes) -> web.Response:
+        """Start an execution, as Step Functions does: the same name and input again is the same execution."""
+        known = self.executions.get(name)
+        if known is None:
+            self.executions[name] = body
+            self._events += body.count(b'"specversion"')
+            self.changed.set()
+        elif known == body:
+            self.repeats += 1
+        else:
+            message = f"Execution Already Exists: '{ARN}{name}'"
+            kind = "com.amazonaws.swf.service.v2.model#ExecutionAlreadyExists"
+            return web.json_response({"__type": kind, "message": message}, status=400)
+        return web.Response(
+            body=orjson.dumps({"executionArn": ARN + name, "startDate": 1.7e9}),
+            content_type="application/json",
+        )
