@@ -42,7 +42,8 @@ def sign(
     added = {"x-amz-date": timestamp}
     if credentials.token:
         added["x-amz-security-token"] = credentials.token
-    request = _Request(method, url, _headers_to_sign(url, headers, added), body, timestamp)
+    # For the type checker it would have to be an AWSRequest; the signer only reads these attributes.
+    request: Any = _Request(method, url, _headers_to_sign(url, headers, added), body, timestamp)
     signer = _Signer(credentials, service, region)
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     added["authorization"] = (
@@ -77,11 +78,6 @@ class _Request:
 
 class _Signer(SigV4Auth):
     """botocore would build this mapping several times for each request, out of e-mail messages."""
-
-    # It is untyped in botocore; these are the shapes that the methods called above take and return.
-    scope: Any
-    signed_headers: Any
-    string_to_sign: Any
 
     def headers_to_sign(self, request: Any) -> Any:
         return request.headers

@@ -1,0 +1,161 @@
+"""What the value of each setting may be. Every check here refuses with a ValueError, or with a ``problem``.
+
+A refused value is never repeated: it may be a token that was put into the wrong variable.
+"""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+_DISCORD_HOSTS: Final = frozenset({"discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com"})
+_EXECUTE_API: Final = re.compile(r"[a-z0-9]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+
+WANTED: Final = {
+    "discord_token": "must be the bot's token alone, without spaces or quotes",
+    "discord_api_url": "must be an http(s) URL like https://discord.com/api/v10, without a query or a user",
+    "api_endpoint": (
+        "must be the https URL of the ingress API (the stack's output ApiEndpoint), without a query or a "
+        "user; plain http is for this machine itself only"
+    ),
+    "aws_region": "must be the name of a region, like eu-central-1",
+    "webhook_url": (
+        "must be a Discord webhook like https://discord.com/api/webhooks/<id>/<token>: "
+        "copy it from the channel's settings, under Integrations"
+    ),
+    "data_dir": "must be the path of a directory",
+    "rules_file": "must be the path of a TOML file",
+    "batch_max_events": "must be a whole number from 1 to 1000",
+    "ops_host": "must be an address of this machine, like 127.0.0.1 or 0.0.0.0",
+    "ops_port": "must be a port from 0 to 65535; 0 picks a free one, empty turns the pages off",
+    "log_format": "must be auto, json or text",
+    "log_level": "must be debug, info, warning, error or critical",
+    "shutdown_grace_s": "must be a number of seconds, 0 or more",
+    "shard_ids": "must be different whole numbers with commas between them, like 0,1,2",
+    "shard_count": "must be a whole number, 1 or more, and above every number in VOICE_RELAY_SHARD_IDS",
+}
+"""What is said where a value is refused for no reason of its own; ``problem`` is for those that have one."""
+
+
+def problem(text: str) -> PydanticCustomError:
+    return PydanticCustomError("half_set", "{text}", {"text": text})
+
+
+def parse_token(value: object) -> object:
+    # Copied from a header, a token comes with its scheme.
+    return value.strip().removeprefix("Bot ").strip() if isinstance(value, str) else value
+
+
+def check_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[^\s\"']+", value.get_secret_value()):
+        raise ValueError
+    return value
+
+
+def check_url(value: str) -> str:
+    """Return *value* without a slash at its end, if it is a base that paths can be put behind."""
+    url = value.strip().rstrip("/")
+    parts = urlsplit(url)
+    plain = not (parts.query or parts.fragment or parts.username is not None) and not re.search(
+        r"[\s?#]", url
+    )
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain or parts.port == 0:
+        raise ValueError
+    return url
+
+
+def check_endpoint(value: str | None) -> str | None:
+    if value is None:
+        return None
+    url = check_url(value)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname):
+        raise ValueError
+    return url
+
+
+def _is_loopback(host: str | None) -> bool:
+    """Tell whether *host* is this machine by its name; names that only resolve to it do not count."""
+    # https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+    if host is None or host == "localhost" or host.endswith(".localhost"):
+        return host is not None
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_region(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d+", value):
+        raise ValueError
+    named = region_of(info.data.get("api_endpoint") or "")
+    if named not in {None, value}:
+        raise problem("is not the region that VOICE_RELAY_API_ENDPOINT names: leave it unset")
+    return value
+
+
+def check_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    if value is None:
+        # Where the endpoint itself was refused it is absent here, and its own problem is enough.
+        if info.data.get("api_endpoint", "") is None:
+            raise problem(
+                "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
+                "or the webhook to run everything on this machine"
+            )
+        return None
+    url = check_url(value.get_secret_value())
+    parts = urlsplit(url)
+    discord = parts.scheme == "https" and parts.hostname in _DISCORD_HOSTS and parts.port is None
+    if not (discord or _is_loopback(parts.hostname)):
+        raise ValueError
+    if not re.fullmatch(r"/api(/v\d+)?/webhooks/\d+/[\w-]+", parts.path, re.ASCII):
+        raise ValueError
+    return SecretStr(url)
+
+
+def check_host(value: str) -> str:
+    if re.search(r"[\s/]", value):
+        raise ValueError
+    return value
+
+
+def parse_port(value: object) -> object:
+    return None if value == "" else value
+
+
+def parse_word(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def parse_shard_ids(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def check_shard_ids(value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if value is not None and (not value or min(value) < 0 or len(set(value)) != len(value)):
+        raise ValueError
+    return value
+
+
+def check_shard_count(value: int | None, info: ValidationInfo) -> int | None:
+    if "shard_ids" not in info.data:
+        return value
+    ids = info.data["shard_ids"]
+    if ids is not None and value is None:
+        raise problem("is not set, but VOICE_RELAY_SHARD_IDS is: set both or neither")
+    if ids is None and value is not None:
+        raise problem("is set, but VOICE_RELAY_SHARD_IDS is not: set both or neither")
+    if ids is not None and value is not None and max(ids) >= value:
+        raise ValueError
+    return value
+
+
+def region_of(endpoint: str) -> str | None:
+    """Return the region that the host name of an API on AWS tells; ``None`` for any other URL."""
+    found = _EXECUTE_API.fullmatch(urlsplit(endpoint).hostname or "")
+    return found.group(1) if found else None
