@@ -1,0 +1,33 @@
+"""Reads a CloudFormation template's YAML, short forms of the intrinsic functions included."""
+
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows ``!Sub`` and its like."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if name == "Fn::GetAtt":
+            value = value.split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return {name: value}
+
+
+yaml.add_multi_constructor("!", _intrinsic, Loader=_Loader)
+
+
+def load_template(text: str) -> dict[str, Any]:
+    """The template as CloudFormation sees it."""
+    loaded = yaml.load(text, Loader=_Loader)  # noqa: S506
+    if not isinstance(loaded, dict):
+        raise TypeError("a template is a mapping")
+    return loaded
