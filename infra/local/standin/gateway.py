@@ -148,8 +148,6 @@ class _Conversation:
             await self._talk(query)
         except _Refused as refused:
             self._sessions.count(f"refused_{refused.code}")
-            if refused.code in (4007, 4009) and self._session is not None:
-                self._sessions.end(self._session)
             await self._connection.close(refused.code, refused.reason)
         finally:
             self._part()

@@ -1,12 +1,14 @@
 """What a well-behaved client never does, and how the gateway answers it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
+import yarl
 
 from infra.local.standin import StandIn
 
@@ -142,11 +144,12 @@ async def test_resume_replays_each_missed_event_once_and_takes_the_session_over(
     session_id = (await first.expect(op=0, event="READY"))["d"]["session_id"]
     await first.expect(op=0, event="GUILD_CREATE")
     await guild.join(nelly, general)
-    for _ in range(2):
+    for resumed_as in (4, 5):
         later = await Client.connect(http, standin)
         await later.say(6, resume(session_id=session_id, seq=2)["d"])
         await later.expect(op=10)
-        assert [(await later.receive())["t"] for _ in range(2)] == ["VOICE_STATE_UPDATE", "RESUMED"]
+        frames = [await later.receive() for _ in range(2)]
+        assert [(f["t"], f["s"]) for f in frames] == [("VOICE_STATE_UPDATE", 3), ("RESUMED", resumed_as)]
     assert await first.wait_closed() == 1006
     assert standin.live_sessions == 1
 
@@ -270,3 +273,59 @@ async def test_stopping_cuts_clients_off_and_frees_the_ports(http: aiohttp.Clien
         assert await client.wait_closed() == 1006
     with pytest.raises(aiohttp.ClientConnectorError):
         await Client.connect(http, standin)
+
+
+@pytest.mark.parametrize(("reset", "seen"), [(False, None), (True, ConnectionResetError)])
+async def test_drop_ends_with_fin_or_with_rst(
+    standin: StandIn, reset: bool, seen: type[Exception] | None
+) -> None:
+    url = yarl.URL(standin.gateway_url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    request = "GET /gateway?v=10 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    identified = orjson.dumps(identify())
+    # A client's frame is masked; a mask of zeros leaves it as it is.
+    writer.write((request + key).encode() + bytes([0x81, 0x80 | len(identified), 0, 0, 0, 0]) + identified)
+    await standin.wait_until(lambda: standin.live_sessions == 1, TIMEOUT_S)
+    await reader.readuntil(b"READY")
+    await standin.faults.drop(reset=reset)
+    async with asyncio.timeout(TIMEOUT_S):
+        with pytest.raises(seen) if seen else contextlib.nullcontext():
+            await reader.read()
+    writer.close()
+
+
+async def test_cut_frame_never_arrives_whole(standin: StandIn, http: aiohttp.ClientSession) -> None:
+    guild = standin.world.add_guild("Base")
+    client = await Client.connect(http, standin)
+    await client.identify()
+    await client.expect(op=0, event="GUILD_CREATE")
+    await standin.faults.cut_frame()
+    await guild.join(guild.add_member("nelly"), guild.add_voice_channel("General"))
+    assert [message async for message in client.ws if message.type is aiohttp.WSMsgType.TEXT] == []
+
+
+async def test_guild_that_fails_and_returns_while_guilds_are_slow_is_sent_once(
+    standin: StandIn, http: aiohttp.ClientSession
+) -> None:
+    guild = standin.world.add_guild("Base")
+    standin.world.add_guild("Last")
+    standin.faults.delay_guilds(0.1)
+    client = await Client.connect(http, standin)
+    await client.identify()
+    await client.expect(op=0, event="READY")
+    await guild.begin_outage()
+    await guild.end_outage()
+    transition = await guild.join(guild.add_member("nelly"), guild.add_voice_channel("General"))
+    assert transition.reach == "live"
+    await standin.wait_connected(TIMEOUT_S)
+    await standin.dispatch("MADE_UP", {})
+    events = []
+    while (frame := await client.receive())["t"] != "MADE_UP":
+        events.append((frame["t"], frame["d"].get("name")))
+    assert events == [
+        ("GUILD_DELETE", None),
+        ("GUILD_CREATE", "Base"),
+        ("VOICE_STATE_UPDATE", None),
+        ("GUILD_CREATE", "Last"),
+    ]

@@ -60,7 +60,7 @@ async def test_message_is_kept_and_answered_with_nothing(
     standin: StandIn, http: aiohttp.ClientSession, hook: Webhook
 ) -> None:
     answer = await post(http, hook.url, {"content": "hi"}, headers={**AGENT, "X-Extra": "1"})
-    assert (answer.status, answer.raw) == (204, b"")
+    assert (answer.status, answer.raw, answer.headers["Via"]) == (204, b"", "1.1 google")
     [message] = await standin.wait_for_messages(lambda messages: len(messages) == 1, TIMEOUT_S)
     assert (message.body, message.raw) == ({"content": "hi"}, b'{"content":"hi"}')
     assert message.headers["x-extra"] == "1"
