@@ -168,6 +168,20 @@ def test_the_largest_batch_of_every_kind_fits(kind: str, size: int, message: Mes
     assert not more or utf16_units(text) + utf16_units(first) > MAX_DESCRIPTION - 64
 
 
+def test_the_cut_leaves_room_for_the_last_line_wherever_it_falls(message: Message) -> None:
+    """A character more at a time, until the cut has moved by a whole line."""
+    lengths = set()
+    for padding in range(0, 120, 3):
+        batch = [longest("joined") for _ in range(200)]
+        for event in batch[:8]:
+            shorter = min(padding, 15)
+            padding -= shorter
+            event["data"]["user"]["id"] = "9" * (20 - shorter)
+        lengths.add(utf16_units(check(message(batch))))
+    assert max(lengths) - min(lengths) > 60, "the cut did not move"
+    assert MAX_DESCRIPTION - 32 < max(lengths) <= MAX_DESCRIPTION
+
+
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "gap"])
 def test_a_full_batch_of_the_default_size_is_shown_whole(kind: str, message: Message) -> None:
     assert shown_and_more(check(message([longest(kind)] * DEFAULT_BATCH))) == (DEFAULT_BATCH, 0)

@@ -165,11 +165,11 @@ def _wait(states: States, evaluate: Evaluate, cause: str, throttled: int | None 
         ('{"message": "You are being rate limited.", "retry_after": 0.331, "global": false}', 1),
         ('{"retry_after":64.57,"global":true,"message":"x"}', 65),
         ('{"retry_after": 2, "code": 0}', 2),
-        ('{"retry_after": 0, "code": 0}', 1),
-        ('{"retry_after": 0.0}', 1),
+        ('{"retry_after": 0, "code": 0}', 0),
+        ('{"retry_after": 0.0}', 0),
         (json.dumps(json.dumps({"retry_after": 7.25})), 8),
         ('{"retry_after": 86400}', 3600),
-        ('{"retry_after": 99999999999999999999}', 3600),
+        (f'{{"retry_after": {"9" * 400}}}', 3600),
         ('{"retry_after": null}', 5),
         ('{"retry_after": -3}', 3),
         ('{"message":"Too Many Requests"}', 5),
@@ -199,7 +199,7 @@ def test_any_body_makes_a_wait_that_step_functions_takes(
     """A Wait takes whole seconds and nothing below zero."""
     seconds = _wait(states, evaluate, cause, throttled=3)["wait_s"]
     assert isinstance(seconds, int)
-    assert 1 <= seconds <= 3600 + 300
+    assert 0 <= seconds <= 3600 + 300
 
 
 def test_later_waits_are_spread_further_and_further(states: States, evaluate: Evaluate) -> None:
