@@ -26,7 +26,7 @@ POLL_S = 0.02
 
 @dataclass
 class Posted:
-    """One request that reached the webhook."""
+    """One request that reached the webhook; header names in lower case."""
 
     method: str
     path: str
@@ -49,7 +49,8 @@ class Webhook:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                webhook.posted.append(Posted(self.command, self.path, dict(self.headers.items()), body))
+                names = {name.lower(): value for name, value in self.headers.items()}
+                webhook.posted.append(Posted(self.command, self.path, names, body))
                 self.send_response(webhook.status)
                 for name, value in {**webhook.headers, "Content-Length": str(len(webhook.body))}.items():
                     self.send_header(name, value)

@@ -1,0 +1,226 @@
+"""Deployment: what changes is changed, the rest is left alone, and the webhook's URL stays a secret."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+from infra.deploy import TEMPLATE, DeployError, StackEvent, deploy, destroy
+from infra.local.aws import EmbeddedAws
+from infra.local.machine import create_bot_user
+from infra.template import build_template
+from tests.integration.aws.relay import POLL_S, Relay, Webhook, unique
+from tests.unit.infra.template_yaml import load_template
+
+URL = pydantic.SecretStr("https://discord.test/api/webhooks/99/s3cret-webhook_token")
+
+
+@pytest.fixture
+def stack(aws: EmbeddedAws) -> Iterator[str]:
+    """The name of a stack that is destroyed afterwards, whatever state it is in."""
+    name = unique("stack")
+    yield name
+    destroy(aws.client, stack_name=name, poll_s=POLL_S)
+
+
+def _deploy(aws: EmbeddedAws, name: str, **kwargs: Any) -> dict[str, str]:
+    given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "poll_s": POLL_S}
+    return deploy(aws.client, **(given | kwargs))
+
+
+def _integration_uri(aws: EmbeddedAws, outputs: dict[str, str]) -> str:
+    (integration,) = aws.client("apigatewayv2").get_integrations(ApiId=outputs["ProxyApiId"])["Items"]
+    return str(integration["IntegrationUri"])
+
+
+def _mutated(tmp_path: Path, resource: str, **properties: Any) -> Path:
+    template = copy.deepcopy(load_template(build_template(TEMPLATE)))
+    template["Resources"][resource]["Properties"] |= properties
+    path = tmp_path / "mutated.json"
+    path.write_text(json.dumps(template))
+    return path
+
+
+def test_creates_the_stack_and_returns_its_outputs(aws: EmbeddedAws, stack: str) -> None:
+    events: list[StackEvent] = []
+
+    outputs = _deploy(aws, stack, on_event=events.append)
+
+    assert outputs.keys() == load_template(TEMPLATE.read_text())["Outputs"].keys()
+    assert StackEvent(stack, "AWS::CloudFormation::Stack", "CREATE_COMPLETE", "") in events
+    assert _integration_uri(aws, outputs) == URL.get_secret_value()
+
+
+def test_does_nothing_the_second_time(aws: EmbeddedAws, stack: str) -> None:
+    first = _deploy(aws, stack)
+    versions = _secret_versions(aws, stack)
+    events: list[StackEvent] = []
+
+    assert _deploy(aws, stack, on_event=events.append) == first
+    assert events == []
+    assert _secret_versions(aws, stack) == versions
+    changes = aws.client("cloudformation").list_change_sets(StackName=stack)["Summaries"]
+    assert [change["Status"] for change in changes if change["Status"] == "FAILED"] == []
+
+
+def _secret_versions(aws: EmbeddedAws, stack: str) -> set[str]:
+    described = aws.client("secretsmanager").describe_secret(SecretId=f"{stack}/webhooks")
+    return set(described["VersionIdsToStages"])
+
+
+def test_a_new_webhook_takes_effect(aws: EmbeddedAws, stack: str) -> None:
+    """A dynamic reference is looked up only when its resource changes, so the version is a parameter."""
+    _deploy(aws, stack)
+    other = pydantic.SecretStr("https://discord.test/api/webhooks/100/other")
+
+    outputs = _deploy(aws, stack, webhook_url=other)
+
+    assert _integration_uri(aws, outputs) == other.get_secret_value()
+
+
+def test_keeps_the_webhook_where_none_is_named(aws: EmbeddedAws, stack: str) -> None:
+    _deploy(aws, stack)
+
+    outputs = _deploy(aws, stack, webhook_url=None)
+
+    assert _integration_uri(aws, outputs) == URL.get_secret_value()
+
+
+def test_keeps_the_secrets_other_destinations(aws: EmbeddedAws, stack: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(
+        Name=f"{stack}/webhooks", SecretString=json.dumps({"mods": "https://discord.test/m"})
+    )
+
+    _deploy(aws, stack)
+
+    held = json.loads(secrets.get_secret_value(SecretId=f"{stack}/webhooks")["SecretString"])
+    assert held == {"mods": "https://discord.test/m", "default": URL.get_secret_value()}
+
+
+def test_keeps_parameters_that_are_not_named_again(aws: EmbeddedAws, stack: str) -> None:
+    _deploy(aws, stack, parameters={"IngressRateLimit": "7"})
+
+    _deploy(aws, stack, parameters={"IngressBurstLimit": "9"})
+
+    (described,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    values = {entry["ParameterKey"]: entry["ParameterValue"] for entry in described["Parameters"]}
+    assert (values["IngressRateLimit"], values["IngressBurstLimit"]) == ("7", "9")
+    assert values["ProxyRateLimit"] == "50"
+
+
+def test_a_changed_template_changes_the_stack(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    before = _deploy(aws, stack)
+
+    after = _deploy(aws, stack, template=_mutated(tmp_path, "ProxyApi", Description="Changed."))
+
+    assert after == before
+    assert aws.client("apigatewayv2").get_api(ApiId=after["ProxyApiId"])["Description"] == "Changed."
+
+
+def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """The ingress integration is what the embedded AWS keeps by a hook, on update as on creation."""
+    with Webhook() as webhook:
+        url = pydantic.SecretStr(webhook.url)
+        outputs = _deploy(aws, stack, webhook_url=url)
+        changed = _mutated(tmp_path, "NotifyIntegration", Description="Changed.")
+        _deploy(aws, stack, webhook_url=url, template=changed)
+        relay = Relay(
+            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+        )
+        name = unique("after")
+
+        assert relay.start(name).status == 200
+        assert relay.finished(name)["status"] == "SUCCEEDED"
+
+
+def test_shows_the_webhook_in_no_template_parameter_event_or_output(aws: EmbeddedAws, stack: str) -> None:
+    events: list[StackEvent] = []
+    outputs = _deploy(aws, stack, on_event=events.append)
+    cloudformation = aws.client("cloudformation")
+
+    shown = [
+        outputs,
+        events,
+        cloudformation.get_template(StackName=stack),
+        cloudformation.describe_stacks(StackName=stack),
+        cloudformation.describe_stack_events(StackName=stack),
+    ]
+
+    assert "s3cret-webhook_token" not in repr(shown)
+
+
+def test_names_the_resource_that_failed_and_its_own_reason(
+    aws: EmbeddedAws, stack: str, tmp_path: Path
+) -> None:
+    broken = _mutated(
+        tmp_path,
+        "DefaultDestinationIntegration",
+        IntegrationUri={"Fn::Sub": "{{resolve:secretsmanager:${WebhookSecret}:SecretString:missing}}"},
+    )
+
+    with pytest.raises(DeployError) as failed:
+        _deploy(aws, stack, template=broken)
+
+    message = str(failed.value)
+    assert message.startswith(f"stack {stack}: DefaultDestinationIntegration: ")
+    assert "missing" in message
+    assert "\n" not in message
+
+
+def test_comes_back_after_a_failed_creation(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    broken = _mutated(
+        tmp_path, "DefaultDestinationIntegration", IntegrationUri="{{resolve:secretsmanager:no}}"
+    )
+    with pytest.raises(DeployError):
+        _deploy(aws, stack, template=broken)
+
+    assert _integration_uri(aws, _deploy(aws, stack)) == URL.get_secret_value()
+
+
+def test_says_which_parameter_is_refused(aws: EmbeddedAws, stack: str) -> None:
+    with pytest.raises(DeployError, match=f"stack {stack}: .*LogRetentionDays"):
+        _deploy(aws, stack, parameters={"LogRetentionDays": "4"})
+
+
+def test_wants_a_webhook_the_first_time(aws: EmbeddedAws, stack: str) -> None:
+    with pytest.raises(DeployError, match="no secret"):
+        _deploy(aws, stack, webhook_url=None)
+
+
+def test_leaves_a_secret_alone_that_holds_something_else(aws: EmbeddedAws, stack: str) -> None:
+    secrets = aws.client("secretsmanager")
+    secrets.create_secret(Name=f"{stack}/webhooks", SecretString="hunter2")
+
+    with pytest.raises(DeployError, match="something else") as failed:
+        _deploy(aws, stack)
+
+    assert "hunter2" not in str(failed.value)
+    assert secrets.get_secret_value(SecretId=f"{stack}/webhooks")["SecretString"] == "hunter2"
+
+
+def test_an_unreachable_aws_is_one_line_without_a_secret(stack: str) -> None:
+    unreachable = EmbeddedAws()
+
+    with pytest.raises(DeployError) as failed:
+        _deploy(unreachable, stack)
+
+    assert "s3cret-webhook_token" not in str(failed.value)
+    assert "\n" not in str(failed.value)
+
+
+def test_destroys_everything_and_does_it_twice(aws: EmbeddedAws, stack: str) -> None:
+    outputs = _deploy(aws, stack)
+
+    for _ in range(2):
+        destroy(aws.client, stack_name=stack, poll_s=POLL_S)
+
+    apis = {api["ApiId"] for api in aws.client("apigatewayv2").get_apis()["Items"]}
+    assert not apis & {outputs["IngressApiId"], outputs["ProxyApiId"]}
+    secrets = aws.client("secretsmanager").list_secrets()["SecretList"]
+    assert f"{stack}/webhooks" not in {secret["Name"] for secret in secrets}
+    assert _deploy(aws, stack).keys() == outputs.keys()
