@@ -1,0 +1,89 @@
+"""The request that an apigateway:invoke task makes, and the result that it gives."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.local.aws.hooks.apigateway_invoke import InvalidTask, build_request, build_result
+from infra.local.aws.hooks.front_door import Response
+
+HOST = "abc12345.execute-api.us-east-1.amazonaws.com"
+TASK: dict[str, Any] = {"ApiEndpoint": HOST, "Method": "POST"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, f"https://{HOST}/"),
+        ({"Path": "destinations/default"}, f"https://{HOST}/destinations/default"),
+        ({"Path": "/destinations/default"}, f"https://{HOST}/destinations/default"),
+        ({"Path": "/a b/ü"}, f"https://{HOST}/a%20b/%C3%BC"),
+        ({"Stage": "v1", "Path": "x"}, f"https://{HOST}/v1/x"),
+        ({"QueryParameters": {"a": ["1", "2"], "b": ["x y&z"]}}, f"https://{HOST}/?a=1&a=2&b=x%20y%26z"),
+    ],
+)
+def test_builds_the_url(fields: dict[str, Any], url: str) -> None:
+    assert build_request(TASK | fields)[1] == url
+
+
+def test_sends_a_body_as_json() -> None:
+    _, _, headers, body, _ = build_request(TASK | {"RequestBody": {"a": "é"}})
+
+    assert json.loads(body) == {"a": "é"}
+    assert headers == {"Content-Type": "application/json"}
+
+
+def test_sends_a_text_as_it_is_under_the_type_that_is_named() -> None:
+    fields = {"RequestBody": "plain", "Headers": {"content-type": ["text/plain"]}}
+
+    _, _, headers, body, _ = build_request(TASK | fields)
+
+    assert (headers, body) == ({"content-type": "text/plain"}, b"plain")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Headers": {"X-A": "bare"}},
+        {"Headers": {"X-A": [1]}},
+        {"Headers": ["X-A"]},
+        {"QueryParameters": {"a": "bare"}},
+        {"Method": "TRACE"},
+        {"Nonsense": 1},
+        {"Headers": {"Authorization": ["x"]}},
+        {"Headers": {"host": ["x"]}},
+        {"Headers": {"X-Amz-Target": ["x"]}},
+        {"Headers": {"x-amzn-trace-id": ["x"]}},
+        {"Headers": {"X-Forwarded-For": ["x"]}},
+        {"Headers": {"TE": ["x"]}},
+    ],
+)
+def test_refuses_what_the_service_refuses(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask):
+        build_request(TASK | fields)
+
+
+def test_lets_the_user_agent_be_named() -> None:
+    assert build_request(TASK | {"Headers": {"User-Agent": ["x"]}})[2] == {"User-Agent": "x"}
+
+
+@pytest.mark.parametrize("arguments", [None, {}, {"Method": "GET"}, {"ApiEndpoint": HOST}])
+def test_needs_an_endpoint_and_a_method(arguments: Any) -> None:
+    with pytest.raises(InvalidTask):
+        build_request(arguments)
+
+
+@pytest.mark.parametrize(
+    ("body", "parsed"),
+    [(b'{"a": [1]}', {"a": [1]}), (b"text", "text"), (b"", ""), (b'"x"', "x"), (b"\xff", "\ufffd")],
+)
+def test_parses_a_body_that_is_json(body: bytes, parsed: Any) -> None:
+    assert build_result(Response(200, [], body))["ResponseBody"] == parsed
+
+
+def test_keeps_every_value_of_a_header() -> None:
+    result = build_result(Response(204, [("x-a", "1"), ("x-a", "2"), ("date", "now")], b""))
+
+    assert result["Headers"] == {"X-A": ["1", "2"], "Date": ["now"]}
+    assert (result["StatusCode"], result["StatusText"]) == (204, "No Content")
