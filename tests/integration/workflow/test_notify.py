@@ -146,7 +146,7 @@ async def test_the_history_never_shows_the_webhook(relay: Relay) -> None:
 
 
 async def test_the_largest_input_that_aws_takes_is_posted(relay: Relay) -> None:
-    """Also when it was throttled on the way: after the wait the events come from the execution's own input."""
+    """Also when it was throttled on the way: the events then come from the execution's input."""
     # 262,144 bytes, https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     count = 255_000 // (len(json.dumps(JOINED)) + 2)
     relay.webhook.throttle_next(1, 0.1)
