@@ -129,12 +129,11 @@ async def _single_machine(settings: Settings) -> AsyncIterator[Target]:
     try:
         from infra.local.machine import single_machine
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            [
-                f"VOICE_RELAY_API_ENDPOINT: not set, and the single-machine mode lacks {error.name}. Set it to "
-                "the stack's ApiEndpoint, or install voice-relay[local]."
-            ]
-        ) from error
+        problem = (
+            f"VOICE_RELAY_API_ENDPOINT is not set, and single-machine mode lacks the package {error.name}: "
+            "set it to the stack's ApiEndpoint, or install voice-relay[local]"
+        )
+        raise SettingsError([problem]) from error
     if settings.webhook_url is None:
         raise SettingsError(["VOICE_RELAY_WEBHOOK_URL: needed in single-machine mode, and not set"])
     log.info("single_machine_starting")

@@ -199,6 +199,8 @@ async def run_gateway(open_gateway: Callable[[], Gateway], token: str) -> None:
 def use_api(url: str) -> None:
     """Point discord.py at the REST API at *url*; it takes the gateway's address from there."""
     Route.BASE = url
+    # The relay listens to who is in voice, and to nobody's voice: the libraries for that are not missed.
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
 def _guard(name: str, *parsers: _Parser) -> _Parser:
