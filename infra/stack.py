@@ -102,13 +102,12 @@ class Stack:
 
     def _create_change_set(self, stack: Any, template: str, parameters: Mapping[str, str]) -> Any:
         """An executable change set, or None if there is nothing to change."""
-        kept = {entry["ParameterKey"] for entry in (stack or {}).get("Parameters", [])} - parameters.keys()
-        # A parameter that the new template no longer has cannot keep its value.
-        known = {entry["ParameterKey"] for entry in self._declared(template)}
         given: list[dict[str, Any]] = [
             {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
         ]
-        given += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept & known)]
+        if stack:
+            kept = self._kept_parameters(stack, template) - parameters.keys()
+            given += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
         created = self._client.create_change_set(
             StackName=self._name,
             ChangeSetName=f"deploy-{uuid.uuid4()}",
@@ -128,10 +127,17 @@ class Stack:
         self._client.delete_change_set(ChangeSetName=created["Id"])
         if stack and any(words in reason for words in _NOTHING_TO_DO):
             return None
+        if not stack:
+            # The shell of a stack that the change set came with.
+            self._client.delete_stack(StackName=created["StackId"])
         raise DeployError(f"stack {self._name}: the change set failed: {reason}")
 
-    def _declared(self, template: str) -> Any:
-        return self._client.validate_template(TemplateBody=template).get("Parameters", [])
+    def _kept_parameters(self, stack: Any, template: str) -> set[str]:
+        """The parameters whose values can stay: those that the stack has and the template still knows."""
+        declared = self._client.validate_template(TemplateBody=template).get("Parameters", [])
+        return {entry["ParameterKey"] for entry in declared} & {
+            entry["ParameterKey"] for entry in stack.get("Parameters", [])
+        }
 
     def _describe(self, name: str) -> Any:
         try:

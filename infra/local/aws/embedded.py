@@ -55,6 +55,11 @@ class EmbeddedAws:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def running(self) -> bool:
+        """Whether the child is there; one that ended by itself has taken everything with it."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
     def pid(self) -> int | None:
         """The child's process id while it runs."""
         return self._child.pid if self._child else None

@@ -1,5 +1,6 @@
 """The embedded AWS as a process: how it starts, what it leaves open, and that it goes with its parent."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -55,7 +56,9 @@ def test_is_gone_and_leaves_no_file_when_it_is_left(monkeypatch: pytest.MonkeyPa
     with EmbeddedAws() as aws:
         aws.client("sts").get_caller_identity()
         assert list(tmp_path.iterdir())
+        assert aws.running
 
+    assert not aws.running
     assert not _serves(aws.endpoint_url)
     assert list(tmp_path.iterdir()) == []
 
@@ -105,6 +108,16 @@ def test_knows_nothing_of_the_parents_aws_account(monkeypatch: pytest.MonkeyPatc
         if (environ := Path(f"/proc/{aws.pid}/environ")).exists():
             assert b"parents" not in environ.read_bytes()
         assert aws.client("sts").get_caller_identity()["Account"] == aws.account_id
+
+
+def test_notices_a_child_that_died() -> None:
+    with EmbeddedAws() as aws:
+        assert aws.pid is not None
+        os.kill(aws.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while aws.running:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_says_why_it_did_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
