@@ -17,10 +17,11 @@ from botocore.credentials import ReadOnlyCredentials
 from bot.app import run
 from bot.credentials import CredentialSource, resolve_region
 from bot.errors import RelayError, SettingsError, StoreError
-from bot.logs import configure_logging, register_secret
+from bot.logs import configure_logging
+from bot.redaction import Redactor
 from bot.sending import send_test
 from bot.settings import Settings, load_settings
-from bot.target import Target
+from bot.target import FixedCredentials, Target
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(_: argparse.Namespace) -> int:
-    settings = _prepare()
+    settings, redactor = _prepare()
 
     async def body() -> None:
-        async with _target(settings) as target:
+        async with _target(settings, redactor) as target:
             await run(settings, target)
 
     _run_async(body())
@@ -85,10 +86,10 @@ def _run(_: argparse.Namespace) -> int:
 
 
 def _send_test(arguments: argparse.Namespace) -> int:
-    settings = _prepare()
+    settings, redactor = _prepare()
 
     async def body() -> str:
-        async with _target(settings) as target:
+        async with _target(settings, redactor) as target:
             return await send_test(
                 target,
                 guild_id=arguments.guild_id,
@@ -106,26 +107,24 @@ def _demo(arguments: argparse.Namespace) -> int:
     return _run_async(play(plain=arguments.plain))
 
 
-def _prepare() -> Settings:
+def _prepare() -> tuple[Settings, Redactor]:
     settings = load_settings()
-    configure_logging(settings.log_format, settings.log_level, settings.secret_values())
-    return settings
+    return settings, configure_logging(settings.log_format, settings.log_level, settings.secrets())
 
 
 @asynccontextmanager
-async def _target(settings: Settings) -> AsyncIterator[Target]:
+async def _target(settings: Settings, redactor: Redactor) -> AsyncIterator[Target]:
     """The API of the settings, or without one, an embedded AWS with the templates deployed to it."""
     if settings.api_endpoint is not None:
         region = await asyncio.to_thread(resolve_region, settings.api_endpoint, settings.aws_region)
-        source = CredentialSource(register_secret=register_secret)
-        yield Target(settings.api_endpoint, region, source.get)
+        yield Target(settings.api_endpoint, region, CredentialSource(add_secret=redactor.add))
         return
-    async with _single_machine(settings) as target:
+    async with _single_machine(settings, redactor) as target:
         yield target
 
 
 @asynccontextmanager
-async def _single_machine(settings: Settings) -> AsyncIterator[Target]:
+async def _single_machine(settings: Settings, redactor: Redactor) -> AsyncIterator[Target]:
     try:
         from infra.local.machine import single_machine
     except ModuleNotFoundError as error:
@@ -138,16 +137,11 @@ async def _single_machine(settings: Settings) -> AsyncIterator[Target]:
         raise SettingsError(["VOICE_RELAY_WEBHOOK_URL: needed in single-machine mode, and not set"])
     log.info("single_machine_starting")
     async with single_machine(webhook_url=settings.webhook_url) as machine:
-        key = ReadOnlyCredentials(
-            machine.credentials.access_key_id, machine.credentials.secret_access_key, None
-        )
-        register_secret(key.secret_key)
-
-        async def credentials() -> ReadOnlyCredentials:
-            return key
-
+        key = machine.credentials
+        redactor.add(key.secret_access_key)
         log.info("single_machine_ready")
-        yield Target(machine.api_endpoint, machine.region, credentials)
+        credentials = ReadOnlyCredentials(key.access_key_id, key.secret_access_key, key.session_token)
+        yield Target(machine.api_endpoint, machine.region, FixedCredentials(credentials))
 
 
 def _run_async(body: Coroutine[Any, Any, _T]) -> _T:
@@ -158,3 +152,7 @@ def _run_async(body: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run(body)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,17 +1,17 @@
 """The ingress API: one signed request that starts one execution."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 import yarl
-from botocore.credentials import ReadOnlyCredentials
 
 from bot.batch import Batch
-from bot.errors import TemporaryFailure
+from bot.errors import TemporaryFailure, Unauthorized
 from bot.responses import parse_response
 from bot.sigv4 import sign
+from bot.target import SigningCredentials
 
 TIMEOUT_S: Final = 35.0
 """For a whole request: API Gateway itself gives up after 30 s."""
@@ -31,7 +31,7 @@ class Ingress:
         endpoint: str,
         *,
         region: str,
-        credentials: Callable[[], Awaitable[ReadOnlyCredentials]],
+        credentials: SigningCredentials,
         max_connections: int,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -66,7 +66,7 @@ class Ingress:
         if self._session is None:
             raise RuntimeError("the ingress is not open")
         url = self._url(batch.lane.workflow)
-        credentials = await self._credentials()
+        credentials = await self._credentials.get()
         headers = {"content-type": "application/json", "execution-name": batch.execution}
         signed = sign(
             "POST", str(url), headers, batch.body, credentials, region=self._region, now=self._utc_now()
@@ -83,7 +83,12 @@ class Ingress:
             raise TemporaryFailure(
                 f"the API cannot be reached: {str(error) or type(error).__name__}", code=type(error).__name__
             ) from error
-        return parse_response(response.status, response.headers, answer, now=self._utc_now())
+        try:
+            return parse_response(response.status, response.headers, answer, now=self._utc_now())
+        except Unauthorized:
+            # A profile or a session may have been renewed on disk since these were read.
+            self._credentials.forget()
+            raise
 
     def _url(self, workflow: str) -> yarl.URL:
         url = self._urls.get(workflow)
