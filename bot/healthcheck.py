@@ -1,0 +1,48 @@
+"""Asks the relay of this machine whether it is alive: ``python -m bot.healthcheck``, exit code 0 or 1.
+
+Containers run this every few seconds, so it loads none of the relay and reads the two variables by itself.
+"""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Final
+
+_TIMEOUT_S: Final = 3.0
+# A server that listens on every address answers on this machine's own.
+_ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nothing is bound
+
+
+def check(environ: Mapping[str, str]) -> tuple[bool, str]:
+    """Return whether the relay is alive, and a line that says so or what is wrong."""
+    port = environ.get("VOICE_RELAY_OPS_PORT", "8080")
+    if port == "":
+        return True, "not checked: VOICE_RELAY_OPS_PORT is empty, so the relay serves no pages"
+    if not port.isdecimal() or int(port) == 0:
+        return False, "cannot check: VOICE_RELAY_OPS_PORT must be a fixed port, like 8080"
+    host = environ.get("VOICE_RELAY_OPS_HOST", "")
+    host = _ASK_AT.get(host, host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
+    # A proxy of the environment is for other machines.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT_S):
+            return True, f"alive: {url} answers"
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False, f"not alive: {url} answers {error.code}"
+    except (OSError, ValueError) as error:
+        return False, f"not alive: {url} does not answer ({getattr(error, 'reason', error)})"
+
+
+def main() -> int:
+    """Print the line, to where a container keeps it, and return the exit code."""
+    alive, line = check(os.environ)
+    sys.stdout.write(line + "\n")
+    return 0 if alive else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
