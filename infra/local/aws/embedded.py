@@ -5,6 +5,7 @@ closes that pipe and the child ends itself, so nothing outlives the process that
 """
 
 import asyncio
+import importlib.util
 import json
 import os
 import secrets
@@ -92,6 +93,10 @@ class EmbeddedAws:
 
     def start(self) -> None:
         """Start the child and wait until it serves; raises StartupError with the child's own last words."""
+        if importlib.util.find_spec("ministack") is None:
+            raise StartupError(
+                "the embedded AWS needs the extra named local: pip install 'voice-relay[local]'"
+            )
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         # The child must import what the parent imported, wherever either was started from.
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)

@@ -34,6 +34,15 @@ def test_sends_a_body_as_json() -> None:
     assert headers == {"Content-Type": "application/json"}
 
 
+@pytest.mark.parametrize(
+    ("allowed", "sent"), [(False, {"a": [{}], "d": 0}), (True, {"a": [{"b": None}], "c": None, "d": 0})]
+)
+def test_sends_null_members_only_where_they_are_allowed(allowed: bool, sent: object) -> None:
+    fields = {"RequestBody": {"a": [{"b": None}], "c": None, "d": 0}, "AllowNullValues": allowed}
+
+    assert json.loads(build_request(TASK | fields)[3]) == sent
+
+
 def test_sends_a_text_as_it_is_under_the_type_that_is_named() -> None:
     fields = {"RequestBody": "plain", "Headers": {"content-type": ["text/plain"]}}
 
