@@ -107,6 +107,7 @@ class Relay:
                     metrics=self.metrics,
                 )
                 await stack.enter_async_context(ops)
+                log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
             watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
             tick = self._tasks.create_task(self._keep_watch())
             try:
