@@ -1,0 +1,43 @@
+FROM python:3.13-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+WORKDIR /src
+COPY requirements.txt requirements-dev.txt ./
+# What only builds the project stays out of /opt/venv. It comes from the lock file of the development tools,
+# narrowed to the build backend and what that needs: one more package would fail for want of a hash.
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --require-hashes -r requirements.txt \
+ && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/} keep' \
+      requirements-dev.txt > requirements-build.txt \
+ && pip install --require-hashes -r requirements-build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bot/ bot/
+COPY infra/ infra/
+COPY workflow/ workflow/
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+ && /opt/venv/bin/pip install --no-deps --no-index /tmp/wheel/*.whl \
+ && /opt/venv/bin/python -m pip uninstall --yes pip
+
+FROM python:3.13-slim-bookworm
+LABEL org.opencontainers.image.title="Voice Relay" \
+      org.opencontainers.image.description="Forwards what happens in Discord voice channels into AWS Step Functions workflows" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /opt/venv /opt/venv
+# A new volume takes over the owner of the directory that it is mounted on.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1 \
+    VOICE_RELAY_DATA_DIR=/data
+WORKDIR /data
+VOLUME /data
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+STOPSIGNAL SIGTERM
+# Alive, not ready: a restart does not bring Discord or AWS back.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "bot.healthcheck"]
+ENTRYPOINT ["voice-relay"]
+CMD ["run"]
