@@ -76,7 +76,7 @@ class Ingress:
             async with self._session.post(
                 url, data=batch.body, headers={**headers, **signed}, allow_redirects=False
             ) as response:
-                answer = await response.content.read(_RESPONSE_MAX_BYTES)
+                answer = await _read(response.content)
         except TimeoutError:
             raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -97,3 +97,11 @@ class Ingress:
             url = yarl.URL(f"{self._endpoint}/workflows/{workflow}", encoded=True)
             self._urls[workflow] = url
         return url
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Return the whole body, which may come in pieces, or as much of it as anybody needs."""
+    answer = bytearray()
+    while len(answer) < _RESPONSE_MAX_BYTES and (piece := await content.readany()):
+        answer += piece
+    return bytes(answer)
