@@ -7,6 +7,7 @@ One line of JSON comes in on standard input (credentials and the like), one goes
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -18,6 +19,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# Where anybody may read messages or reset and reconfigure the whole server, without a signature.
+_SIDE_DOOR = re.compile(r"/_ministack/|/_localstack/|/_aws/(?!execute-api/)")
 
 # How long a stop may take before the process ends itself regardless.
 _STOP_GRACE_S = 2.0
@@ -57,8 +61,7 @@ def _guarded(app: App, started: Callable[[], None]) -> App:
 
             await app(scope, receive, tell)
             return
-        # Under these paths anybody may reset or reconfigure the whole server, without a signature.
-        if scope["path"].startswith(("/_ministack/", "/_localstack/")):
+        if _SIDE_DOOR.match(scope["path"]):
             if scope["type"] == "http":
                 await send(
                     {"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]}

@@ -50,6 +50,7 @@ class EmbeddedAws:
         self._errors: IO[bytes] | None = None
         self._port = 0
         self._session = botocore.session.Session()
+        self._making_client = threading.Lock()
 
     @property
     def endpoint_url(self) -> str:
@@ -75,21 +76,23 @@ class EmbeddedAws:
     def client(self, service: str, credentials: Credentials | None = None) -> Any:
         """A botocore client for *service*, as the account's root unless *credentials* say otherwise."""
         who = credentials or self.admin
-        return self._session.create_client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=who.access_key_id,
-            aws_secret_access_key=who.secret_access_key,
-            aws_session_token=who.session_token,
-            config=botocore.config.Config(
-                # A proxy of the machine's has no business on loopback.
-                proxies={},
-                parameter_validation=True,
-                retries={"total_max_attempts": 1},
-                max_pool_connections=50,
-            ),
-        )
+        # A session makes one client at a time; the clients themselves may be used by any thread.
+        with self._making_client:
+            return self._session.create_client(
+                service,
+                region_name=self.region,
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=who.access_key_id,
+                aws_secret_access_key=who.secret_access_key,
+                aws_session_token=who.session_token,
+                config=botocore.config.Config(
+                    # A proxy of the machine's has no business on loopback.
+                    proxies={},
+                    parameter_validation=True,
+                    retries={"total_max_attempts": 1},
+                    max_pool_connections=50,
+                ),
+            )
 
     def start(self) -> None:
         """Start the child and wait until it serves; raises StartupError with the child's own last words."""

@@ -138,6 +138,30 @@ def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: P
         assert relay.finished(name)["status"] == "SUCCEEDED"
 
 
+def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """As ``aws cloudformation package`` leaves the template: the definition in a bucket, and its address."""
+    bucket, key = unique("artefacts"), "definition"
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    template = load_template(TEMPLATE.read_text())
+    machine = template["Resources"]["NotifyStateMachine"]["Properties"]
+    definition = (TEMPLATE.parent / machine["DefinitionS3Location"]).read_bytes()
+    s3.put_object(Bucket=bucket, Key=key, Body=definition)
+    machine["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
+    packaged = tmp_path / "packaged.json"
+    packaged.write_text(json.dumps(template))
+
+    with Webhook() as webhook:
+        outputs = _deploy(aws, stack, webhook_url=pydantic.SecretStr(webhook.url), template=packaged)
+        relay = Relay(
+            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+        )
+        name = unique("packaged")
+
+        assert relay.start(name).status == 200
+        assert relay.finished(name)["status"] == "SUCCEEDED"
+
+
 def test_shows_the_webhook_in_no_template_parameter_event_or_output(aws: EmbeddedAws, stack: str) -> None:
     events: list[StackEvent] = []
     outputs = _deploy(aws, stack, on_event=events.append)

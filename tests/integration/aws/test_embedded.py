@@ -81,7 +81,14 @@ def test_listens_on_loopback_only(aws: EmbeddedAws) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/_ministack/reset", "/_ministack/config", "/_ministack/health", "/_localstack/health"]
+    "path",
+    [
+        "/_ministack/reset",
+        "/_ministack/config",
+        "/_ministack/health",
+        "/_localstack/health",
+        "/_aws/sqs/messages",
+    ],
 )
 def test_has_no_side_door(aws: EmbeddedAws, path: str) -> None:
     """ministack would reset itself for anybody who asks."""
