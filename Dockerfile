@@ -9,7 +9,7 @@ COPY requirements.txt requirements-dev.txt ./
 # narrowed to the build backend and what that needs: one more package would fail for want of a hash.
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --require-hashes -r requirements.txt \
- && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/} keep' \
+ && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
       requirements-dev.txt > requirements-build.txt \
  && pip install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
