@@ -46,7 +46,13 @@ class Dispatcher:
         """Begin to send *batch*."""
         if self._closing:
             return
-        task = self._spawn(self._deliver(batch))
+        delivery = self._deliver(batch)
+        try:
+            task = self._spawn(delivery)
+        except RuntimeError:
+            # The task group is on its way out; the batch stays in the outbox for the next process.
+            delivery.close()
+            return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

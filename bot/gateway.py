@@ -127,9 +127,9 @@ class Gateway(discord.AutoShardedClient):
         }
         parsers: dict[str, Any] = self._connection.parsers
         for name, theirs in parsers.items():
-            parsers[name] = _guard(name, *([ours[name]] if name in ours else []), theirs)
+            parsers[name] = _chain(name, ours.get(name), theirs)
         # discord.py's parser of this one only fills a cache that nothing here reads.
-        parsers["VOICE_STATE_UPDATE"] = _guard("VOICE_STATE_UPDATE", self._intake.voice_state)
+        parsers["VOICE_STATE_UPDATE"] = _chain("VOICE_STATE_UPDATE", self._intake.voice_state, None)
 
     def _on_session(self, payload: Payload) -> None:
         """Take READY: a new session, to which nothing of the one before is replayed."""
@@ -203,15 +203,20 @@ def use_api(url: str) -> None:
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
-def _guard(name: str, *parsers: _Parser) -> _Parser:
-    """Return a parser that runs all of *parsers*; what one of them raises is logged and ends there."""
+def _chain(name: str, ours: _Parser | None, theirs: _Parser | None) -> _Parser:
+    """Return a parser that runs *ours*, then *theirs*; what either raises is logged and ends there."""
 
     def parse(payload: Payload) -> None:
-        for parser in parsers:
+        if ours is not None:
             try:
-                parser(payload)
+                ours(payload)
             except Exception:
-                log.exception("payload_not_parsed", type=name, guild_id=_guild_id(payload))
+                log.exception("payload_not_taken", type=name, guild_id=_guild_id(payload))
+        if theirs is not None:
+            try:
+                theirs(payload)
+            except Exception as error:  # noqa: BLE001  # whatever it trips over, its cache alone is the poorer
+                log.warning("payload_not_cached", type=name, guild_id=_guild_id(payload), reason=repr(error))
 
     return parse
 

@@ -195,7 +195,7 @@ class Outbox:
                 batches = self._store.apply(work, slots=max(0, self._slots), now_ms=self._clock())
             except StoreError as error:
                 if self._failing is None:
-                    log.exception("outbox_commit_failed", retry_s=_RETRY_S)
+                    log.error("outbox_commit_failed", reason=str(error), retry_s=_RETRY_S)
                 self._failing = str(error)
                 if self._closing.is_set():
                     log.error(
