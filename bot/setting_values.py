@@ -46,7 +46,7 @@ def problem(text: str) -> PydanticCustomError:
 
 def parse_token(value: object) -> object:
     # Copied from a header, a token comes with its scheme.
-    return value.strip().removeprefix("Bot ").strip() if isinstance(value, str) else value
+    return re.sub(r"^Bot(\s+|$)", "", value.strip()) if isinstance(value, str) else value
 
 
 def check_token(value: SecretStr) -> SecretStr:
