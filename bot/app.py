@@ -24,6 +24,7 @@ from bot.gateway import Gateway, run_gateway, use_api
 from bot.ids import UlidFactory
 from bot.ingress import Ingress
 from bot.intake import Intake
+from bot.logs import log_loop_exception
 from bot.ops import OpsServer
 from bot.outbox import MAX_IN_FLIGHT, Outbox
 from bot.rules import DEFAULT_RULES, load_rules
@@ -39,9 +40,10 @@ log = structlog.get_logger(__name__)
 async def run(settings: Settings, target: Target) -> None:
     """Run the relay until SIGTERM or SIGINT; raises a RelayError for what keeps it from running."""
     stop = asyncio.Event()
-    with_signals = asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_loop_exception)
     for number in (signal.SIGTERM, signal.SIGINT):
-        with_signals.add_signal_handler(number, _on_signal, number, stop)
+        loop.add_signal_handler(number, _on_signal, number, stop)
     try:
         async with AsyncExitStack() as stack:
             relay = await stack.enter_async_context(open_relay(settings, target))
