@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="play an evening in a guild through the whole path, on this machine alone"
     )
     command.add_argument("--plain", action="store_true", help="no colours, no progress bar")
+    command.add_argument(
+        "--pace", type=float, default=1.0, help="stretches the pauses; 0 has none (default: %(default)s)"
+    )
     command.set_defaults(command=_demo)
     command = commands.add_parser("send-test", help="send one made-up event through the API")
     for name in ("guild", "channel", "user"):
@@ -104,7 +107,7 @@ def _send_test(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from infra.local.demo import play
 
-    return _run_async(play(plain=arguments.plain))
+    return _run_async(play(plain=arguments.plain, pace=arguments.pace))
 
 
 def _prepare() -> tuple[Settings, Redactor]:

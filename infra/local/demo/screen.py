@@ -1,0 +1,226 @@
+"""What the demo shows: a progress bar while it starts, then the channel as a person reads it, then the count.
+
+On a terminal with colours and a moving bar; elsewhere the same as plain lines without control characters.
+"""
+
+import datetime as dt
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from infra.local.demo.account import Account, Comparison
+from infra.local.standin import World, render_message
+
+_WIDTH = 80
+_MOST_LINES = 5
+_LINES_OF_MANY = 3
+_LOG_LINES = 15
+_MENTION = "#a5b0ff"
+_BAR = "▌ "
+
+
+def open_console(*, plain: bool) -> Console:
+    """The terminal, or with *plain*, or where there is none, a console that only writes lines."""
+    plain = plain or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    if hasattr(sys.stdout, "reconfigure"):
+        # An encoding without the signs must not end the demo.
+        sys.stdout.reconfigure(errors="replace")
+    if plain:
+        return Console(
+            force_terminal=False, color_system=None, width=_WIDTH, emoji=False, markup=False, highlight=False
+        )
+    return Console(emoji=False, markup=False, highlight=False)
+
+
+class Starting:
+    """The way to the start, *total* steps long."""
+
+    def __init__(self, console: Console, progress: Progress, total: int) -> None:
+        self._console = console
+        self._progress = progress
+        self._task = progress.add_task("starting", total=total)
+        self._since = time.monotonic()
+
+    def doing(self, text: str) -> None:
+        self._progress.update(self._task, description=text)
+
+    def advance(self) -> None:
+        """Count one step; may be called from any thread."""
+        self._progress.advance(self._task)
+
+    def done(self, text: str) -> None:
+        """Count one step and say that it is done; may be called from any thread."""
+        self.advance()
+        line = Text.assemble(("✓ ", "green"), text, (f"  {time.monotonic() - self._since:.1f} s", "dim"))
+        self._console.print(line, soft_wrap=True)
+
+
+class Screen:
+    """Writes to *console*; times of day are shown in *tz*, the reader's own."""
+
+    def __init__(self, console: Console, world: World, tz: dt.tzinfo) -> None:
+        self._console = console
+        self._world = world
+        self._tz = tz
+
+    @contextmanager
+    def starting(self, total: int) -> Iterator[Starting]:
+        columns = (
+            SpinnerColumn(),
+            BarColumn(bar_width=28),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        ) as progress:
+            yield Starting(self._console, progress, total)
+
+    def title(self, channel: str, guild: str) -> None:
+        self._console.print()
+        line = Text.assemble((f"# {channel}", "bold"), ("  ·  ", "dim"), f"voice channels of {guild}")
+        self._console.print(line, soft_wrap=True)
+        self._console.print(Text("─" * min(self._console.width, _WIDTH), "dim"))
+
+    def narrate(self, text: str) -> None:
+        """Say what happens in the guild, before the channel hears of it."""
+        self._print(Text(f"  {text}", "dim italic"))
+
+    def message(self, sender: str, body: Mapping[str, Any], at: float) -> None:
+        """Show a message as its readers see it; of a long one only the beginning."""
+        clock = dt.datetime.fromtimestamp(at, self._tz).strftime("%H:%M:%S")
+        self._print(
+            Text.assemble((sender, "bold"), " ", ("APP", "bold white on #5865f2"), (f" {clock}", "dim"))
+        )
+        lines = render_message(dict(body), self._world, self._tz).split("\n")
+        hidden = 0
+        if len(lines) > _MOST_LINES:
+            hidden, lines = len(lines) - _LINES_OF_MANY, lines[:_LINES_OF_MANY]
+        colour = _colour(body)
+        for line in lines:
+            self._print_line(line, colour)
+        if hidden:
+            self._print(Text.assemble((_BAR, colour), (f"… and {hidden} more lines", "dim")))
+
+    def _print_line(self, line: str, colour: str) -> None:
+        inside = line.startswith(_BAR)
+        text = Text(line.removeprefix(_BAR))
+        text.highlight_words(_mentions(self._world), _MENTION)
+        bar = Text(_BAR, colour) if inside else Text("")
+        if not self._console.is_terminal:
+            self._print(bar + text)
+            return
+        # The bar stands beside every row of a line that does not fit into one.
+        for row in text.wrap(self._console, self._console.width - len(bar)):
+            self._print(bar + row)
+
+    def account(self, account: Account, *, took_s: float) -> None:
+        """Show the count and what it amounts to."""
+        self._console.print()
+        self._console.print(_comparison_table(account))
+        self._console.print()
+        self._console.print(_figures_table(account))
+        for place, comparison in (("workflow", account.workflow), ("channel", account.channel)):
+            for problem in _describe_problems(comparison):
+                self._print(Text(f"In the {place}: {problem}", "red"))
+        self._console.print()
+        verdict = "✓" if account.balanced else "✗"
+        line = (
+            f"{verdict} {account.workflow.sent} transitions sent, {account.delivered} delivered, "
+            f"{account.lost} lost, {account.duplicated} duplicated; {took_s:.0f} s in all"
+        )
+        self._print(Text(line, "bold green" if account.balanced else "bold red"))
+
+    def failure(self, doing: str, reason: str, log: str, kept_at: str) -> None:
+        """Say where the demo came to grief, with the end of the bot's log."""
+        self._console.print()
+        self._print(Text(f"✗ The demo failed while {doing}: {reason}", "bold red"))
+        lines = log.splitlines()[-_LOG_LINES:]
+        if lines:
+            self._print(Text(f"The last lines of the bot's log (all of it: {kept_at}):", "dim"))
+        for line in lines:
+            self._print(Text(f"  {line}"))
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def _mentions(world: World) -> list[str]:
+    """Everything that a mention can look like, long ones first so that none is taken for its beginning."""
+    names = [
+        name
+        for guild in world.guilds.values()
+        for name in (
+            *(f"@{member.shown_name}" for member in guild.members.values()),
+            *(f"#{channel.name}" for channel in guild.channels.values()),
+        )
+    ]
+    return sorted(names, key=len, reverse=True)
+
+
+def _colour(body: Mapping[str, Any]) -> str:
+    embeds: Sequence[Mapping[str, Any]] = body.get("embeds") or ({},)
+    return f"#{embeds[0].get('color', 0x4E5058):06x}"
+
+
+def _comparison_table(account: Account) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table.add_column("transitions")
+    places = {"in the workflow": account.workflow, "in the channel": account.channel}
+    for name in places:
+        table.add_column(name, justify="right")
+    rows = {
+        "sent": [comparison.sent for comparison in places.values()],
+        "delivered": [comparison.delivered for comparison in places.values()],
+        "lost": [comparison.lost.total() for comparison in places.values()],
+        "duplicated": [comparison.duplicated.total() for comparison in places.values()],
+        "never happened": [comparison.invented.total() for comparison in places.values()],
+        "out of order": [comparison.misplaced for comparison in places.values()],
+    }
+    for name, counts in rows.items():
+        table.add_row(name, *map(str, counts))
+    return table
+
+
+def _figures_table(account: Account) -> Table:
+    table = Table.grid(padding=(0, 2))
+    others = ", ".join(f"{count} {status}" for status, count in account.unsuccessful.items())
+    rows = {
+        "executions": f"{account.executions}, {others or 'all succeeded'}",
+        "messages": str(account.messages),
+        "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
+        "Discord said 'slow down'": f"{account.slow_downs} times; who waits may be overtaken in the channel",
+        "from transition to execution": f"{_seconds(account.to_execution_s)} (median)",
+        "from transition to message": f"{_seconds(account.to_message_s)} (median), "
+        f"in the burst {_seconds(account.to_message_in_burst_s)}",
+    }
+    for name, value in rows.items():
+        table.add_row(f" {name}", value)
+    return table
+
+
+def _describe_problems(comparison: Comparison) -> Iterator[str]:
+    kinds = {
+        "lost": comparison.lost,
+        "duplicated": comparison.duplicated,
+        "never happened": comparison.invented,
+    }
+    for what, facts in kinds.items():
+        for fact, count in facts.most_common(3):
+            where = " to ".join(filter(None, (fact.previous_channel_id, fact.channel_id)))
+            yield f"{what}: {count} × {fact.kind}, user {fact.user_id or '?'}, channel {where or '?'}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "never"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"

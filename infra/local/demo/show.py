@@ -1,0 +1,195 @@
+"""Puts the demo on: starts everything, plays the evening, waits for its last message, counts."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import re
+import tempfile
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import botocore.exceptions
+import pydantic
+
+from bot.errors import RelayError, StartupError
+from infra.deploy import DEFAULT_STACK_NAME, TEMPLATE, StackEvent
+from infra.local.demo.account import Account, draw_up
+from infra.local.demo.evening import Scene, play_evening, set_scene
+from infra.local.demo.executions import read_executions
+from infra.local.demo.facts import parse_message
+from infra.local.demo.relay import RelayProcess, build_environment, running_relay
+from infra.local.demo.screen import Screen, Starting, open_console
+from infra.local.machine import SingleMachine, single_machine
+from infra.local.standin import StandIn, Webhook
+from infra.template import build_template
+
+_TOKEN = "stand-in.demo.token"  # noqa: S105  # opens nothing but the stand-in
+_SENDER = "Voice Relay"
+_CONNECT_TIMEOUT_S = 30.0
+# Generous: Discord's "slow down" spreads a burst's messages over some seconds.
+_DELIVERY_TIMEOUT_S = 60.0
+_SETTLE_TIMEOUT_S = 10.0
+_LONGEST_SILENCE_S = 600.0
+_STACK = "AWS::CloudFormation::Stack"
+# The stand-in, the embedded AWS, the stack, the bot, its connection; the stack's resources come on top.
+_STEPS = 5
+_RESOURCE = re.compile(r"^    Type: AWS::", re.MULTILINE)
+
+_T = TypeVar("_T")
+
+
+async def play(*, plain: bool, pace: float = 1.0) -> int:
+    """Play the demo and return the exit code; *pace* stretches the pauses of the evening, 0 has none."""
+    began = time.monotonic()
+    discord = StandIn(token=_TOKEN)
+    tz = dt.datetime.now(dt.UTC).astimezone().tzinfo or dt.UTC
+    screen = Screen(open_console(plain=plain), discord.world, tz)
+    show = _Show(discord, set_scene(discord.world), screen)
+    try:
+        account = await show.put_on(pace)
+    except (RelayError, TimeoutError, botocore.exceptions.BotoCoreError) as error:
+        screen.failure(show.doing, str(error), show.log, _keep(show.log))
+        return 1
+    screen.account(account, took_s=time.monotonic() - began)
+    return 0 if account.balanced else 1
+
+
+class _Show:
+    """One run. ``doing`` says what is under way, for when it fails."""
+
+    def __init__(self, discord: StandIn, scene: Scene, screen: Screen) -> None:
+        self._discord = discord
+        self._scene = scene
+        self._screen = screen
+        self._relay: RelayProcess | None = None
+        self._shown = 0
+        self.doing = "starting"
+
+    @property
+    def log(self) -> str:
+        """The bot's log, once it has stopped."""
+        return self._relay.log if self._relay else ""
+
+    async def put_on(self, pace: float) -> Account:
+        async with AsyncExitStack() as stack:
+            webhook, machine, relay = await self._start(stack)
+            self._screen.title(self._scene.text_channel.name, self._scene.guild.name)
+            burst = await _guarded(self._perform(webhook, pace), relay.watch(), self._follow(webhook))
+            self._show_new(webhook)
+            self.doing = "stopping the bot"
+            # From here on nothing new begins, so what is counted is the end.
+            if code := await relay.stop():
+                raise StartupError(f"voice-relay run ended with exit code {code}")
+            self.doing = "reading the executions back"
+            executions = await asyncio.to_thread(
+                read_executions,
+                machine.aws.client("stepfunctions"),
+                machine.outputs["NotifyStateMachineArn"],
+                timeout_s=_SETTLE_TIMEOUT_S,
+            )
+            self._show_new(webhook)
+            return draw_up(
+                list(self._discord.sent),
+                executions,
+                webhook.messages,
+                burst=burst,
+                slow_downs=webhook.answers[429],
+            )
+
+    async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, RelayProcess]:
+        """Start everything, each thing when what it needs is there; *stack* stops it in reverse order."""
+        resources = len(_RESOURCE.findall(build_template(TEMPLATE)))
+        with self._screen.starting(_STEPS + resources) as starting:
+            self._begin("starting the stand-in for Discord", starting)
+            await stack.enter_async_context(self._discord)
+            webhook = self._discord.add_webhook(_SENDER, self._scene.text_channel)
+            starting.done("Discord stand-in: gateway, REST API, webhook")
+
+            self._begin("starting the embedded AWS", starting)
+            machine = await stack.enter_async_context(
+                single_machine(
+                    webhook_url=pydantic.SecretStr(webhook.url),
+                    on_event=lambda event: self._on_stack_event(event, starting),
+                )
+            )
+            starting.done(f"Stack {DEFAULT_STACK_NAME}: {resources} resources, and a user for the bot")
+
+            self._begin("starting voice-relay run", starting)
+            environment = build_environment(machine, token=_TOKEN, discord_api_url=self._discord.api_url)
+            self._relay = relay = await stack.enter_async_context(running_relay(environment))
+            starting.done("Bot: voice-relay run, in a process of its own")
+
+            self._begin("waiting for the bot to connect", starting)
+            await _guarded(self._discord.wait_connected(_CONNECT_TIMEOUT_S), relay.watch())
+            starting.done("Connected to the gateway")
+        return webhook, machine, relay
+
+    def _begin(self, what: str, starting: Starting) -> None:
+        self.doing = what
+        starting.doing(what)
+
+    def _on_stack_event(self, event: StackEvent, starting: Starting) -> None:
+        """Show a step of the deployment; called from another thread."""
+        if event.resource_type == _STACK:
+            if event.status == "CREATE_IN_PROGRESS":
+                starting.done("Embedded AWS: checks every signature and every policy")
+            return
+        self._begin(f"creating {event.logical_id}", starting)
+        if event.status == "CREATE_COMPLETE":
+            starting.advance()
+
+    async def _perform(self, webhook: Webhook, pace: float) -> range:
+        """Play the evening and wait for its last line in the channel."""
+        self.doing = "playing the evening"
+        burst = await play_evening(self._scene, self._screen.narrate, pace=pace)
+        self.doing = "waiting for the last messages"
+        # What does not come in time is found missing by the account.
+        with contextlib.suppress(TimeoutError):
+            await self._discord.wait_until(
+                lambda: _count_lines(webhook) >= len(self._discord.sent), _DELIVERY_TIMEOUT_S
+            )
+        return burst
+
+    async def _follow(self, webhook: Webhook) -> None:
+        """Show messages as they come, until cancelled."""
+        while True:
+            self._show_new(webhook)
+            await self._discord.wait_until(
+                lambda: len(webhook.messages) > self._shown, _LONGEST_SILENCE_S, "the next message"
+            )
+
+    def _show_new(self, webhook: Webhook) -> None:
+        for message in webhook.messages[self._shown :]:
+            self._screen.message(_SENDER, message.body, message.received_at)
+        self._shown = len(webhook.messages)
+
+
+def _count_lines(webhook: Webhook) -> int:
+    return sum(1 for message in webhook.messages for _ in parse_message(message.body))
+
+
+async def _guarded(work: Coroutine[Any, Any, _T], *guards: Coroutine[Any, Any, None]) -> _T:
+    """Return what *work* returns; a guard has no end of its own, and raises if something goes wrong."""
+    task = asyncio.ensure_future(work)
+    watchers = [asyncio.ensure_future(guard) for guard in guards]
+    try:
+        await asyncio.wait([task, *watchers], return_when=asyncio.FIRST_COMPLETED)
+        for watcher in watchers:
+            if watcher.done():
+                watcher.result()
+        return await task
+    finally:
+        for each in (task, *watchers):
+            each.cancel()
+        await asyncio.gather(task, *watchers, return_exceptions=True)
+
+
+def _keep(log: str) -> str:
+    """Write the bot's log to a file that stays, and return its path."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="voice-relay-demo-", suffix=".log", delete=False
+    ) as file:
+        file.write(log)
+    return file.name
