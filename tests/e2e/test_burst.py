@@ -1,0 +1,76 @@
+"""Twenty thousand transitions at once, through the real program."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.events import EVENT
+from infra.local.standin import StandIn
+from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
+from tests.e2e.output import TOKEN, check_output
+from tests.support.ingress import StubIngress
+from tests.support.process import CREDENTIALS, start_relay
+from tests.support.signatures import parse_signed_headers, recompute_authorization
+
+GUILDS = 20
+TRANSITIONS = 20_000
+SAMPLED = 50
+KEY = ReadOnlyCredentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], None)
+
+
+@dataclass
+class Sample:
+    """Requests as they arrived: method, path, headers and body."""
+
+    requests: list[tuple[str, str, Mapping[str, str], bytes]]
+
+    async def take(self, request: web.BaseRequest) -> None:
+        self.requests.append((request.method, request.raw_path, request.headers, await request.read()))
+
+
+async def test_20_000_transitions_arrive_as_they_were_sent(
+    standin: StandIn, api: StubIngress, tmp_path: Path
+) -> None:
+    """None is lost, doubled, changed or out of its guild's order, and every request is signed."""
+    guilds = add_guilds(standin, GUILDS)
+    (tmp_path / "rules.toml").write_text(EVERYTHING)
+    sample = Sample([])
+    api.answers.extend([sample.take] * SAMPLED)
+    async with start_relay(
+        tmp_path,
+        discord_api_url=standin.api_url,
+        token=TOKEN,
+        api_endpoint=api.endpoint,
+        settings={"RULES_FILE": "rules.toml", "LOG_LEVEL": "warning"},
+    ) as relay:
+        await standin.wait_connected(20)
+        steps = TRANSITIONS * 11 // (10 * GUILDS)
+        await asyncio.gather(
+            *(wander(guild, steps, random.Random(number)) for number, guild in enumerate(guilds))
+        )
+        sent = list(standin.sent)
+        assert len(sent) >= TRANSITIONS
+        await api.wait_for_events(len(sent))
+        relay.terminate()
+        assert await relay.wait() == 0
+    events = api.events()
+    assert standin.counts["identified"] == 1
+    assert len({event["id"] for event in events}) == len(events) == len(sent)
+    for guild in guilds:
+        told = [event for event in events if event["data"]["guild"]["id"] == guild.id]
+        assert [read_account(event) for event in told] == true_accounts(standin.sent.of_guild(guild.id))
+        ids = [event["id"] for event in told]
+        assert ids == sorted(ids)
+    for event in events[:: len(events) // 200]:
+        EVENT.validate_python(event)
+    check_output(relay)
+    assert len(sample.requests) == SAMPLED
+    for method, path, headers, body in sample.requests:
+        theirs = recompute_authorization(method, api.endpoint + path, headers, body, KEY)
+        assert headers["Authorization"] == theirs
+        assert set(parse_signed_headers(theirs)) == {"content-type", "execution-name", "host", "x-amz-date"}
