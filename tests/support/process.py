@@ -91,7 +91,7 @@ class Child:
         """Wait until the log has *count* lines about *event* and return them."""
         async with asyncio.timeout(timeout_s):
             while len(lines := self.log(event)) < count:
-                self._check_alive()
+                self.check_alive()
                 await asyncio.sleep(_POLL_S)
         return lines
 
@@ -101,13 +101,14 @@ class Child:
         url = f"http://{listening['host']}:{listening['port']}/readyz"
         async with asyncio.timeout(timeout_s), aiohttp.ClientSession() as session:
             while True:
-                self._check_alive()
+                self.check_alive()
                 async with session.get(url) as response:
                     if response.status == 200:
                         return
                 await asyncio.sleep(_POLL_S)
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raise ChildProcessError, with the last of its output, if it has ended."""
         if self.exit_code is not None:
             output = self.stdout[-2000:] + self.stderr[-2000:]
             raise ChildProcessError(f"ended with {self.exit_code}: {output}")

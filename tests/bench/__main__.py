@@ -1,0 +1,52 @@
+"""``python -m tests.bench``: the relay and the plain approach, measured side by side on this machine.
+
+The children's data is under ``build/`` of the current directory, so that a flush goes to the disk that the
+checkout is on and not to one in memory.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from tests.bench.machine import describe_machine
+from tests.bench.report import render, to_json
+from tests.bench.suite import FULL, MEASUREMENTS, QUICK, run_suite
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    plan = QUICK if arguments.quick else FULL
+    names = arguments.only or list(MEASUREMENTS)
+    parent = Path("build")
+    parent.mkdir(exist_ok=True)
+    progress = Console(stderr=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=parent) as name,
+        progress.status("the disk") as status,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        directory = Path(name).resolve()
+        machine = describe_machine(directory)
+        results = runner.run(run_suite(plan, names, directory, status.update))
+    Console().print(render(plan, machine, results))
+    if arguments.json is not None:
+        arguments.json.write_bytes(to_json(plan, machine, results))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small and once: to see that it works")
+    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="may be given repeatedly")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, every run, there too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The two that are measured: each watches the stand-in and posts to the stub, as a process of its own."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from infra.local.standin import StandIn
+from tests.support.ingress import StubIngress
+from tests.support.process import CREDENTIALS, Child, start_child, start_relay
+
+Start = Callable[[Path, StandIn, StubIngress], AbstractAsyncContextManager[Child]]
+
+# Unlike the built-in rules, changes of mute and the like go out too: every transition is to arrive.
+_RULES = '[[rule]]\nworkflow = "notify"\ndestination = "default"\n'
+
+
+def start_voice_relay(
+    directory: Path, discord: StandIn, ingress: StubIngress
+) -> AbstractAsyncContextManager[Child]:
+    """The relay as it is installed, with its default settings but for the rules."""
+    rules = directory / "rules.toml"
+    rules.write_text(_RULES)
+    return start_relay(
+        directory,
+        discord_api_url=discord.api_url,
+        token=discord.token,
+        api_endpoint=ingress.endpoint,
+        settings={"RULES_FILE": str(rules)},
+    )
+
+
+def start_plain(
+    directory: Path, discord: StandIn, ingress: StubIngress
+) -> AbstractAsyncContextManager[Child]:
+    """The plain approach."""
+    root = str(Path(__file__).parents[2])
+    environment = {
+        "VOICE_RELAY_DISCORD_TOKEN": discord.token,
+        "VOICE_RELAY_DISCORD_API_URL": discord.api_url,
+        "VOICE_RELAY_API_ENDPOINT": ingress.endpoint,
+        "PYTHONPATH": root,
+        **CREDENTIALS,
+    }
+    return start_child(["-m", "tests.bench.plain"], directory, environment)
+
+
+BOTS: dict[str, Start] = {"relay": start_voice_relay, "plain": start_plain}

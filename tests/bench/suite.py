@@ -1,0 +1,142 @@
+"""Which measurements there are, how large, how often; runs them and sums up."""
+
+import statistics
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.account import Account
+from tests.bench.bots import BOTS
+from tests.bench.machine import watch_others
+from tests.bench.measure import measure_latency, measure_memory, measure_sustained
+
+Figures = dict[str, float]
+"""Numbers by name, of one bot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """*transitions* are by bot: the plain one gets fewer, so that it does not take all the time there is."""
+
+    repeats: int
+    transitions: dict[str, int]
+    slow_api_s: float
+    per_second: float
+    seconds: float
+    many_guilds: int
+    traffic: int
+
+
+FULL = Plan(
+    repeats=3,
+    transitions={"relay": 100_000, "plain": 5_000},
+    slow_api_s=0.020,
+    per_second=200,
+    seconds=10,
+    many_guilds=1_000,
+    traffic=2_000,
+)
+QUICK = Plan(
+    repeats=1,
+    transitions={"relay": 10_000, "plain": 1_000},
+    slow_api_s=0.020,
+    per_second=200,
+    seconds=2,
+    many_guilds=1_000,
+    traffic=500,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measurement: of each bot, the figures of every repetition; and how busy others kept the machine."""
+
+    name: str
+    runs: dict[str, list[Figures]]
+    others_cores: float | None
+
+    def sum_up(self, bot: str) -> Figures:
+        """Return the median of each figure; of a count of what went wrong, the worst."""
+        runs = self.runs[bot]
+        return {name: _SUMS.get(name, statistics.median)([run[name] for run in runs]) for name in runs[0]}
+
+
+_SUMS: dict[str, Callable[[Sequence[float]], float]] = {
+    "right_share": min,
+    "wrong_share": max,
+    "lost_share": max,
+    "doubled_share": max,
+    "exact_share": min,
+}
+
+
+async def _sustained(plan: Plan, bot: str, directory: Path, latency_s: float) -> Figures:
+    found = await measure_sustained(
+        BOTS[bot], directory, transitions=plan.transitions[bot], latency_s=latency_s
+    )
+    return {
+        "per_s": found.per_s,
+        "cpu_s": found.cpu_per_transition_s,
+        "events_per_request": found.events_per_request,
+        **_shares(found.account),
+    }
+
+
+async def _at_once(plan: Plan, bot: str, directory: Path) -> Figures:
+    return await _sustained(plan, bot, directory, 0.0)
+
+
+async def _slow_api(plan: Plan, bot: str, directory: Path) -> Figures:
+    return await _sustained(plan, bot, directory, plan.slow_api_s)
+
+
+async def _latency(plan: Plan, bot: str, directory: Path) -> Figures:
+    found = await measure_latency(BOTS[bot], directory, per_second=plan.per_second, seconds=plan.seconds)
+    return {
+        "p50_s": found.p50_s,
+        "p99_s": found.p99_s,
+        "cpu_s": found.cpu_per_transition_s,
+        **_shares(found.account),
+    }
+
+
+async def _memory(plan: Plan, bot: str, directory: Path) -> Figures:
+    return {
+        name: await measure_memory(BOTS[bot], directory, guilds=guilds, transitions=plan.traffic)
+        for name, guilds in (("one_bytes", 1), ("many_bytes", plan.many_guilds))
+    }
+
+
+Measurement = Callable[[Plan, str, Path], Awaitable[Figures]]
+MEASUREMENTS: dict[str, Measurement] = {
+    "sustained": _at_once,
+    "slow-api": _slow_api,
+    "latency": _latency,
+    "memory": _memory,
+}
+
+
+async def run_suite(
+    plan: Plan, names: Iterable[str], directory: Path, tell: Callable[[str], object]
+) -> list[Result]:
+    """Run the measurements of those names, the bots by turns, so that both meet the same conditions."""
+    results = []
+    for name in names:
+        runs: dict[str, list[Figures]] = {bot: [] for bot in BOTS}
+        with watch_others() as others:
+            for number in range(plan.repeats):
+                for bot in BOTS:
+                    tell(f"{name}: {bot}, {number + 1} of {plan.repeats}")
+                    runs[bot].append(await MEASUREMENTS[name](plan, bot, directory))
+        results.append(Result(name, runs, others.cores))
+    return results
+
+
+def _shares(account: Account) -> Figures:
+    return {
+        "right_share": account.right / account.sent,
+        "wrong_share": account.wrong / account.sent,
+        "lost_share": account.lost / account.sent,
+        "doubled_share": account.doubled / account.sent,
+        "exact_share": account.guilds_exact / account.guilds,
+    }
