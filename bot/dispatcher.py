@@ -1,18 +1,22 @@
 """From the outbox to the API: every batch is sent until the API has taken it, or has said that it never will.
 
 Batches come one per lane, so they are sent side by side without disturbing the order within a lane. A failure
-that may pass keeps the batch and its place; a refusal of the caller does so too, and is said aloud.
+that may pass keeps the batch and its place; a refusal of the caller does so too, and is said aloud. When the
+endpoint fails for all, all wait for one probe.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from bot.backoff import backoff_s
 from bot.batch import Batch, Delivered, Refused, Settlement
+from bot.endpoint_gate import EndpointGate
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +39,7 @@ class Dispatcher:
         self._start_execution = start_execution
         self._settle = settle
         self._spawn = spawn
+        self._gate = EndpointGate(sleep=sleep)
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -74,17 +79,24 @@ class Dispatcher:
     async def _deliver(self, batch: Batch) -> None:
         attempts = 0
         while True:
+            probe = await self._waiting_for(self._gate.enter())
             attempts += 1
             try:
                 arn = await self._start_execution(batch)
             except (TemporaryFailure, Unauthorized) as error:
+                self._gate.fail(_wish(error), probe=probe)
                 if self._closing:
                     return
-                await self._wait(batch, error, attempts)
+                await self._fail(batch, error, attempts)
             except Rejected as error:
+                self._gate.succeed(probe=probe)
                 self._reject(batch, error)
                 return
+            except BaseException:
+                self._gate.leave(probe=probe)
+                raise
             else:
+                self._gate.succeed(probe=probe)
                 self._succeed(batch, arn, attempts)
                 return
 
@@ -115,14 +127,13 @@ class Dispatcher:
                 reason=str(error),
             )
 
-    async def _wait(self, batch: Batch, error: DeliveryError, attempts: int) -> None:
-        retry_after_s = error.retry_after_s if isinstance(error, TemporaryFailure) else None
-        delay_s = backoff_s(attempts, retry_after_s)
+    async def _fail(self, batch: Batch, error: DeliveryError, attempts: int) -> None:
+        """Wait for the next attempt, unless the endpoint's pause is the wait."""
+        paused = self._gate.paused
+        delay_s = self._gate.pause_s if paused else backoff_s(attempts, _wish(error))
         if isinstance(error, Unauthorized):
             self.refused_because = str(error)
-            write = log.error
-        else:
-            write = log.warning
+        write = log.error if isinstance(error, Unauthorized) else log.warning
         write(
             "batch_retried_later",
             execution=batch.execution,
@@ -131,11 +142,21 @@ class Dispatcher:
             reason=str(error),
             status=error.status,
             retry_s=round(delay_s, 1),
+            endpoint_paused=paused,
         )
+        if not paused:
+            await self._waiting_for(self._sleep(delay_s))
+
+    async def _waiting_for(self, wait: Awaitable[_T]) -> _T:
+        """Await *wait*, as a task that ends at once when the dispatcher closes."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # it is one of ours
         self._waiting.add(task)
         try:
-            await self._sleep(delay_s)
+            return await wait
         finally:
             self._waiting.discard(task)
+
+
+def _wish(error: DeliveryError) -> float | None:
+    return error.retry_after_s if isinstance(error, TemporaryFailure) else None
