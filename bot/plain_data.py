@@ -72,7 +72,7 @@ def _model(value: pydantic.BaseModel) -> dict[str, Any]:
 
 def _number(value: Any) -> Any:
     # JSON readers, orjson among them, take no more than 64 bits.
-    return value if isinstance(value, float) or -(2**63) <= value < 2**63 else str(value)
+    return value if isinstance(value, float) or -(2**63) <= value < 2**64 else str(value)
 
 
 def _bytes(value: bytes | bytearray | memoryview) -> str:
