@@ -42,6 +42,9 @@ class Webhook:
         self.status = 200
         self.headers: dict[str, str] = {"Content-Type": "application/json"}
         self.body = b'{"id": "1"}'
+        # Answers wait for this.
+        self.answering = threading.Event()
+        self.answering.set()
         webhook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,11 +54,14 @@ class Webhook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 names = {name.lower(): value for name, value in self.headers.items()}
                 webhook.posted.append(Posted(self.command, self.path, names, body))
+                webhook.answering.wait(TIMEOUT_S)
                 self.send_response(webhook.status)
                 for name, value in {**webhook.headers, "Content-Length": str(len(webhook.body))}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(webhook.body)
+
+            do_PUT = do_POST  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 """Say nothing."""
@@ -73,6 +79,7 @@ class Webhook:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.answering.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

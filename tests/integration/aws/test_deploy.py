@@ -138,6 +138,24 @@ def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: P
         assert relay.finished(name)["status"] == "SUCCEEDED"
 
 
+def test_an_update_changes_the_integrations_role(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """Which the embedded AWS keeps by a hook too: with a role that is not there, the ingress fails."""
+    with Webhook() as webhook:
+        url = pydantic.SecretStr(webhook.url)
+        outputs = _deploy(aws, stack, webhook_url=url)
+        # By name: ministack takes one GetAtt for another when it looks for changes.
+        other = {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/nobody"}
+        changed = _mutated(tmp_path, "NotifyIntegration", CredentialsArn=other)
+        _deploy(aws, stack, webhook_url=url, template=changed)
+        relay = Relay(
+            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+        )
+
+        answer = relay.start(unique("refused"))
+
+    assert (answer.status, answer.json()) == (500, {"message": "Internal Server Error"})
+
+
 def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
     """As ``aws cloudformation package`` leaves the template: the definition in a bucket, and its address."""
     bucket, key = unique("artefacts"), "definition"

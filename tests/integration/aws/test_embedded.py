@@ -14,7 +14,8 @@ import pytest
 from bot.errors import StartupError
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
-from tests.integration.aws.relay import send
+from infra.local.aws.embedded import STOP_TIMEOUT_S
+from tests.integration.aws.relay import Webhook, new_relay, send
 
 _PARENT = """
 import time
@@ -68,16 +69,35 @@ async def test_can_be_used_in_an_event_loop() -> None:
         assert aws.client("sts").get_caller_identity()["Account"] == aws.account_id
 
 
-def test_listens_on_loopback_only(aws: EmbeddedAws) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is 127.0.0.2 an address from the start")
+def test_listens_on_one_address_of_loopback_only(aws: EmbeddedAws) -> None:
     port = int(aws.endpoint_url.rpartition(":")[2])
-    others = {
-        address[4][0]
-        for address in socket.getaddrinfo(socket.gethostname(), port, socket.AF_INET, socket.SOCK_STREAM)
-        if not str(address[4][0]).startswith("127.")
-    }
-    for address in others:
-        with socket.socket() as probe:
-            assert probe.connect_ex((str(address), port)) != 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_is_not_in_the_terminals_process_group(aws: EmbeddedAws) -> None:
+    """Ctrl-C there is for the parent, which has requests to finish before it stops this."""
+    assert aws.pid is not None
+    assert os.getpgid(aws.pid) != os.getpgid(0)
+
+
+def test_stops_at_once_with_executions_under_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Webhook() as webhook:
+        webhook.answering.clear()
+        with EmbeddedAws() as aws:
+            relay = new_relay(aws, webhook)
+            relay.start("under-way")
+            deadline = time.monotonic() + 10
+            while not webhook.posted:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            begun = time.monotonic()
+        assert time.monotonic() - begun < STOP_TIMEOUT_S / 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

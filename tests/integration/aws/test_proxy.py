@@ -1,11 +1,12 @@
 """What reaches the webhook through the proxy, and what comes back."""
 
-import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from infra.local.aws import EmbeddedAws
-from tests.integration.aws.relay import Relay, Webhook, new_relay, unique, wait_for_execution
+from tests.integration.aws.relay import Answer, Relay, Webhook, new_relay, send, unique
 
 
 @pytest.fixture
@@ -14,27 +15,21 @@ def own(aws: EmbeddedAws, webhook: Webhook) -> Relay:
     return new_relay(aws, webhook)
 
 
-def _failure(relay: Relay) -> tuple[str, str]:
-    name = unique("failing")
-    relay.start(name)
-    execution = relay.finished(name)
-    assert execution["status"] == "FAILED"
-    return execution["error"], execution["cause"]
+def _notify(relay: Relay) -> dict[str, Any]:
+    name = unique("notify")
+    assert relay.start(name).status == 200
+    return relay.finished(name)
 
 
 def test_posts_to_exactly_the_webhooks_url_and_waits_for_the_message(own: Relay) -> None:
-    name = unique("exact")
-    own.start(name)
-    own.finished(name)
+    _notify(own)
 
     (posted,) = own.webhook.posted
     assert (posted.method, posted.path) == ("POST", "/api/webhooks/1234/t0ken-of_webhook?wait=true")
 
 
 def test_speaks_to_discord_under_the_name_that_discord_asks_for(own: Relay) -> None:
-    name = unique("agent")
-    own.start(name)
-    own.finished(name)
+    _notify(own)
 
     headers = own.webhook.posted[0].headers
     assert headers["user-agent"].startswith("DiscordBot (https://")
@@ -42,136 +37,15 @@ def test_speaks_to_discord_under_the_name_that_discord_asks_for(own: Relay) -> N
     assert headers["host"] in own.webhook.url
 
 
-def test_hands_back_the_webhooks_status_and_body_as_the_tasks_error(own: Relay) -> None:
+def test_a_webhook_that_is_gone_ends_the_workflow_after_one_attempt(own: Relay) -> None:
     own.webhook.status = 404
     own.webhook.body = b'{"message": "Unknown Webhook", "code": 10015}'
 
-    execution_error, cause = _failure(own)
+    execution = _notify(own)
 
-    assert "404" in execution_error + cause or "Unknown Webhook" in cause
+    assert execution["status"] == "FAILED"
+    assert "Unknown Webhook" in execution["cause"]
     assert len(own.webhook.posted) == 1
-
-
-def test_hides_an_unreachable_webhook_behind_a_503(own: Relay, aws: EmbeddedAws) -> None:
-    """And says neither where it is nor why."""
-    gone = Webhook()
-    with gone:
-        relay = new_relay(aws, gone)
-    machine = _task_machine(
-        relay,
-        {
-            "ApiEndpoint": _proxy_host(relay),
-            "Method": "POST",
-            "Path": "/destinations/default",
-            "AuthType": "IAM_ROLE",
-            "RequestBody": {},
-        },
-    )
-
-    execution = wait_for_execution(aws, machine)
-
-    assert execution["error"] == "caught ApiGateway.503"
-    assert json.loads(execution["cause"]) == {"message": "Service Unavailable"}
-
-
-def _proxy_host(relay: Relay) -> str:
-    return f"{relay.outputs['ProxyApiId']}.execute-api.{relay.aws.region}.amazonaws.com"
-
-
-def _task_machine(relay: Relay, arguments: object) -> str:
-    """Run one apigateway:invoke task as the workflow's own role; the execution's ARN."""
-    states = relay.aws.client("stepfunctions")
-    role = states.describe_state_machine(stateMachineArn=relay.outputs["NotifyStateMachineArn"])["roleArn"]
-    task = {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::apigateway:invoke",
-        "Arguments": arguments,
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
-        "End": True,
-    }
-    caught = {
-        "Type": "Fail",
-        "Error": "{% 'caught ' & $states.input.Error %}",
-        "Cause": "{% $states.input.Cause %}",
-    }
-    definition = {"QueryLanguage": "JSONata", "StartAt": "Task", "States": {"Task": task, "Caught": caught}}
-    machine = states.create_state_machine(
-        name=unique("task"), roleArn=role, definition=json.dumps(definition)
-    )["stateMachineArn"]
-    return str(states.start_execution(stateMachineArn=machine)["executionArn"])
-
-
-@pytest.mark.parametrize(("status", "body"), [(429, b'{"retry_after": 0.5}'), (500, b"oops"), (400, b"")])
-def test_a_task_fails_with_the_status_in_its_error_and_the_body_as_cause(
-    own: Relay, status: int, body: bytes
-) -> None:
-    own.webhook.status, own.webhook.body = status, body
-
-    execution = wait_for_execution(
-        own.aws,
-        _task_machine(
-            own,
-            {
-                "ApiEndpoint": _proxy_host(own),
-                "Method": "POST",
-                "Path": "destinations/default",
-                "AuthType": "IAM_ROLE",
-                "RequestBody": {"content": "x"},
-            },
-        ),
-    )
-
-    assert (execution["error"], execution.get("cause", "")) == (f"caught ApiGateway.{status}", body.decode())
-
-
-def test_a_tasks_result_has_status_headers_and_the_parsed_body(own: Relay) -> None:
-    own.webhook.headers["X-RateLimit-Remaining"] = "4"
-
-    execution = wait_for_execution(
-        own.aws,
-        _task_machine(
-            own,
-            {
-                "ApiEndpoint": _proxy_host(own),
-                "Method": "POST",
-                "Path": "/destinations/default",
-                "AuthType": "IAM_ROLE",
-                "Headers": {"X-Extra": ["a", "b"]},
-                "QueryParameters": {"thread_id": ["1 2"]},
-                "RequestBody": {"content": "é"},
-            },
-        ),
-    )
-
-    result = json.loads(execution["output"])
-    assert (result["StatusCode"], result["StatusText"]) == (200, "OK")
-    assert result["ResponseBody"] == {"id": "1"}
-    assert result["Headers"]["X-Ratelimit-Remaining"] == ["4"]
-    (posted,) = own.webhook.posted
-    assert json.loads(posted.body) == {"content": "é"}
-    assert posted.headers["x-extra"] == "a, b"
-    assert "thread_id=1" in posted.path
-    assert "wait=true" in posted.path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        pytest.param({"AuthType": "NO_AUTH"}, "caught ApiGateway.403", id="not signed"),
-        pytest.param({"Path": "/destinations/other"}, "caught ApiGateway.404", id="no such destination"),
-        pytest.param({"Headers": {"X-Extra": "bare"}}, "States.Runtime", id="header not in an array"),
-        pytest.param({"Headers": {"X-Amz-Date": ["x"]}}, "States.Runtime", id="forbidden header"),
-        pytest.param({"Method": "TRACE"}, "States.Runtime", id="no such method"),
-    ],
-)
-def test_a_task_is_refused(relay: Relay, arguments: dict[str, object], error: str) -> None:
-    """States.Runtime comes out as it is: the machine's catch of States.ALL does not get it."""
-    whole = {"ApiEndpoint": _proxy_host(relay), "Method": "POST", "Path": "/destinations/default",
-             "AuthType": "IAM_ROLE", "RequestBody": {}}  # fmt: skip
-
-    execution = wait_for_execution(relay.aws, _task_machine(relay, whole | arguments))
-
-    assert execution["error"] == error
 
 
 def test_a_burst_of_executions_all_come_through(own: Relay) -> None:
@@ -183,23 +57,125 @@ def test_a_burst_of_executions_all_come_through(own: Relay) -> None:
     assert len(own.webhook.posted) == 60
 
 
-def test_an_expression_has_its_second_to_itself(relay: Relay) -> None:
-    """Each of these takes a fraction of the second that one may take; side by side they took two for each."""
-    states = relay.aws.client("stepfunctions")
-    role = states.describe_state_machine(stateMachineArn=relay.outputs["NotifyStateMachineArn"])["roleArn"]
-    sums = {"Type": "Pass", "Output": "{% $sum([1..8000].($ * 2)) %}", "End": True}
-    each = {
-        "Type": "Map",
-        "Items": "{% [1..16] %}",
-        "ItemProcessor": {"StartAt": "Sum", "States": {"Sum": sums}},
-        "End": True,
-    }
-    definition = {"QueryLanguage": "JSONata", "StartAt": "Each", "States": {"Each": each}}
-    machine = states.create_state_machine(
-        name=unique("sums"), roleArn=role, definition=json.dumps(definition)
-    )
+class OpenApi:
+    """An HTTP API with an HTTP_PROXY route that anybody may call, for what the relay itself does not use."""
 
-    started = states.start_execution(stateMachineArn=machine["stateMachineArn"])
-    execution = wait_for_execution(relay.aws, started["executionArn"])
+    def __init__(self, aws: EmbeddedAws, webhook: Webhook) -> None:
+        self._apis = aws.client("apigatewayv2")
+        self._webhook = webhook
+        self._id = self._apis.create_api(Name=unique("open"), ProtocolType="HTTP")["ApiId"]
+        self._apis.create_stage(ApiId=self._id, StageName="$default", AutoDeploy=True)
+        self.url = aws.api_url(self._id) + "/in"
 
-    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    def call(self, mapping: dict[str, str] | None = None, *, query: str = "", **integration: Any) -> Answer:
+        given = {
+            "IntegrationType": "HTTP_PROXY",
+            "IntegrationMethod": "POST",
+            "IntegrationUri": self._webhook.url,
+            "PayloadFormatVersion": "1.0",
+            "RequestParameters": mapping or {},
+        }
+        made = self._apis.create_integration(ApiId=self._id, **(given | integration))
+        target = f"integrations/{made['IntegrationId']}"
+        route = self._apis.create_route(ApiId=self._id, RouteKey="POST /in", Target=target)
+        answer = send(self.url + query, {"X-Mine": "mine", "User-Agent": "tester"}, b"body")
+        self._apis.delete_route(ApiId=self._id, RouteId=route["RouteId"])
+        return answer
+
+    def delete(self) -> None:
+        self._apis.delete_api(ApiId=self._id)
+
+
+@pytest.fixture
+def open_api(aws: EmbeddedAws, webhook: Webhook) -> Iterator[OpenApi]:
+    api = OpenApi(aws, webhook)
+    yield api
+    api.delete()
+
+
+def test_passes_the_request_on_as_it_is(open_api: OpenApi, webhook: Webhook) -> None:
+    assert open_api.call(query="?a=1&a=%20%26").status == 200
+
+    (posted,) = webhook.posted
+    assert (posted.method, posted.body) == ("POST", b"body")
+    assert posted.path.endswith("?a=1&a=+%26")
+    assert (posted.headers["x-mine"], posted.headers["user-agent"]) == ("mine", "tester")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "header", "value"),
+    [
+        ({"overwrite:header.X-Mine": "theirs"}, "x-mine", "theirs"),
+        ({"append:header.X-Mine": "theirs"}, "x-mine", "mine,theirs"),
+        ({"remove:header.X-Mine": "''"}, "x-mine", None),
+        ({"overwrite:header.User-Agent": "DiscordBot (https://example.org, 1)"}, "user-agent",
+         "DiscordBot (https://example.org, 1)"),
+        ({"overwrite:header.X-Copy": "$request.header.x-mine"}, "x-copy", "mine"),
+    ],
+)  # fmt: skip
+def test_maps_headers(
+    open_api: OpenApi, webhook: Webhook, mapping: dict[str, str], header: str, value: str | None
+) -> None:
+    open_api.call(mapping)
+
+    assert webhook.posted[0].headers.get(header) == value
+
+
+@pytest.mark.parametrize(
+    ("mapping", "query"),
+    [
+        ({"overwrite:querystring.wait": "true"}, "wait=true"),
+        ({"append:querystring.wait": "true"}, "wait=false&wait=true"),
+        ({"remove:querystring.wait": "''"}, ""),
+    ],
+)
+def test_maps_the_query(open_api: OpenApi, webhook: Webhook, mapping: dict[str, str], query: str) -> None:
+    open_api.call(mapping, query="?wait=false")
+
+    assert webhook.posted[0].path.partition("?")[2] == query
+
+
+def test_maps_the_path(open_api: OpenApi, webhook: Webhook) -> None:
+    open_api.call({"overwrite:path": "/other/path"})
+
+    assert webhook.posted[0].path == "/other/path"
+
+
+@pytest.mark.parametrize(("configured", "method"), [("PUT", "PUT"), ("ANY", "POST")])
+def test_uses_the_integrations_method(
+    open_api: OpenApi, webhook: Webhook, configured: str, method: str
+) -> None:
+    open_api.call(IntegrationMethod=configured)
+
+    assert webhook.posted[0].method == method
+
+
+def test_follows_no_redirect_and_hands_back_every_header(open_api: OpenApi, webhook: Webhook) -> None:
+    """A webhook that has moved is for the caller to hear of, not for the proxy to go looking."""
+    webhook.status = 302
+    webhook.headers |= {"Location": webhook.url + "/elsewhere", "X-RateLimit-Remaining": "4"}
+
+    answer = open_api.call()
+
+    assert answer.status == 302
+    assert answer.headers["location"] == webhook.url + "/elsewhere"
+    assert answer.headers["x-ratelimit-remaining"] == "4"
+    assert len(webhook.posted) == 1
+
+
+def test_gives_up_after_the_integrations_timeout(open_api: OpenApi, webhook: Webhook) -> None:
+    webhook.answering.clear()
+
+    answer = open_api.call(TimeoutInMillis=100)
+
+    assert (answer.status, answer.json()) == (503, {"message": "Service Unavailable"})
+
+
+def test_hides_an_unreachable_backend_behind_a_503(open_api: OpenApi) -> None:
+    """And says neither where it is nor why."""
+    with Webhook() as gone:
+        url = gone.url
+
+    answer = open_api.call(IntegrationUri=url)
+
+    assert (answer.status, answer.json()) == (503, {"message": "Service Unavailable"})

@@ -23,7 +23,7 @@ def slow_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     machine["DefinitionString"] = json.dumps({"StartAt": "Idle", "States": states})
     path = tmp_path_factory.mktemp("slow") / "relay.json"
     path.write_text(json.dumps(template))
-    with EmbeddedAws() as aws, Webhook() as webhook:
+    with EmbeddedAws(retained_executions=2) as aws, Webhook() as webhook:
         yield new_relay(aws, webhook, path)
 
 
@@ -76,6 +76,18 @@ def test_a_name_stays_taken_after_its_execution_is_forgotten() -> None:
 
         assert [execution["name"] for execution in kept] == [names[4], names[3]]
         assert {_error(relay, name, batch(name)) for name in names} == {(400, "ExecutionAlreadyExists")}
+
+
+def test_an_execution_that_is_running_is_not_forgotten(slow_relay: Relay) -> None:
+    """The embedded AWS of this relay remembers two."""
+    names = [unique(f"n{number}") for number in range(4)]
+    for name in names:
+        slow_relay.start(name)
+
+    states = slow_relay.aws.client("stepfunctions")
+    for name in names:
+        execution = states.describe_execution(executionArn=slow_relay.execution_arn(name))
+        assert execution["status"] == "RUNNING"
 
 
 def _document(size: int) -> bytes:

@@ -35,6 +35,7 @@ class CloudFormation:
             for number, (resource, status, reason) in reversed(list(enumerate(events)))
         ]
         self.executed = False
+        self.refusal = ""
         self.deleted: list[str] = []
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
@@ -49,7 +50,12 @@ class CloudFormation:
         return {"Id": "arn:change", "StackId": "arn:stack"}
 
     def describe_change_set(self, **given: Any) -> Any:
+        if self.refusal:
+            return {"Status": "FAILED", "StatusReason": self.refusal}
         return {"Status": "CREATE_COMPLETE", "ChangeSetId": "arn:change", "StackId": "arn:stack"}
+
+    def delete_change_set(self, **given: Any) -> None:
+        self.deleted.append("change set")
 
     def validate_template(self, **given: Any) -> Any:
         return {}
@@ -117,6 +123,38 @@ def test_clears_away_what_an_earlier_failed_creation_left() -> None:
 
     assert _stack(client).deploy("{}", {})
     assert client.deleted == ["arn:stack"]
+
+
+@pytest.mark.parametrize(
+    ("status", "deleted"),
+    [
+        pytest.param("none", ["change set", "arn:stack"], id="the shell of a new stack goes too"),
+        pytest.param("CREATE_COMPLETE", ["change set"], id="a stack that was there stays"),
+    ],
+)
+def test_says_why_a_change_set_failed_and_removes_it(status: str, deleted: list[str]) -> None:
+    client = CloudFormation([status])
+    client.refusal = "Transform failed"
+
+    with pytest.raises(DeployError, match="the change set failed: Transform failed"):
+        _stack(client).deploy("{}", {})
+
+    assert client.deleted == deleted
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The submitted information didn't contain changes. Submit different information.",
+        "No updates are to be performed.",
+    ],
+)
+def test_a_change_set_without_changes_is_no_failure(reason: str) -> None:
+    client = CloudFormation(["UPDATE_COMPLETE"])
+    client.refusal = reason
+
+    assert not _stack(client).deploy("{}", {})
+    assert client.deleted == ["change set"]
 
 
 class Secrets:

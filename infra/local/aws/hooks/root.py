@@ -9,9 +9,7 @@ import os
 from infra.local.aws.hooks.seam import Seam
 
 _IS_ROOT = Seam("ministack.core.iam_evaluator", "is_root_access_key", ("access_key_id",))
-# sts holds a reference of its own.
-_IS_ROOT_IN_STS = Seam("ministack.services.sts", "is_root_access_key", ("access_key_id",))
-SEAMS = (_IS_ROOT, _IS_ROOT_IN_STS)
+SEAMS = (_IS_ROOT,)
 
 
 def install() -> None:
@@ -21,4 +19,3 @@ def install() -> None:
         return access_key_id == root_key
 
     _IS_ROOT.replace(is_root)
-    _IS_ROOT_IN_STS.replace(is_root)

@@ -5,6 +5,7 @@ service it names.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from infra.local.aws.credentials import Credentials
@@ -33,7 +34,8 @@ class NotTrusted(Exception):
 class ServiceRoles:
     """Temporary credentials of roles for one *service* principal, such as ``states.amazonaws.com``."""
 
-    def __init__(self, service: str, session_name: str) -> None:
+    def __init__(self, service: str, session_name: str, *, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._service = service
         self._session_name = session_name
         self._sessions: dict[str, tuple[float, Credentials]] = {}
@@ -44,8 +46,8 @@ class ServiceRoles:
         # policy shows at once. On AWS the old credentials would go on for a while.
         role_id = self._trusted_role_id(role_arn, source_arn, region)
         expires, credentials = self._sessions.get(role_id, (0.0, None))
-        if credentials is None or time.time() > expires - _RENEW_BEFORE_S:
-            expires, credentials = time.time() + SESSION_S, self._new_session(role_arn, role_id)
+        if credentials is None or self._now() > expires - _RENEW_BEFORE_S:
+            expires, credentials = self._now() + SESSION_S, self._new_session(role_arn, role_id)
             self._sessions[role_id] = expires, credentials
         return credentials
 
@@ -82,7 +84,7 @@ class ServiceRoles:
             "UserId": f"{role_id}:{self._session_name}",
             "SecretAccessKey": credentials.secret_access_key,
             "SessionToken": credentials.session_token,
-            "Expiration": time.time() + SESSION_S,
+            "Expiration": self._now() + SESSION_S,
             "AccountId": account,
             "PrincipalType": "AssumedRole",
             "SourcePrincipalArn": self._service,
