@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Final
 
+DEFAULT_PORT: Final = "8080"
 _TIMEOUT_S: Final = 3.0
 # A server that listens on every address answers on this machine's own.
 _ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nothing is bound
@@ -17,7 +18,7 @@ _ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa:
 
 def check(environ: Mapping[str, str]) -> tuple[bool, str]:
     """Return whether the relay is alive, and a line that says so or what is wrong."""
-    port = environ.get("VOICE_RELAY_OPS_PORT", "8080")
+    port = environ.get("VOICE_RELAY_OPS_PORT", DEFAULT_PORT)
     if port == "":
         return True, "not checked: VOICE_RELAY_OPS_PORT is empty, so the relay serves no pages"
     if not port.isdecimal() or int(port) == 0:

@@ -1,0 +1,101 @@
+"""What the container's files say is what the project needs; a container engine is not needed to see it."""
+
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from bot.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+RELAY: dict[str, Any] = COMPOSE["services"]["relay"]
+
+
+def instruction(name: str) -> str:
+    """Return what stands behind *name*, where the final image says it."""
+    final = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+    (found,) = re.findall(rf"^{name} (.+)$", final, re.MULTILINE)
+    return str(found)
+
+
+def test_the_build_stage_installs_all_that_the_build_backend_needs() -> None:
+    match = re.search(r"keep = /\^\((.+)\)==/", DOCKERFILE)
+    assert match is not None
+    needed, waiting = set(), ["hatchling"]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in needed:
+            continue
+        needed.add(name)
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate(
+                {"python_version": "3.13", "extra": ""}
+            ):
+                waiting.append(requirement.name)
+    assert set(match.group(1).split("|")) == needed
+
+
+def test_the_image_copies_all_that_the_wheel_is_made_of() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in ("bot", "infra", "workflow"):
+        assert f"COPY {name}/ {name}/" in DOCKERFILE
+        assert f"!{name}/" in ignored
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt", "requirements-dev.txt"):
+        assert name in DOCKERFILE
+        assert f"!{name}" in ignored
+    assert ignored[1] == "*"
+
+
+def test_the_process_gets_its_signals_itself() -> None:
+    assert json.loads(instruction("ENTRYPOINT")) == ["voice-relay"]
+    assert json.loads(instruction("CMD")) == ["run"]
+    assert instruction("STOPSIGNAL") == "SIGTERM"
+    assert '["python", "-m", "bot.healthcheck"]' in instruction("HEALTHCHECK")
+
+
+def test_nobody_in_it_is_root_or_may_become_it() -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", instruction("USER"))
+    assert RELAY["read_only"] is True
+    assert RELAY["cap_drop"] == ["ALL"]
+    assert RELAY["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_what_is_kept_is_kept_in_the_volume() -> None:
+    assert instruction("VOLUME") == "/data"
+    assert "VOICE_RELAY_DATA_DIR=/data" in DOCKERFILE
+    assert RELAY["environment"] == {"VOICE_RELAY_DATA_DIR": "/data"}
+    assert RELAY["volumes"] == ["data:/data"]
+    assert "data" in COMPOSE["volumes"]
+
+
+def test_secrets_are_files_that_the_settings_read() -> None:
+    names = {f"voice_relay_{name}" for name in Settings.model_fields}
+    assert set(RELAY["secrets"]) == set(COMPOSE["secrets"])
+    assert set(RELAY["secrets"]) <= names
+
+
+def test_compose_waits_longer_than_the_relay_does() -> None:
+    grace_s = Settings.model_fields["shutdown_grace_s"].default
+    assert float(RELAY["stop_grace_period"].removesuffix("s")) > grace_s + 5
+
+
+def test_logs_are_rotated_and_the_relay_comes_back() -> None:
+    assert RELAY["logging"]["driver"] == "json-file"
+    assert set(RELAY["logging"]["options"]) == {"max-size", "max-file"}
+    assert RELAY["restart"] == "unless-stopped"
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    used = re.findall(r"uses: (.+)", (ROOT / ".github/workflows/ci.yml").read_text())
+    assert used
+    assert not [
+        each for each in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", each)
+    ]
