@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from bot.capture import Capture
+from bot.database import open_database
 from bot.dispatcher import Dispatcher
 from bot.errors import RelayError
 from bot.gateway import Gateway, run_gateway, use_api
@@ -29,7 +30,7 @@ from bot.ops import OpsServer
 from bot.outbox import MAX_IN_FLIGHT, Outbox
 from bot.rules import DEFAULT_RULES, load_rules
 from bot.settings import Settings
-from bot.store import Store
+from bot.store import Limits, Store
 from bot.target import Target
 
 _WATCH_TICK_S = 5.0
@@ -57,7 +58,10 @@ async def run(settings: Settings, target: Target) -> None:
 async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay"]:
     """Build the relay's parts; they are closed, in order, on the way out."""
     rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
-    store = await asyncio.to_thread(Store.open, settings.data_dir, batch_max_events=settings.batch_max_events)
+    database = await asyncio.to_thread(
+        open_database, settings.data_dir, synchronous=settings.outbox_synchronous
+    )
+    store = Store(database, _limits(settings))
     ingress = Ingress(
         target.endpoint,
         region=target.region,
@@ -65,16 +69,33 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         max_connections=MAX_IN_FLIGHT,
     )
     async with ingress, asyncio.TaskGroup() as tasks:
-        outbox = Outbox(store, lambda batch: dispatcher.deliver(batch))
-        dispatcher = Dispatcher(ingress.start_execution, outbox.settle, tasks.create_task)
-        capture = Capture(await asyncio.to_thread(store.load_occupancy), UlidFactory())
+        outbox = Outbox(
+            store,
+            lambda batch: dispatcher.deliver(batch),
+            lambda on_disk, since_ms: intake.resync(on_disk, since_ms),
+        )
+        dispatcher = Dispatcher(ingress.start_execution, outbox.report, tasks.create_task)
+        capture = Capture(
+            await asyncio.to_thread(store.load_occupancy), UlidFactory(), lost_ms=database.lost_ms
+        )
         intake = Intake(capture, rules, outbox.put)
         relay = Relay(settings, outbox, dispatcher, intake, tasks)
-        outbox.start()
+        await outbox.start()
+        alive = tasks.create_task(outbox.wait_broken())
         try:
             yield relay
         finally:
+            alive.cancel()
             await relay.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        batch_events=settings.batch_max_events,
+        file_bytes=settings.outbox_max_bytes,
+        event_age_ms=int(settings.max_event_age_s * 1000),
+        receipt_age_ms=int(settings.receipts_kept_s * 1000),
+    )
 
 
 class Relay:
@@ -165,9 +186,7 @@ class Relay:
             self._note_watched()
 
     def _note_watched(self) -> None:
-        until_ms = None if self._gateway is None else self._gateway.watched_until_ms()
-        if until_ms is not None:
-            self._outbox.watched(until_ms)
+        self._outbox.tick(None if self._gateway is None else self._gateway.watched_until_ms())
 
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:

@@ -49,4 +49,15 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt at the batch failed and will be repeated; ``attempts`` failed so far."""
+
+    batch: Batch
+    attempts: int
+    reason: str
+
+
 Settlement = Delivered | Refused
+"""What ends a batch."""
+Report = Settlement | Failed

@@ -16,7 +16,7 @@ Nothing here does I/O. Each method returns an ``Observation``, which the outbox 
 the table in memory is ahead of the one on disk by what is still being committed.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -71,12 +71,16 @@ class Observation:
 class Capture:
     """Holds the occupancy of every guild; *guilds* is what was on disk, by guild id.
 
-    Not for use from several threads. Times are milliseconds since 1970.
+    *lost_ms* says that what was on disk is lost, and when it was last written: guilds met for the first time
+    are declared unwatched since. Not for use from several threads. Times are milliseconds since 1970.
     """
 
-    def __init__(self, guilds: dict[str, GuildOccupancy], new_id: Callable[[int], str]) -> None:
+    def __init__(
+        self, guilds: dict[str, GuildOccupancy], new_id: Callable[[int], str], *, lost_ms: int | None = None
+    ) -> None:
         self._guilds = guilds
         self._new_id = new_id
+        self._lost_ms = lost_ms
 
     @property
     def guild_ids(self) -> Collection[str]:
@@ -108,24 +112,50 @@ class Capture:
             return None
         guild = self._guild(guild_id)
         self._describe(guild, payload)
-        present = _present(payload)
+        present = _present(payload, guild)
         observation = Observation(guild_id)
         if guild.known and not guild.watched:
-            observation.events.append(self._gap(guild, now_ms))
-        inferred = guild.known
-        for user_id in [user_id for user_id in guild.occupants if user_id not in present]:
-            occupant = guild.occupants[user_id]
-            self._depart(observation, guild, occupant.user, occupant.flags, now_ms, inferred=True)
-        for user_id, (state, channel_id) in present.items():
-            before = guild.occupants.get(user_id)
-            user = parse_user(state, user_id, before.user if before else None)
-            self._arrive(observation, guild, user, channel_id, parse_flags(state), now_ms, inferred=True)
-        if not inferred:
-            observation.events.clear()
+            gap = [self._gap(guild, guild.unwatched_since_ms, guild.gap_reason, now_ms)]
+        elif not guild.known and self._lost_ms is not None:
+            gap = [self._gap(guild, self._lost_ms, "restart", now_ms)]
+        else:
+            gap = []
+        observation.events.extend(gap)
+        self._infer(observation, guild, present, now_ms)
+        if not guild.known:
+            del observation.events[len(gap) :]
         guild.known = guild.watched = True
         guild.unwatched_since_ms = None
         observation.guild = _row(guild)
         return observation
+
+    def resync(
+        self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int, now_ms: int
+    ) -> list[Observation]:
+        """Make up for what was let go since *since_ms*, when the disk would not take it.
+
+        *on_disk* is what was last written of each guild concerned, ``None`` where that is nothing. The
+        difference to what is known now is declared as after any other stretch that nobody watched.
+        """
+        observations = []
+        for guild_id, written in on_disk.items():
+            guild = self._guilds.get(guild_id)
+            if guild is None:
+                observations.append(Observation(guild_id, forgotten=True))
+                continue
+            present = list(guild.occupants.values())
+            observation = Observation(guild_id, guild=_row(guild))
+            guild.empty()
+            for occupant in written.occupants.values() if written else ():
+                guild.put(occupant)
+            inferred = written is not None and written.known
+            if inferred:
+                observation.events.append(self._gap(guild, since_ms, "store_full", now_ms))
+            self._infer(observation, guild, present, now_ms)
+            if not inferred:
+                observation.events.clear()
+            observations.append(observation)
+        return observations
 
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
         """Note that the guild was last watched at *since_ms*; ``None`` if it was not being watched.
@@ -166,6 +196,21 @@ class Capture:
             return None
         guild.guild = {"id": guild.guild["id"], "name": name}
         return Observation(guild.guild["id"], guild=_row(guild))
+
+    def _infer(
+        self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
+    ) -> None:
+        """Bring the guild to those who are *present*; each difference is an inferred event."""
+        here = {occupant.user["id"]: occupant for occupant in present}
+        for user_id in [user_id for user_id in guild.occupants if user_id not in here]:
+            gone = guild.occupants[user_id]
+            self._depart(observation, guild, gone.user, gone.flags, now_ms, inferred=True)
+        for user_id, occupant in here.items():
+            self._arrive(
+                observation, guild, occupant.user, occupant.channel_id, occupant.flags, now_ms, inferred=True
+            )
+            if occupant.since_ms is not None:
+                guild.occupants[user_id].since_ms = occupant.since_ms
 
     def _guild(self, guild_id: str) -> GuildOccupancy:
         guild = self._guilds.get(guild_id)
@@ -288,8 +333,7 @@ class Capture:
             },
         }
 
-    def _gap(self, guild: GuildOccupancy, now_ms: int) -> GapEvent:
-        since_ms = guild.unwatched_since_ms
+    def _gap(self, guild: GuildOccupancy, since_ms: int | None, reason: GapReason, now_ms: int) -> GapEvent:
         return {
             "specversion": "1.0",
             "id": self._new_id(now_ms),
@@ -300,21 +344,23 @@ class Capture:
                 "guild": guild.guild,
                 "from": None if since_ms is None else format_ms(min(since_ms, now_ms)),
                 "until": format_ms(now_ms),
-                "reason": guild.gap_reason,
+                "reason": reason,
             },
         }
 
 
-def _present(payload: Payload) -> dict[str, tuple[Payload, str]]:
-    """Return each person in voice of a GUILD_CREATE: their voice state with member object, and where."""
+def _present(payload: Payload, guild: GuildOccupancy) -> list[Occupant]:
+    """Return who is in voice according to a GUILD_CREATE; what it lacks of a person comes from *guild*."""
     members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
-    present: dict[str, tuple[Payload, str]] = {}
+    present = []
     for state in parse_objects(payload, "voice_states"):
         user_id = parse_user_id(state)
         channel_id = parse_id(state.get("channel_id"))
         if user_id is not None and channel_id is not None:
-            member = state.get("member") or members.get(user_id)
-            present[user_id] = ({**state, "member": member}, channel_id)
+            known = guild.occupants.get(user_id)
+            whole = {**state, "member": state.get("member") or members.get(user_id)}
+            user = parse_user(whole, user_id, known.user if known else None)
+            present.append(Occupant(user, channel_id, None, parse_flags(state)))
     return present
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.backoff import backoff_s
-from bot.batch import Batch, Delivered, Refused, Settlement
+from bot.batch import Batch, Delivered, Failed, Refused, Report
 from bot.endpoint_gate import EndpointGate
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """*start_execution* is the ingress's, *settle* the outbox's; *spawn* runs a task and minds its failure.
+    """*start_execution* is the ingress's, *report* the outbox's; *spawn* runs a task and minds its failure.
 
     ``deliver`` takes a batch; ``close`` waits for what is in flight and gives up the rest, which stays in the
     outbox as it is and is sent again, the same, by the next process.
@@ -31,13 +31,13 @@ class Dispatcher:
     def __init__(
         self,
         start_execution: Callable[[Batch], Awaitable[str]],
-        settle: Callable[[Settlement], object],
+        report: Callable[[Report], object],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._start_execution = start_execution
-        self._settle = settle
+        self._report = report
         self._spawn = spawn
         self._gate = EndpointGate(sleep=sleep)
         self._sleep = sleep
@@ -87,6 +87,7 @@ class Dispatcher:
                 self._gate.fail(_wish(error), probe=probe)
                 if self._closing:
                     return
+                self._report(Failed(batch, attempts, str(error)))
                 await self._fail(batch, error, attempts)
             except Rejected as error:
                 self._gate.succeed(probe=probe)
@@ -103,7 +104,7 @@ class Dispatcher:
     def _succeed(self, batch: Batch, arn: str, attempts: int) -> None:
         self.delivered += len(batch.event_ids)
         self.refused_because = None
-        self._settle(Delivered(batch, arn, attempts))
+        self._report(Delivered(batch, arn, attempts))
         log.info(
             "batch_delivered",
             execution=batch.execution,
@@ -114,7 +115,7 @@ class Dispatcher:
         )
 
     def _reject(self, batch: Batch, error: Rejected) -> None:
-        self._settle(Refused(batch, str(error)))
+        self._report(Refused(batch, str(error)))
         if len(batch.event_ids) > 1:
             log.warning(
                 "batch_split", execution=batch.execution, events=len(batch.event_ids), reason=str(error)

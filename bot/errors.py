@@ -4,6 +4,8 @@ RelayError
 ├── SettingsError             every bad setting at once; the process exits with 2
 ├── StartupError              the process cannot begin its work (token, intents, a port); it exits with 1
 ├── StoreError                the data directory or its file cannot be used; the process exits with 3
+│   ├── StoreFullError        the file has its full size; let go of what is new, and declare it
+│   └── StoreDamagedError     the file is no longer a database; set it aside and begin a new one
 └── DeliveryError
     ├── TemporaryFailure      keep the batch, back off, send the same bytes again
     ├── Rejected              this batch will never be accepted as it is
@@ -31,6 +33,14 @@ class StartupError(RelayError):
 
 class StoreError(RelayError):
     """The outbox cannot be opened or written: unreadable file, newer schema, another owner, full disk."""
+
+
+class StoreDamagedError(StoreError):
+    """The file cannot be read as a database any more."""
+
+
+class StoreFullError(StoreError):
+    """The outbox has reached the size that it may have."""
 
 
 class DeliveryError(RelayError):

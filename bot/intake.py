@@ -3,7 +3,7 @@
 Called by the gateway for each frame, in order, and done with it before the next: nothing here waits.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from bot.batch import Lane, OutgoingEvent
 from bot.capture import Capture, Observation
 from bot.events import Event
+from bot.occupancy import GuildOccupancy
 from bot.payloads import Payload, parse_id
 from bot.rules import Rules
 from bot.timestamps import Clock, system_clock
@@ -74,6 +75,14 @@ class Intake:
                 self._take(self._capture.unwatch(guild_id, "session_lost", since_ms=since_ms))
             else:
                 self._take(self._capture.forget(guild_id))
+
+    def resync(
+        self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int
+    ) -> list[tuple[Observation, list[OutgoingEvent]]]:
+        """Return what makes up for observations that the outbox had to let go since *since_ms*."""
+        observations = self._capture.resync(on_disk, since_ms, self._clock())
+        self.transitions += sum(len(observation.events) for observation in observations)
+        return [(observation, self._route(observation.events)) for observation in observations]
 
     def channel_changed(self, payload: Payload) -> None:
         """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""

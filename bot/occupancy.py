@@ -59,6 +59,11 @@ class GuildOccupancy:
         else:
             del self.head_count[gone.channel_id]
 
+    def empty(self) -> None:
+        """Take everybody out."""
+        self.occupants.clear()
+        self.head_count.clear()
+
     def people_in(self, channel_id: str) -> int:
         return self.head_count.get(channel_id, 0)
 

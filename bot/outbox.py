@@ -2,20 +2,28 @@
 
 All disk work is done by one thread. Whatever has gathered while it wrote goes into its next transaction, so
 that one flush to disk serves many frames under load and a single frame never waits for company.
+
+When the disk does not take it:
+
+    writing     ── the disk fails ──▶ holding: what comes is kept, and tried again every second
+    holding     ── too much to keep, or the file has its full size ──▶ losing: what comes is let go
+    losing      ── the disk takes a write, and there is room ──▶ asks for a resync
+    resync      what is on disk is compared with what is known now; a gap and the differences are put
 """
 
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from bot.batch import Batch, OutgoingEvent, Settlement
+from bot.batch import Batch, Failed, OutgoingEvent, Report
 from bot.capture import Observation
-from bot.errors import StoreError
+from bot.errors import StoreDamagedError, StoreError, StoreFullError
+from bot.occupancy import GuildOccupancy
 from bot.store import Store, Work
 from bot.timestamps import Clock, system_clock
 
@@ -23,20 +31,24 @@ MAX_IN_FLIGHT: Final = 64
 """Batches that are out at once, each of a lane of its own."""
 
 _GROUP_MAX = 4096
+_HELD_MAX = 20_000
 _RETRY_S = 1.0
+_REMIND_MS = 60_000
+
+Seen = tuple[Observation, Sequence[OutgoingEvent]]
+Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence[Seen]]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    observation: Observation
-    events: Sequence[OutgoingEvent]
+class _Watched:
+    until_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
-    until_ms: int
+class _Resynced:
+    seen: Sequence[Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,60 +64,62 @@ class _Sync:
     stop: bool = False
 
 
-_Item = _Seen | _Watched | Settlement | _Drain | _Sync
-
-
-@dataclass(slots=True)
-class _Group:
-    """What goes into one transaction, and whom to tell after it."""
-
-    work: Work = field(default_factory=Work)
-    syncs: list[_Sync] = field(default_factory=list)
+_Item = Seen | _Watched | _Resynced | Report | _Drain | _Sync
 
 
 class Outbox:
     """Owns *store* from ``start`` to ``close``; every method is called on the event loop.
 
     *deliver* is called on the loop with each batch that is to be sent; each is settled once, which frees its
-    lane and one of the *max_in_flight* places.
+    lane and one of the *max_in_flight* places. *resync* is called on the loop when the disk takes writes
+    again after some were let go: with the guilds concerned as they are on disk, and since when; it returns
+    what is to be put to make up for it.
     """
 
     def __init__(
         self,
         store: Store,
         deliver: Callable[[Batch], object],
+        resync: Resync,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
+        retry_s: float = _RETRY_S,
         clock: Clock = system_clock,
     ) -> None:
-        self._store = store
         self._deliver = deliver
-        self._clock = clock
-        self._slots = max_in_flight
+        self._resync = resync
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._writer = _Writer(store, self._inbox, self, max_in_flight, retry_s, clock)
+        self._thread = threading.Thread(target=self._writer.run, name="outbox", daemon=True)
+        self._store = store
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._failing: str | None = None
-        self._closing = threading.Event()
+        self._broken: asyncio.Future[None]
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Hand out what an earlier process left unsettled, then begin to work."""
         self._loop = asyncio.get_running_loop()
+        self._broken = self._loop.create_future()
+        self._deliver_all(await asyncio.to_thread(self._writer.open_batches))
         self._thread.start()
+
+    async def wait_broken(self) -> None:
+        """Wait for as long as all is well; raises what ended the work of the thread."""
+        await asyncio.shield(self._broken)
 
     def put(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
         """Take what a frame changed; both parts are committed together, after all that was put before."""
-        self._inbox.put(_Seen(observation, events))
+        self._inbox.put((observation, events))
 
-    def watched(self, until_ms: int) -> None:
-        """Note that everything up to *until_ms* was watched."""
-        self._inbox.put(_Watched(until_ms))
+    def tick(self, watched_until_ms: int | None) -> None:
+        """Do what is due regularly, and note that everything up to *watched_until_ms* was watched."""
+        self._inbox.put(_Watched(watched_until_ms))
 
-    def settle(self, settlement: Settlement) -> None:
-        self._inbox.put(settlement)
+    def report(self, report: Report) -> None:
+        """Take what became of a batch, or of an attempt at it."""
+        self._inbox.put(report)
 
     def drain(self) -> None:
-        """Begin no more batches; what is put and settled is committed as before."""
+        """Begin no more batches; what is put and reported is committed as before."""
         self._inbox.put(_Drain())
 
     async def flush(self) -> None:
@@ -118,7 +132,6 @@ class Outbox:
         A disk that will not take it now is not waited for: the next process finds the difference again when
         it compares what it has with Discord's snapshots.
         """
-        self._closing.set()
         if self._thread.is_alive():
             await self._sync(stop=True)
             await asyncio.to_thread(self._thread.join)
@@ -136,84 +149,181 @@ class Outbox:
 
     @property
     def failing(self) -> str | None:
-        """Why the last attempt to commit failed; ``None`` while the disk takes what it is given."""
-        return self._failing
+        """Why nothing can be committed; ``None`` while the disk takes what it is given."""
+        return self._writer.failing
 
     async def _sync(self, *, stop: bool) -> None:
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
+        done: asyncio.Future[None] = loop.create_future()
         self._inbox.put(_Sync(lambda: loop.call_soon_threadsafe(done.set_result, None), stop))
-        await done
+        await asyncio.wait([done, self._broken], return_when=asyncio.FIRST_COMPLETED)
 
-    def _run(self) -> None:
-        self._hand_out(self._open_batches())
-        stop = False
-        while not stop:
-            group = self._gather()
-            self._hand_out(self._commit(group.work))
-            for sync in group.syncs:
-                sync.done()
-                stop = stop or sync.stop
+    def give_up(self, error: BaseException) -> None:
+        """Pass on what ended the writer's thread; called on it."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._broken.set_exception, error)
 
-    def _open_batches(self) -> list[Batch]:
-        batches = self._store.open_batches()
-        self._slots -= len(batches)
-        self._store.prune_receipts(now_ms=self._clock())
-        # Lanes that were waiting at the start fall due without any new event.
-        return batches + self._commit(Work())
-
-    def _gather(self) -> _Group:
-        """Wait for something to do and take all that has gathered."""
-        group = _Group()
-        self._sort_in(self._inbox.get(), group)
-        for _ in range(_GROUP_MAX):
-            try:
-                self._sort_in(self._inbox.get_nowait(), group)
-            except queue.Empty:
-                break
-        return group
-
-    def _sort_in(self, item: _Item, group: _Group) -> None:
-        match item:
-            case _Seen(observation, events):
-                group.work.observations.append(observation)
-                group.work.events.extend(events)
-            case _Watched(until_ms):
-                group.work.watched_until_ms = until_ms
-            case _Drain():
-                self._slots = -(2**31)
-            case _Sync():
-                group.syncs.append(item)
-            case settlement:
-                group.work.settlements.append(settlement)
-                self._slots += 1
-
-    def _commit(self, work: Work) -> list[Batch]:
-        """Write *work*, trying until the disk takes it or the outbox closes: nothing else is worth doing."""
-        while True:
-            try:
-                batches = self._store.apply(work, slots=max(0, self._slots), now_ms=self._clock())
-            except StoreError as error:
-                if self._failing is None:
-                    log.error("outbox_commit_failed", reason=str(error), retry_s=_RETRY_S)
-                self._failing = str(error)
-                if self._closing.is_set():
-                    log.error(
-                        "outbox_commit_given_up", observations=len(work.observations), reason=str(error)
-                    )
-                    return []
-                self._closing.wait(_RETRY_S)
-            else:
-                if self._failing is not None:
-                    log.info("outbox_commit_recovered")
-                    self._failing = None
-                self._slots -= len(batches)
-                return batches
-
-    def _hand_out(self, batches: list[Batch]) -> None:
+    def hand_out(self, batches: Sequence[Batch]) -> None:
+        """Pass *batches* to the loop; called on the writer's thread."""
         if batches and self._loop is not None:
             self._loop.call_soon_threadsafe(self._deliver_all, batches)
 
-    def _deliver_all(self, batches: list[Batch]) -> None:
+    def ask_for_resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
+        """Ask the loop what is to be made up for; called on the writer's thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._answer_resync, on_disk, since_ms)
+
+    def _deliver_all(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             self._deliver(batch)
+
+    def _answer_resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
+        # Whatever is put before this is in the answer, whatever is put after it comes after it.
+        self._inbox.put(_Resynced(self._resync(on_disk, since_ms)))
+
+
+class _Writer:
+    """The outbox's thread, and all that only it touches."""
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: queue.SimpleQueue[_Item],
+        outbox: Outbox,
+        slots: int,
+        retry_s: float,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._outbox = outbox
+        self._slots = slots
+        self._retry_s = retry_s
+        self._clock = clock
+        self._work = Work()
+        self._syncs: list[_Sync] = []
+        self._losing = False
+        self._lost_guilds: set[str] = set()
+        self._lost_since_ms = 0
+        self._asked = False
+        self._reminded_ms: int | None = None
+        self.failing: str | None = None
+
+    def open_batches(self) -> list[Batch]:
+        batches = self._store.open_batches()
+        self._slots -= len(batches)
+        return batches
+
+    def run(self) -> None:
+        try:
+            self._write_until_stopped()
+        except BaseException as error:  # noqa: BLE001  # the loop is told, and raises it
+            self._outbox.give_up(error)
+
+    def _write_until_stopped(self) -> None:
+        # Lanes that were waiting at the start fall due without any new event.
+        self._commit()
+        stop = False
+        while not stop:
+            self._gather()
+            committed = self._commit()
+            stop = any(sync.stop for sync in self._syncs)
+            if committed or stop:
+                if not committed:
+                    log.error("outbox_left_uncommitted", observations=len(self._work.observations))
+                for sync in self._syncs:
+                    sync.done()
+                self._syncs.clear()
+
+    def _gather(self) -> None:
+        """Wait for something to do, or for the next try, and take all that has gathered."""
+        try:
+            self._sort_in(self._inbox.get(timeout=self._retry_s if self.failing is not None else None))
+            for _ in range(_GROUP_MAX):
+                self._sort_in(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+
+    def _sort_in(self, item: _Item) -> None:
+        match item:
+            case (observation, events):
+                self._take(observation, events)
+            case _Watched(until_ms):
+                self._work.watched_until_ms = until_ms
+                self._work.housekeeping = True
+            case _Resynced(seen):
+                self._losing = self._asked = False
+                for observation, events in seen:
+                    self._take(observation, events)
+            case _Drain():
+                self._slots = -(2**31)
+            case _Sync():
+                self._syncs.append(item)
+            case Failed():
+                self._work.reports.append(item)
+            case settlement:
+                self._work.reports.append(settlement)
+                self._slots += 1
+
+    def _take(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
+        if self._losing:
+            self._lost_guilds.add(observation.guild_id)
+        else:
+            self._work.observations.append(observation)
+            self._work.events.extend(events)
+
+    def _commit(self) -> bool:
+        """Write what there is; False if the disk does not take it, and it is kept or let go."""
+        if self.failing is not None and len(self._work.observations) > _HELD_MAX:
+            self._begin_to_lose()
+        now_ms = self._clock()
+        try:
+            batches = self._store.apply(self._work, slots=max(0, self._slots), now_ms=now_ms)
+        except StoreFullError as error:
+            self._begin_to_lose()
+            self._fail(error, now_ms)
+            return False
+        except StoreDamagedError:
+            raise
+        except StoreError as error:
+            self._fail(error, now_ms)
+            return False
+        self._work = Work()
+        self._slots -= len(batches)
+        self._outbox.hand_out(batches)
+        if not self._losing:
+            self._recover()
+        elif not self._store.has_room():
+            self._remind(now_ms)
+        elif not self._asked:
+            self._asked = True
+            on_disk = self._store.load_occupancy()
+            self._outbox.ask_for_resync(
+                {guild_id: on_disk.get(guild_id) for guild_id in self._lost_guilds}, self._lost_since_ms
+            )
+        return True
+
+    def _begin_to_lose(self) -> None:
+        """Let go of what cannot be kept; what became of batches is few, and is kept."""
+        if not self._lost_guilds:
+            self._lost_since_ms = self._clock()
+        self._losing = True
+        self._asked = False
+        self._lost_guilds.update(observation.guild_id for observation in self._work.observations)
+        self._work.observations.clear()
+        self._work.events.clear()
+
+    def _fail(self, error: StoreError, now_ms: int) -> None:
+        self.failing = str(error)
+        self._remind(now_ms)
+
+    def _remind(self, now_ms: int) -> None:
+        if self._reminded_ms is None or now_ms - self._reminded_ms >= _REMIND_MS:
+            self._reminded_ms = now_ms
+            log.error("outbox_commit_failed", reason=self.failing, losing=self._losing, retry_s=self._retry_s)
+
+    def _recover(self) -> None:
+        if self.failing is not None:
+            log.info("outbox_commit_recovered", guilds_resynced=len(self._lost_guilds))
+            self.failing = self._reminded_ms = None
+        self._lost_guilds.clear()

@@ -5,6 +5,7 @@ to and taken over here only after that, so that a failed transaction leaves this
 """
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -12,13 +13,12 @@ from dataclasses import dataclass, field
 class Change:
     """What a transaction does to the lanes, by lane id.
 
-    ``added`` counts events that came in. ``settled`` names the lanes whose batch is done with, and counts the
-    events that went with it. ``limits`` is how many events a lane's next batch may have, ``None`` for as many
-    as any.
+    ``delta`` is by how many events a lane grows or shrinks. ``settled`` are the lanes whose batch is done
+    with. ``limits`` is how many events a lane's next batch may have, ``None`` for as many as any.
     """
 
-    added: dict[int, int] = field(default_factory=dict)
-    settled: dict[int, int] = field(default_factory=dict)
+    delta: Counter[int] = field(default_factory=Counter)
+    settled: set[int] = field(default_factory=set)
     limits: dict[int, int | None] = field(default_factory=dict)
 
 
@@ -35,7 +35,7 @@ class LaneSchedule:
 
     def choose(self, change: Change, slots: int) -> list[int]:
         """Return up to *slots* lanes that may begin a batch once *change* is committed."""
-        touched = itertools.chain(change.settled, change.added)
+        touched = itertools.chain(change.delta, change.settled)
         fresh = dict.fromkeys(
             lane_id for lane_id in touched if lane_id not in self._due and self._is_due(lane_id, change)
         )
@@ -48,21 +48,21 @@ class LaneSchedule:
 
     def commit(self, change: Change, begun: list[int]) -> None:
         """Take over *change*, which is on disk now together with the batches *begun*."""
-        for lane_id, count in change.added.items():
-            self._waiting[lane_id] = self._waiting.get(lane_id, 0) + count
+        self._in_flight -= change.settled
+        for lane_id, count in change.delta.items():
             self.total += count
-        for lane_id, count in change.settled.items():
-            self._in_flight.discard(lane_id)
-            self._waiting[lane_id] -= count
-            self.total -= count
-            if not self._waiting[lane_id]:
-                del self._waiting[lane_id]
+            waiting = self._waiting.get(lane_id, 0) + count
+            if waiting:
+                self._waiting[lane_id] = waiting
+            else:
+                self._waiting.pop(lane_id, None)
+                self._due.pop(lane_id, None)
         for lane_id, limit in change.limits.items():
             if limit is None:
                 self._limits.pop(lane_id, None)
             else:
                 self._limits[lane_id] = limit
-        for lane_id in itertools.chain(change.settled, change.added):
+        for lane_id in itertools.chain(change.delta, change.settled):
             if lane_id in self._waiting and lane_id not in self._in_flight:
                 self._due[lane_id] = None
         for lane_id in begun:
@@ -72,5 +72,4 @@ class LaneSchedule:
     def _is_due(self, lane_id: int, change: Change) -> bool:
         if lane_id in self._in_flight and lane_id not in change.settled:
             return False
-        waiting = self._waiting.get(lane_id, 0) + change.added.get(lane_id, 0)
-        return waiting > change.settled.get(lane_id, 0)
+        return self._waiting.get(lane_id, 0) + change.delta[lane_id] > 0

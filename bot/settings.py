@@ -75,6 +75,21 @@ class Settings(BaseSettings):
         None, description="Routing rules, TOML. Unset: joined, left and moved go to the workflow notify."
     )
     batch_max_events: int = Field(25, ge=1, le=1000, description="The most events in one execution.")
+    max_event_age_s: float = Field(
+        86_400,
+        gt=0,
+        allow_inf_nan=False,
+        description="How old an event may get before it goes to the dead letters instead, in seconds.",
+    )
+    outbox_max_bytes: int = Field(
+        1_073_741_824, ge=1_048_576, description="The size that the outbox file may have, in bytes."
+    )
+    outbox_synchronous: Annotated[Literal["full", "normal"], BeforeValidator(parse_word)] = Field(
+        "full", description="full (a power cut loses no commit) or normal (it may lose the last few)."
+    )
+    receipts_kept_s: float = Field(
+        604_800, ge=0, allow_inf_nan=False, description="How long receipts are kept for trace, in seconds."
+    )
     ops_host: Annotated[str, AfterValidator(check_host)] = Field(
         "127.0.0.1", description="The address of the health, readiness, metrics and status pages."
     )

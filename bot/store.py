@@ -8,32 +8,32 @@ lock at each step of a statement, and a thread that asks for it a thousand times
 waits each time.
 """
 
-import fcntl
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
+import structlog
 
-from bot.batch import Batch, Delivered, Lane, OutgoingEvent, Refused, Settlement
+from bot.batch import Batch, Delivered, Failed, Lane, OutgoingEvent, Refused, Report
 from bot.capture import GuildRow, Observation
-from bot.errors import StoreError
+from bot.database import Database
+from bot.errors import StoreFullError
 from bot.ids import UlidFactory
 from bot.occupancy import GuildOccupancy, Occupant
 from bot.schedule import Change, LaneSchedule
 
-FILE_NAME = "relay.sqlite3"
-LOCK_NAME = "relay.lock"
+log = structlog.get_logger(__name__)
+
 BATCH_MAX_BYTES = 200 * 1024
 """Room for the events of one batch; Step Functions takes an input of 262,144 bytes."""
-RECEIPTS_KEPT_MS = 7 * 24 * 3600 * 1000
-
-Synchronous = Literal["full", "normal"]
+_DAY_MS = 24 * 3600 * 1000
+_REDRIVE_MAX = 1000
+_ROOM_AGAIN = 0.9
+"""The share of its full size that the file must have gone below before new events are taken again."""
 
 _CHUNKS = (256, 64, 16, 4, 1)
 
@@ -41,13 +41,13 @@ _PUT_GUILD = "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_sin
 _PUT_OCCUPANT = (
     "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
 )
-_PUT_EVENT = "INSERT INTO event (lane_id, event_id, destination, body) VALUES "
+_PUT_EVENT = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
 
 # group_concat takes the rows in the order in which the ordered subquery hands them over.
 _EVENTS = """
-SELECT min(seq), max(seq), min(destination), max(destination), sum(length(CAST(body AS BLOB)) + 1),
-       group_concat(body, ','), group_concat(event_id, ',')
-FROM (SELECT seq, destination, body, event_id
+SELECT min(seq), max(seq), coalesce(min(entered_ms), 0), min(destination), max(destination),
+       sum(length(CAST(body AS BLOB)) + 1), group_concat(body, ','), group_concat(event_id, ',')
+FROM (SELECT seq, entered_ms, destination, body, event_id
       FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
 """
 _SIZES = """
@@ -65,23 +65,46 @@ INSERT INTO dead_letter (lane_id, event_id, destination, body, execution, reason
 SELECT lane_id, event_id, destination, body, execution, ?, ? FROM event JOIN batch USING (lane_id)
 WHERE lane_id = ? AND seq BETWEEN first_seq AND last_seq
 """
+_BURY_EXPIRED = """
+INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms)
+SELECT lane_id, event_id, destination, body, 'expired: it waited for longer than MAX_EVENT_AGE_S', ?
+FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq
+"""
+_NOTE_FAILURE = """
+UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much and how long: events of a batch, bytes of the file, ages of what waits and of receipts."""
+
+    batch_events: int = 25
+    file_bytes: int = 1 << 30
+    event_age_ms: int = _DAY_MS
+    receipt_age_ms: int = 7 * _DAY_MS
 
 
 @dataclass(slots=True)
 class Work:
-    """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches."""
+    """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches.
+
+    ``housekeeping`` sends the dead letters that somebody wants sent again, and drops old receipts.
+    """
 
     observations: list[Observation] = field(default_factory=list)
     events: list[OutgoingEvent] = field(default_factory=list)
-    settlements: list[Settlement] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     watched_until_ms: int | None = None
+    housekeeping: bool = False
 
 
 class _Events(NamedTuple):
     """A stretch of a lane, joined up; in a batch, the destinations are one."""
 
-    first_seq: int
+    first_seq: int | None
     last_seq: int
+    entered_ms: int
     destination: str
     last_destination: str
     bytes: int
@@ -95,9 +118,10 @@ class Store:
     Every method raises StoreError where the disk or the file fails; what it was to write is then unwritten.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: IO[str], *, batch_max_events: int) -> None:
-        self._db = connection
-        self._lock = lock
+    def __init__(self, database: Database, limits: Limits | None = None) -> None:
+        self._database = database
+        self._db = connection = database.connection
+        self._limits = limits or Limits()
         self._new_id = UlidFactory()
         with self._transaction():
             lanes = connection.execute("SELECT lane_id, workflow, guild_id FROM lane").fetchall()
@@ -107,29 +131,10 @@ class Store:
             in_flight = {lane_id for (lane_id,) in connection.execute("SELECT lane_id FROM batch")}
         self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id in lanes}
         self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
-        self._schedule = LaneSchedule(waiting, in_flight, batch_max_events=batch_max_events)
-
-    @classmethod
-    def open(cls, data_dir: Path, *, batch_max_events: int, synchronous: Synchronous = "full") -> "Store":
-        """Open the file in *data_dir*, both made where missing, and bring its schema up to date."""
-        path = data_dir / FILE_NAME
-        with ExitStack() as undo:
-            lock = undo.enter_context(_lock(data_dir))
-            try:
-                connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                undo.callback(connection.close)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA synchronous = {synchronous}")
-                _upgrade(connection, path)
-            except sqlite3.Error as error:
-                raise StoreError(f"cannot open {path}: {error}") from error
-            store = cls(connection, lock, batch_max_events=batch_max_events)
-            undo.pop_all()
-        return store
+        self._schedule = LaneSchedule(waiting, in_flight, batch_max_events=self._limits.batch_events)
 
     def close(self) -> None:
-        self._db.close()
-        self._lock.close()
+        self._database.close()
 
     @property
     def waiting(self) -> int:
@@ -156,7 +161,9 @@ class Store:
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
         with self._transaction():
-            rows = self._db.execute("SELECT * FROM batch ORDER BY first_seq").fetchall()
+            rows = self._db.execute(
+                "SELECT lane_id, execution, first_seq, last_seq, created_ms FROM batch ORDER BY first_seq"
+            ).fetchall()
             return [
                 self._build_batch(
                     lane_id, execution, created_ms, self._read_events(lane_id, first_seq, last_seq)
@@ -166,26 +173,31 @@ class Store:
 
     def apply(self, work: Work, *, slots: int, now_ms: int) -> list[Batch]:
         """Commit *work* and begin up to *slots* new batches, in lanes that have none in flight."""
+        if work.events and self._size_bytes() >= self._limits.file_bytes:
+            raise StoreFullError(
+                f"the outbox has reached VOICE_RELAY_OUTBOX_MAX_BYTES ({self._limits.file_bytes}) with "
+                f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
+            )
         self._add_lanes(event.lane for event in work.events)
         change = Change()
         with self._transaction():
             self._write_observations(work.observations)
             if work.watched_until_ms is not None:
                 self._db.execute("INSERT OR REPLACE INTO watch VALUES (1, ?)", (work.watched_until_ms,))
-            self._write_events(work.events, change)
-            for settlement in work.settlements:
-                self._settle(settlement, change, now_ms)
-            begun = self._schedule.choose(change, slots)
-            batches = [
-                self._begin_batch(lane_id, self._schedule.limit(lane_id, change), now_ms) for lane_id in begun
-            ]
-        self._schedule.commit(change, begun)
+            self._write_events(work.events, change, now_ms)
+            for report in work.reports:
+                self._take_report(report, change, now_ms)
+            if work.housekeeping:
+                self._redrive(change, now_ms)
+                oldest_ms = now_ms - self._limits.receipt_age_ms
+                self._db.execute("DELETE FROM receipt WHERE delivered_ms < ?", (oldest_ms,))
+            batches = self._begin_batches(change, slots, now_ms)
+        self._schedule.commit(change, [batch.lane_id for batch in batches])
         return batches
 
-    def prune_receipts(self, *, now_ms: int) -> None:
-        """Drop the receipts that are older than they are kept."""
-        with self._transaction():
-            self._db.execute("DELETE FROM receipt WHERE delivered_ms < ?", (now_ms - RECEIPTS_KEPT_MS,))
+    def has_room(self) -> bool:
+        """Say whether a file that was full has room for a good while again."""
+        return self._size_bytes() < self._limits.file_bytes * _ROOM_AGAIN
 
     def count_dead_letters(self) -> int:
         with self._transaction():
@@ -204,7 +216,18 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise StoreError(f"the outbox file cannot be written: {error}") from error
+            raise self._database.explain(error) from error
+
+    def _size_bytes(self) -> int:
+        """Return how many bytes of the file are in use."""
+        try:
+            pages, free, page_bytes = (
+                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        except sqlite3.Error as error:
+            raise self._database.explain(error) from error
+        return (pages - free) * page_bytes
 
     def _add_lanes(self, lanes: Iterable[Lane]) -> None:
         """Give each new lane its number, in a transaction of its own: a lane without events does no harm."""
@@ -253,20 +276,22 @@ class Store:
                 list(itertools.chain.from_iterable(keys)),
             )
 
-    def _write_events(self, events: Iterable[OutgoingEvent], change: Change) -> None:
+    def _write_events(self, events: Iterable[OutgoingEvent], change: Change, now_ms: int) -> None:
         rows = []
         for lane, destination, event_id, body in events:
             lane_id = self._lane_ids[lane]
-            change.added[lane_id] = change.added.get(lane_id, 0) + 1
-            rows.append((lane_id, event_id, destination, body))
+            change.delta[lane_id] += 1
+            rows.append((lane_id, event_id, destination, body, now_ms))
         self._insert(_PUT_EVENT, rows)
 
-    def _settle(self, settlement: Settlement, change: Change, now_ms: int) -> None:
-        batch = settlement.batch
-        lane_id, size = batch.lane_id, len(batch.event_ids)
-        match settlement:
+    def _take_report(self, report: Report, change: Change, now_ms: int) -> None:
+        lane_id, size = report.batch.lane_id, len(report.batch.event_ids)
+        match report:
+            case Failed(attempts=attempts, reason=reason):
+                self._db.execute(_NOTE_FAILURE, (attempts, now_ms, reason, lane_id))
+                return
             case Delivered():
-                self._put_receipt(settlement, now_ms)
+                self._put_receipt(report, now_ms)
                 change.limits[lane_id] = None
             case Refused() if size > 1:
                 # Nothing of it was accepted: its events go again, half as many at a time.
@@ -277,7 +302,8 @@ class Store:
         if size:
             self._db.execute(_DROP_EVENTS, (lane_id,))
         self._db.execute("DELETE FROM batch WHERE lane_id = ?", (lane_id,))
-        change.settled[lane_id] = size
+        change.settled.add(lane_id)
+        change.delta[lane_id] -= size
 
     def _put_receipt(self, delivered: Delivered, now_ms: int) -> None:
         batch = delivered.batch
@@ -294,16 +320,54 @@ class Store:
             ),
         )
 
-    def _begin_batch(self, lane_id: int, limit: int, now_ms: int) -> Batch:
+    def _redrive(self, change: Change, now_ms: int) -> None:
+        """Put the dead letters that are asked for at the ends of their lanes."""
+        rows = self._db.execute(
+            "SELECT letter_id, lane_id, event_id, destination, body FROM dead_letter "
+            "WHERE redrive = 1 ORDER BY letter_id LIMIT ?",
+            (_REDRIVE_MAX,),
+        ).fetchall()
+        for chunk in _chunks(rows):
+            places = ",".join("?" * len(chunk))
+            ids = [letter_id for letter_id, *_ in chunk]
+            self._db.execute(f"DELETE FROM dead_letter WHERE letter_id IN ({places})", ids)  # noqa: S608
+        self._insert(_PUT_EVENT, [(*row, now_ms) for _, *row in rows])
+        change.delta.update(lane_id for _, lane_id, *_ in rows)
+
+    def _begin_batches(self, change: Change, slots: int, now_ms: int) -> list[Batch]:
+        batches = []
+        for lane_id in self._schedule.choose(change, slots):
+            batch = self._begin_batch(lane_id, self._schedule.limit(lane_id, change), change, now_ms)
+            if batch is not None:
+                batches.append(batch)
+        return batches
+
+    def _begin_batch(self, lane_id: int, limit: int, change: Change, now_ms: int) -> Batch | None:
+        """Cut the lane's next batch and write it down; ``None`` if all that waited was too old."""
         events = self._read_events(lane_id, 0, _LAST_SEQ, limit)
+        if events.entered_ms < now_ms - self._limits.event_age_ms:
+            change.delta[lane_id] -= self._expire(lane_id, now_ms)
+            events = self._read_events(lane_id, 0, _LAST_SEQ, limit)
+            if events.first_seq is None:
+                return None
         if events.bytes > BATCH_MAX_BYTES or events.destination != events.last_destination:
             events = self._read_events(lane_id, 0, self._find_cut(lane_id, limit), limit)
         execution = f"{self._lanes[lane_id].guild_id}-{self._new_id(now_ms)}"
         self._db.execute(
-            "INSERT INTO batch VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms) VALUES (?, ?, ?, ?, ?)",
             (lane_id, execution, events.first_seq, events.last_seq, now_ms),
         )
         return self._build_batch(lane_id, execution, now_ms, events)
+
+    def _expire(self, lane_id: int, now_ms: int) -> int:
+        """Move what has waited too long to the dead letters, and return how many events that were."""
+        oldest_ms = now_ms - self._limits.event_age_ms
+        self._db.execute(_BURY_EXPIRED, (now_ms, lane_id, oldest_ms))
+        cursor = self._db.execute(
+            "DELETE FROM event WHERE lane_id = ? AND entered_ms < ?", (lane_id, oldest_ms)
+        )
+        log.warning("events_expired", lane=self._lanes[lane_id], events=cursor.rowcount)
+        return cursor.rowcount
 
     def _find_cut(self, lane_id: int, limit: int) -> int:
         """Return the last event of the lane that a batch may have: it fits the bytes, for one destination."""
@@ -344,41 +408,3 @@ def _chunks(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...
         while len(rows) - start >= size:
             yield rows[start : start + size]
             start += size
-
-
-def _lock(data_dir: Path) -> IO[str]:
-    """Take the data directory for this process, until the returned file is closed or the process ends."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / LOCK_NAME).open("a")
-    except OSError as error:
-        raise StoreError(
-            f"cannot use the data directory {data_dir}: {error.strerror}. Make it writable for this user, "
-            "or name another with VOICE_RELAY_DATA_DIR."
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise StoreError(
-            f"another voice-relay is running on the data directory {data_dir}. Stop it first, or give this "
-            "one a directory of its own with VOICE_RELAY_DATA_DIR."
-        ) from error
-    return lock
-
-
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply the schema files that the database has not seen, each in one transaction."""
-    files = sorted(
-        (item for item in resources.files("bot").joinpath("schema").iterdir() if item.name.endswith(".sql")),
-        key=lambda item: item.name,
-    )
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(files):
-        raise StoreError(
-            f"{path} was written by a newer voice-relay (schema {version}, this one knows {len(files)}). "
-            "Run that version, or set the file aside to begin a new one."
-        )
-    for number, file in enumerate(files[version:], start=version + 1):
-        script = file.read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -44,18 +44,22 @@ CREATE TABLE event (
     lane_id     INTEGER NOT NULL,
     event_id    TEXT NOT NULL,
     destination TEXT NOT NULL,
-    body        TEXT NOT NULL  -- the CloudEvent, byte for byte as it is sent
+    body        TEXT NOT NULL,    -- the CloudEvent, byte for byte as it is sent
+    entered_ms  INTEGER NOT NULL  -- when it came into the lane, by capture or by redrive
 ) STRICT;
 CREATE INDEX event_by_lane ON event (lane_id, seq);
 
 -- The batch that a lane has in flight: the events of the lane from first_seq to last_seq. It is written
 -- before the first attempt, so that every attempt has the same bytes under the same execution name.
 CREATE TABLE batch (
-    lane_id    INTEGER PRIMARY KEY,
-    execution  TEXT NOT NULL UNIQUE,
-    first_seq  INTEGER NOT NULL,
-    last_seq   INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL
+    lane_id         INTEGER PRIMARY KEY,
+    execution       TEXT NOT NULL UNIQUE,
+    first_seq       INTEGER NOT NULL,
+    last_seq        INTEGER NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    attempts        INTEGER NOT NULL DEFAULT 0,  -- those that failed
+    last_attempt_ms INTEGER,
+    last_error      TEXT
 ) STRICT;
 
 -- What was accepted, by which execution.
@@ -70,14 +74,17 @@ CREATE TABLE receipt (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX receipt_by_time ON receipt (delivered_ms);
 
--- What the API will never accept, with why.
+-- What was not delivered and will not be by itself: refused for good, or too old. A redrive is asked for by
+-- setting redrive to 1, from any process; the relay then puts the event at the end of its lane.
 CREATE TABLE dead_letter (
-    seq         INTEGER PRIMARY KEY,
+    letter_id   INTEGER PRIMARY KEY,
     lane_id     INTEGER NOT NULL,
     event_id    TEXT NOT NULL,
     destination TEXT NOT NULL,
     body        TEXT NOT NULL,
-    execution   TEXT NOT NULL,
+    execution   TEXT,              -- the one that was refused; null: never sent
     reason      TEXT NOT NULL,
-    died_ms     INTEGER NOT NULL
+    died_ms     INTEGER NOT NULL,
+    redrive     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX dead_letter_to_redrive ON dead_letter (letter_id) WHERE redrive = 1;

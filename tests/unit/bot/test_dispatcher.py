@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.backoff import BASE_S, CAP_S, backoff_s
-from bot.batch import Batch, Delivered, Lane, Refused, Settlement
+from bot.batch import Batch, Delivered, Failed, Lane, Refused, Report
 from bot.dispatcher import Dispatcher
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
@@ -44,7 +44,7 @@ class Api:
 
 @asynccontextmanager
 async def dispatching(
-    start: Callable[..., object], settled: list[Settlement], waits: list[float]
+    start: Callable[..., object], settled: list[Report], waits: list[float]
 ) -> AsyncIterator[Dispatcher]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
@@ -54,8 +54,8 @@ async def dispatching(
         yield Dispatcher(start, settled.append, tasks.create_task, sleep=sleep)  # type: ignore[arg-type]
 
 
-async def run(api: Api, *batches: Batch) -> tuple[list[Settlement], list[float]]:
-    settled: list[Settlement] = []
+async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
+    settled: list[Report] = []
     waits: list[float] = []
     async with dispatching(api.start_execution, settled, waits) as dispatcher:
         for one in batches:
@@ -72,8 +72,8 @@ async def test_an_accepted_batch_is_settled_with_its_execution() -> None:
 async def test_what_may_pass_is_tried_again_with_the_same_batch(error: DeliveryError) -> None:
     api = Api(error, error, error, "arn:1")
     sent = batch("x")
-    settled, waits = await run(api, sent)
-    assert settled == [Delivered(sent, "arn:1", 4)]
+    reports, waits = await run(api, sent)
+    assert reports == [*(Failed(sent, n, str(error)) for n in (1, 2, 3)), Delivered(sent, "arn:1", 4)]
     assert api.asked == [sent] * 4
     assert len(waits) == 3
 
@@ -89,7 +89,7 @@ async def test_a_permanent_refusal_is_settled_at_once() -> None:
 
 
 async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None:
-    settled: list[Settlement] = []
+    settled: list[Report] = []
     waits: list[float] = []
     api = Api(Unauthorized("no such key"), "arn:1")
     async with dispatching(api.start_execution, settled, waits) as dispatcher:
@@ -101,7 +101,7 @@ async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None
 
 async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -> None:
     home = asyncio.Event()
-    settled: list[Settlement] = []
+    settled: list[Report] = []
 
     async def start(sent: Batch) -> str:
         if sent.execution == "waiting":
@@ -120,12 +120,12 @@ async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -
         dispatcher.deliver(batch("too late"))
         home.set()
         await closing
-    assert settled == [Delivered(out, "arn", 1)]
+    assert settled == [Failed(waiting, 1, "down"), Delivered(out, "arn", 1)]
     assert dispatcher.in_flight == 0
 
 
 async def test_closing_gives_up_a_request_that_outlasts_the_grace() -> None:
-    settled: list[Settlement] = []
+    settled: list[Report] = []
 
     async def start(_: Batch) -> str:
         await asyncio.Event().wait()

@@ -1,0 +1,205 @@
+"""The outbox when the disk does not take what it is given."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bot import outbox as outbox_module
+from bot.batch import Batch, Delivered, OutgoingEvent
+from bot.capture import Capture, Observation
+from bot.database import open_database
+from bot.errors import StoreDamagedError, StoreError
+from bot.ids import UlidFactory
+from bot.intake import Intake
+from bot.occupancy import GuildOccupancy
+from bot.outbox import Outbox
+from bot.rules import DEFAULT_RULES
+from bot.store import Limits, Store, Work
+
+GUILD = "41771983423143937"
+TIMEOUT_S = 20
+
+
+class FlakyStore(Store):
+    """A real file that fails when told to."""
+
+    error: StoreError | None = None
+    commits = 0
+
+    def apply(self, work: Work, **options: Any) -> list[Batch]:
+        if self.error is not None:
+            raise self.error
+        self.commits += 1
+        return super().apply(work, **options)
+
+
+class Relay:
+    """Capture, rules, outbox and a file; deliveries are accepted at once, unless held."""
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self.store = FlakyStore(open_database(directory), limits)
+        self.delivered: list[dict[str, Any]] = []
+        self.changed = asyncio.Event()
+        self.accepting = True
+        self.held: list[Batch] = []
+        self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01)
+        self.intake = Intake(Capture({}, UlidFactory()), DEFAULT_RULES, self._put)
+
+    def say(self, user: int, channel: int | None) -> None:
+        state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
+        self.intake.voice_state(state)
+
+    def kinds(self) -> list[str]:
+        return [event["type"].removeprefix("discord.voice.") for event in self.delivered]
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                self.changed.clear()
+                await asyncio.wait([asyncio.create_task(self.changed.wait())], timeout=0.02)
+
+    def accept_held(self) -> None:
+        self.accepting = True
+        for batch in self.held:
+            self._deliver(batch)
+
+    def _put(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
+        self.outbox.put(observation, events)
+
+    def _resync(self, on_disk: Any, since_ms: int) -> Any:
+        return self.intake.resync(on_disk, since_ms)
+
+    def _deliver(self, batch: Batch) -> None:
+        if not self.accepting:
+            self.held.append(batch)
+            return
+        self.delivered.extend(orjson.loads(batch.body)["events"])
+        self.outbox.report(Delivered(batch, "arn", 1))
+        self.changed.set()
+
+
+@asynccontextmanager
+async def relaying(directory: Path, limits: Limits | None = None) -> AsyncIterator[Relay]:
+    relay = Relay(directory, limits or Limits())
+    await relay.outbox.start()
+    relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
+    try:
+        yield relay
+    finally:
+        await relay.outbox.close()
+
+
+async def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.say(1, 5)
+        await relay.wait(lambda: relay.kinds() == ["joined"])
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(2, 5)
+        relay.say(1, 6)
+        await relay.wait(lambda: relay.outbox.failing is not None)
+        assert relay.outbox.failing == "disk I/O error"
+        relay.store.error = None
+        await relay.wait(lambda: len(relay.delivered) == 3)
+        await relay.wait(lambda: relay.outbox.failing is None)
+    assert relay.kinds() == ["joined", "joined", "moved"]
+
+
+async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
+    async with relaying(tmp_path) as relay:
+        for user in (1, 2, 3):
+            relay.say(user, 5)
+        await relay.wait(lambda: len(relay.delivered) == 3)
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(1, None)
+        relay.say(2, 6)
+        for _ in range(50):
+            relay.say(3, 6)
+            relay.say(3, 5)
+        await relay.wait(lambda: relay.outbox._writer._losing)
+        relay.say(4, 5)
+        relay.store.error = None
+        await relay.wait(lambda: len(relay.delivered) == 7)
+        relay.say(4, None)
+        await relay.wait(lambda: len(relay.delivered) == 8)
+    gap, *inferred = relay.delivered[3:7]
+    assert gap["data"]["reason"] == "store_full"
+    assert [(event["type"].rpartition(".")[2], event["data"]["user"]["id"]) for event in inferred] == [
+        ("left", "1"),
+        ("moved", "2"),
+        ("joined", "4"),
+    ]
+    assert all(event["data"]["inferred"] for event in inferred)
+    assert relay.delivered[7]["data"]["duration_s"] is not None
+
+
+async def test_a_full_file_is_said_declared_and_left_behind(tmp_path: Path) -> None:
+    limits = Limits(file_bytes=400_000)
+    async with relaying(tmp_path, limits) as relay:
+        relay.accepting = False
+        for n in range(3000):
+            relay.say(n % 7, 5 + n % 2 if n % 3 else None)
+        await relay.wait(lambda: relay.outbox.failing is not None)
+        assert "OUTBOX_MAX_BYTES" in str(relay.outbox.failing)
+        relay.say(100, 5)
+        relay.accept_held()
+        await relay.wait(lambda: "gap" in relay.kinds() and relay.outbox.failing is None)
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        relay.say(101, 5)
+        await relay.wait(lambda: relay.delivered[-1]["data"].get("user", {}).get("id") == "101")
+    read = replay(relay.delivered)
+    known = relay.intake._capture._guilds[GUILD]
+    assert read == {user: occupant.channel_id for user, occupant in known.occupants.items()}
+    assert relay.kinds().count("gap") == 1
+
+
+async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp_path: Path) -> None:
+    """Kill the process at the end of it all: the occupancy on disk is the sum of the events."""
+    async with relaying(tmp_path) as relay:
+        for n in range(300):
+            relay.store.error = StoreError("disk I/O error") if n % 50 > 25 else None
+            relay.say(n % 11, 5 + n % 3 if n % 4 else None)
+            await asyncio.sleep(0)
+        relay.store.error = None
+        await relay.outbox.flush()
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        on_disk: dict[str, GuildOccupancy] = relay.store.load_occupancy()
+    assert replay(relay.delivered) == {
+        user: occupant.channel_id for user, occupant in on_disk[GUILD].occupants.items()
+    }
+
+
+async def test_closing_does_not_wait_for_a_disk_that_fails(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(1, 5)
+        async with asyncio.timeout(TIMEOUT_S):
+            await relay.outbox.close()
+
+
+async def test_a_damaged_file_ends_the_work_and_says_so(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.store.error = StoreDamagedError("damaged")
+        relay.say(1, 5)
+        with pytest.raises(StoreDamagedError, match="damaged"):
+            async with asyncio.timeout(TIMEOUT_S):
+                await relay.outbox.wait_broken()
+
+
+def replay(events: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return who is where according to *events* alone."""
+    places: dict[str, str] = {}
+    for event in events:
+        data = event["data"]
+        if "user" in data:
+            places.pop(data["user"]["id"], None)
+            if data["channel"]:
+                places[data["user"]["id"]] = data["channel"]["id"]
+    return places
