@@ -30,7 +30,7 @@ from bot.ops import OpsServer
 from bot.outbox import MAX_IN_FLIGHT, Outbox
 from bot.rules import DEFAULT_RULES, load_rules
 from bot.settings import Settings
-from bot.store import Limits, Store
+from bot.store import Limits, Store, Watched
 from bot.target import Target
 
 _WATCH_TICK_S = 5.0
@@ -186,7 +186,8 @@ class Relay:
             self._note_watched()
 
     def _note_watched(self) -> None:
-        self._outbox.tick(None if self._gateway is None else self._gateway.watched_until_ms())
+        watched = None if self._gateway is None else Watched(*self._gateway.watched_until())
+        self._outbox.tick(watched)
 
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:

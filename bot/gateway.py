@@ -21,7 +21,7 @@ from discord.http import Route
 from bot.backoff import backoff_s
 from bot.errors import SettingsError, StartupError
 from bot.intake import Intake
-from bot.payloads import Payload, parse_id, parse_objects
+from bot.payloads import Payload, parse_id, parse_objects, shard_of
 from bot.timestamps import Clock, system_clock
 
 log = structlog.get_logger(__name__)
@@ -90,19 +90,19 @@ class Gateway(discord.AutoShardedClient):
         """The shards that ought to be connected and are not; shard 0 at least before any was."""
         return [shard_id for shard_id in self._expected_shards() if shard_id not in self._connected]
 
-    def watched_until_ms(self) -> int | None:
-        """Return up to when every shard is known to have been watching; ``None`` before all of them were."""
+    def watched_until(self) -> tuple[int, dict[int, int]]:
+        """Return the number of shards there are, and until when each here is known to have been watching."""
         now_ms = self._clock()
         for shard_id, info in self.shards.items():
             # discord.py has no public word for when something last came in, by a clock of its own.
             keep_alive = info._parent.ws._keep_alive
             if keep_alive is not None and shard_id in self._connected:
                 silence_s = time.perf_counter() - keep_alive._last_recv
-                self._seen_ms[shard_id] = now_ms - int(silence_s * 1000)
-        expected = self._expected_shards()
-        if any(shard_id not in self._seen_ms for shard_id in expected):
-            return None
-        return min(self._seen_ms[shard_id] for shard_id in expected)
+                self._note_seen(shard_id, now_ms - int(silence_s * 1000))
+        return self.shard_count or 1, dict(self._seen_ms)
+
+    def _note_seen(self, shard_id: int, seen_ms: int) -> None:
+        self._seen_ms[shard_id] = max(self._seen_ms.get(shard_id, 0), seen_ms)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Pass discord.py's own events on, but for the one that it makes for every single frame."""
@@ -129,7 +129,14 @@ class Gateway(discord.AutoShardedClient):
         for name, theirs in parsers.items():
             parsers[name] = _chain(name, ours.get(name), theirs)
         # discord.py's parser of this one only fills a cache that nothing here reads.
-        parsers["VOICE_STATE_UPDATE"] = _chain("VOICE_STATE_UPDATE", self._intake.voice_state, None)
+        parsers["VOICE_STATE_UPDATE"] = _chain("VOICE_STATE_UPDATE", self._on_voice_state, None)
+
+    def _on_voice_state(self, payload: Payload) -> None:
+        self._intake.voice_state(payload)
+        guild_id = parse_id(payload.get("guild_id"))
+        if guild_id is not None:
+            # A gap that begins later is not to reach back before something that was seen.
+            self._seen_ms[shard_of(guild_id, self.shard_count or 1)] = self._clock()
 
     def _on_session(self, payload: Payload) -> None:
         """Take READY: a new session, to which nothing of the one before is replayed."""
@@ -155,8 +162,7 @@ class Gateway(discord.AutoShardedClient):
         return self.shard_ids or range(self.shard_count or 1)
 
     def _shard_of_guild(self, guild_id: str) -> int:
-        # https://docs.discord.com/developers/events/gateway#sharding
-        return (int(guild_id) >> 22) % (self.shard_count or 1)
+        return shard_of(guild_id, self.shard_count or 1)
 
 
 async def run_gateway(open_gateway: Callable[[], Gateway], token: str) -> None:

@@ -24,7 +24,7 @@ from bot.batch import Batch, Failed, OutgoingEvent, Report
 from bot.capture import Observation
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.occupancy import GuildOccupancy
-from bot.store import Store, Work
+from bot.store import Store, Watched, Work
 from bot.timestamps import Clock, system_clock
 
 MAX_IN_FLIGHT: Final = 64
@@ -42,8 +42,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
-    until_ms: int | None
+class _Tick:
+    watched: Watched | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class _Sync:
     stop: bool = False
 
 
-_Item = Seen | _Watched | _Resynced | Report | _Drain | _Sync
+_Item = Seen | _Tick | _Resynced | Report | _Drain | _Sync
 
 
 class Outbox:
@@ -110,9 +110,9 @@ class Outbox:
         """Take what a frame changed; both parts are committed together, after all that was put before."""
         self._inbox.put((observation, events))
 
-    def tick(self, watched_until_ms: int | None) -> None:
-        """Do what is due regularly, and note that everything up to *watched_until_ms* was watched."""
-        self._inbox.put(_Watched(watched_until_ms))
+    def tick(self, watched: Watched | None) -> None:
+        """Do what is due regularly, and note until when there was watching."""
+        self._inbox.put(_Tick(watched))
 
     def report(self, report: Report) -> None:
         """Take what became of a batch, or of an attempt at it."""
@@ -248,8 +248,8 @@ class _Writer:
         match item:
             case (observation, events):
                 self._take(observation, events)
-            case _Watched(until_ms):
-                self._work.watched_until_ms = until_ms
+            case _Tick(watched):
+                self._work.watched = watched or self._work.watched
                 self._work.housekeeping = True
             case _Resynced(seen):
                 self._losing = self._asked = False

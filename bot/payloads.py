@@ -30,6 +30,12 @@ def parse_id(value: object) -> str | None:
     return None
 
 
+def shard_of(guild_id: str, shard_count: int) -> int:
+    """Return the shard that hears of the guild."""
+    # https://docs.discord.com/developers/events/gateway#sharding
+    return (int(guild_id) >> 22) % shard_count
+
+
 def parse_channel(payload: Payload) -> Channel | None:
     """Return a voice or stage channel, or ``None`` for any other kind."""
     channel_id = parse_id(payload.get("id"))

@@ -10,7 +10,7 @@ waits each time.
 
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from bot.database import Database
 from bot.errors import StoreFullError
 from bot.ids import UlidFactory
 from bot.occupancy import GuildOccupancy, Occupant
+from bot.payloads import shard_of
 from bot.schedule import Change, LaneSchedule
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,17 @@ class Limits:
     receipt_age_ms: int = 7 * _DAY_MS
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Until when each shard, of so many, is known to have been watching."""
+
+    shard_count: int
+    until_ms: Mapping[int, int]
+
+    def of_guild(self, guild_id: str) -> int | None:
+        return self.until_ms.get(shard_of(guild_id, self.shard_count))
+
+
 @dataclass(slots=True)
 class Work:
     """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches.
@@ -95,7 +107,7 @@ class Work:
     observations: list[Observation] = field(default_factory=list)
     events: list[OutgoingEvent] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    watched_until_ms: int | None = None
+    watched: Watched | None = None
     housekeeping: bool = False
 
 
@@ -144,14 +156,17 @@ class Store:
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
         """Return every guild with the people in it, none of them watched, by guild id."""
         with self._transaction():
-            row = self._db.execute("SELECT until_ms FROM watch").fetchone()
-            watched_until_ms: int | None = row[0] if row else None
+            watch_rows = self._db.execute("SELECT shard_count, shard_id, until_ms FROM watch").fetchall()
             guild_rows = self._db.execute("SELECT * FROM guild").fetchall()
             occupant_rows = self._db.execute("SELECT * FROM occupant").fetchall()
+        watched = [Watched(count, {shard_id: until_ms}) for count, shard_id, until_ms in watch_rows]
         guilds: dict[str, GuildOccupancy] = {}
         for guild_id, name, known, since_ms, reason in guild_rows:
             guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
-            guild.unwatched_since_ms = watched_until_ms if since_ms is None else since_ms
+            if since_ms is None:
+                known = [until_ms for each in watched if (until_ms := each.of_guild(guild_id)) is not None]
+                since_ms = max(known, default=None)
+            guild.unwatched_since_ms = since_ms
             guild.gap_reason = reason or "restart"
         for guild_id, _user_id, channel_id, since_ms, flags, user in occupant_rows:
             guild = guilds.setdefault(guild_id, GuildOccupancy({"id": guild_id, "name": None}))
@@ -182,8 +197,12 @@ class Store:
         change = Change()
         with self._transaction():
             self._write_observations(work.observations)
-            if work.watched_until_ms is not None:
-                self._db.execute("INSERT OR REPLACE INTO watch VALUES (1, ?)", (work.watched_until_ms,))
+            if work.watched is not None:
+                count = work.watched.shard_count
+                self._insert(
+                    "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES ",
+                    [(count, shard_id, until_ms) for shard_id, until_ms in work.watched.until_ms.items()],
+                )
             self._write_events(work.events, change, now_ms)
             for report in work.reports:
                 self._take_report(report, change, now_ms)

@@ -24,11 +24,14 @@ CREATE TABLE occupant (
     PRIMARY KEY (guild_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
--- One row: when the process last knew that it was watching.
+-- Until when each shard is known to have been watching, written regularly. Which guilds that speaks of depends
+-- on how many shards there were.
 CREATE TABLE watch (
-    id       INTEGER PRIMARY KEY CHECK (id = 1),
-    until_ms INTEGER NOT NULL
-) STRICT;
+    shard_count INTEGER NOT NULL,
+    shard_id    INTEGER NOT NULL,
+    until_ms    INTEGER NOT NULL,
+    PRIMARY KEY (shard_count, shard_id)
+) STRICT, WITHOUT ROWID;
 
 -- Events of one guild for one workflow wait in one lane, first in, first out.
 CREATE TABLE lane (

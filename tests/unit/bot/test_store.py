@@ -11,7 +11,7 @@ from bot.capture import GuildRow, Observation
 from bot.database import FILE_NAME, open_database
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.occupancy import Occupant
-from bot.store import BATCH_MAX_BYTES, Limits, Store, Work
+from bot.store import BATCH_MAX_BYTES, Limits, Store, Watched, Work
 
 A = Lane("notify", "1")
 B = Lane("notify", "2")
@@ -163,7 +163,7 @@ def test_occupancy_is_what_was_last_observed(tmp_path: Path) -> None:
     gone = Observation("2", occupants={"9": occupant}, guild=row)
     store.apply(Work(observations=[first, gone]), slots=0, now_ms=NOW)
     store.apply(
-        Work(observations=[second, Observation("2", forgotten=True)], watched_until_ms=NOW),
+        Work(observations=[second, Observation("2", forgotten=True)], watched=Watched(1, {0: NOW})),
         slots=0,
         now_ms=NOW,
     )
@@ -180,12 +180,24 @@ def test_occupancy_is_what_was_last_observed(tmp_path: Path) -> None:
 def test_a_stretch_unwatched_before_a_restart_keeps_its_beginning_and_reason(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3)
     row = GuildRow("Base", True, NOW - 500, "guild_unavailable")
-    store.apply(Work(observations=[Observation("1", guild=row)], watched_until_ms=NOW), slots=0, now_ms=NOW)
+    store.apply(
+        Work(observations=[Observation("1", guild=row)], watched=Watched(1, {0: NOW})), slots=0, now_ms=NOW
+    )
     store.close()
     store = open_store(tmp_path, 3)
     guild = store.load_occupancy()["1"]
     store.close()
     assert (guild.unwatched_since_ms, guild.gap_reason) == (NOW - 500, "guild_unavailable")
+
+
+def test_a_guild_was_watched_for_as_long_as_its_own_shard(store: Store) -> None:
+    row = GuildRow("Base", True, None, None)
+    guilds = [str(n << 22) for n in range(4)]
+    seen = [Observation(one, guild=row) for one in guilds]
+    store.apply(Work(watched=Watched(2, {0: NOW, 1: NOW + 5})), slots=0, now_ms=NOW)
+    store.apply(Work(observations=seen, watched=Watched(4, {3: NOW + 9})), slots=0, now_ms=NOW)
+    known = store.load_occupancy()
+    assert [known[one].unwatched_since_ms for one in guilds] == [NOW, NOW + 5, NOW, NOW + 9]
 
 
 def test_a_failed_transaction_leaves_nothing_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
