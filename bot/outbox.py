@@ -16,7 +16,8 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -24,6 +25,7 @@ from bot.batch import Batch, Failed, OutgoingEvent, Report
 from bot.capture import Observation
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.occupancy import GuildOccupancy
+from bot.settling import Held, HeldKey
 from bot.store import Store, Watched, Work
 from bot.timestamps import Clock, system_clock
 
@@ -35,10 +37,23 @@ _HELD_MAX = 20_000
 _RETRY_S = 1.0
 _REMIND_MS = 60_000
 
-Seen = tuple[Observation, Sequence[OutgoingEvent]]
-Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence[Seen]]
+Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence["Seen"]]
 
 log = structlog.get_logger(__name__)
+
+
+class Seen(NamedTuple):
+    """What one frame changed, committed as one: rows, events to deliver, and what is held to settle."""
+
+    observation: Observation
+    events: Sequence[OutgoingEvent]
+    held: Mapping[HeldKey, Held | None] = MappingProxyType({})
+
+
+class Settled(NamedTuple):
+    """Events that were held and are no longer."""
+
+    events: Mapping[HeldKey, OutgoingEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,10 @@ class _Tick:
 
 @dataclass(frozen=True, slots=True)
 class _Resynced:
+    """What makes up for what was let go; ``held`` is all that is held of the guilds."""
+
     seen: Sequence[Seen]
+    guild_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ class _Sync:
     stop: bool = False
 
 
-_Item = Seen | _Tick | _Resynced | Report | _Drain | _Sync
+_Item = Seen | Settled | _Tick | _Resynced | Report | _Drain | _Sync
 
 
 class Outbox:
@@ -106,9 +124,13 @@ class Outbox:
         """Wait for as long as all is well; raises what ended the work of the thread."""
         await asyncio.shield(self._broken)
 
-    def put(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
-        """Take what a frame changed; both parts are committed together, after all that was put before."""
-        self._inbox.put((observation, events))
+    def put(self, seen: Seen) -> None:
+        """Take what a frame changed; it is committed as one, after all that was put before."""
+        self._inbox.put(seen)
+
+    def settled(self, settled: Settled) -> None:
+        """Take what was held long enough."""
+        self._inbox.put(settled)
 
     def tick(self, watched: Watched | None) -> None:
         """Do what is due regularly, and note until when there was watching."""
@@ -179,7 +201,7 @@ class Outbox:
 
     def _answer_resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
         # Whatever is put before this is in the answer, whatever is put after it comes after it.
-        self._inbox.put(_Resynced(self._resync(on_disk, since_ms)))
+        self._inbox.put(_Resynced(self._resync(on_disk, since_ms), frozenset(on_disk)))
 
 
 class _Writer:
@@ -246,15 +268,20 @@ class _Writer:
 
     def _sort_in(self, item: _Item) -> None:
         match item:
-            case (observation, events):
-                self._take(observation, events)
+            case Seen():
+                self._take(item)
+            case Settled(events):
+                # Taken even while losing: what was held is on disk already, and few.
+                self._work.released.extend(events.values())
+                self._work.held.update(dict.fromkeys(events))
             case _Tick(watched):
                 self._work.watched = watched or self._work.watched
                 self._work.housekeeping = True
-            case _Resynced(seen):
+            case _Resynced(seen, guild_ids):
                 self._losing = self._asked = False
-                for observation, events in seen:
-                    self._take(observation, events)
+                self._work.held_anew |= guild_ids
+                for one in seen:
+                    self._take(one)
             case _Drain():
                 self._slots = -(2**31)
             case _Sync():
@@ -265,12 +292,13 @@ class _Writer:
                 self._work.reports.append(settlement)
                 self._slots += 1
 
-    def _take(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
+    def _take(self, seen: Seen) -> None:
         if self._losing:
-            self._lost_guilds.add(observation.guild_id)
+            self._lost_guilds.add(seen.observation.guild_id)
         else:
-            self._work.observations.append(observation)
-            self._work.events.extend(events)
+            self._work.observations.append(seen.observation)
+            self._work.events.extend(seen.events)
+            self._work.held.update(seen.held)
 
     def _commit(self) -> bool:
         """Write what there is; False if the disk does not take it, and it is kept or let go."""
@@ -312,6 +340,10 @@ class _Writer:
         self._lost_guilds.update(observation.guild_id for observation in self._work.observations)
         self._work.observations.clear()
         self._work.events.clear()
+        released = {event.lane for event in self._work.released}
+        self._work.held = {
+            key: held for key, held in self._work.held.items() if held is None and key.lane in released
+        }
 
     def _fail(self, error: StoreError, now_ms: int) -> None:
         self.failing = str(error)

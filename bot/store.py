@@ -26,6 +26,7 @@ from bot.ids import UlidFactory
 from bot.occupancy import GuildOccupancy, Occupant
 from bot.payloads import shard_of
 from bot.schedule import Change, LaneSchedule
+from bot.settling import Held, HeldKey
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,9 @@ _CHUNKS = (256, 64, 16, 4, 1)
 _PUT_GUILD = "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason) VALUES "
 _PUT_OCCUPANT = (
     "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
+)
+_PUT_HELD = (
+    "INSERT OR REPLACE INTO held (lane_id, destination, user_id, due_ms, stay_s, origin, event) VALUES "
 )
 _PUT_EVENT = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
 
@@ -101,12 +105,17 @@ class Watched:
 class Work:
     """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches.
 
+    ``held`` has what is held now of each key that changed, ``None`` for nothing; of the guilds in ``held_anew``
+    nothing else is held. ``released`` are events that were held: they are taken whatever the size of the file.
     ``housekeeping`` sends the dead letters that somebody wants sent again, and drops old receipts.
     """
 
     observations: list[Observation] = field(default_factory=list)
     events: list[OutgoingEvent] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    held: dict[HeldKey, Held | None] = field(default_factory=dict)
+    held_anew: set[str] = field(default_factory=set)
+    released: list[OutgoingEvent] = field(default_factory=list)
     watched: Watched | None = None
     housekeeping: bool = False
 
@@ -173,6 +182,19 @@ class Store:
             guild.put(Occupant(orjson.loads(user), channel_id, since_ms, flags))
         return guilds
 
+    def load_held(self) -> dict[HeldKey, Held]:
+        """Return what waits to settle."""
+        with self._transaction():
+            rows = self._db.execute(
+                "SELECT lane_id, destination, user_id, due_ms, stay_s, origin, event FROM held"
+            ).fetchall()
+        return {
+            HeldKey(self._lanes[lane_id], destination, user_id): Held(
+                None if origin is None else orjson.loads(origin), stay_s, orjson.loads(event), due_ms
+            )
+            for lane_id, destination, user_id, due_ms, stay_s, origin, event in rows
+        }
+
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
         with self._transaction():
@@ -193,7 +215,8 @@ class Store:
                 f"the outbox has reached VOICE_RELAY_OUTBOX_MAX_BYTES ({self._limits.file_bytes}) with "
                 f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
             )
-        self._add_lanes(event.lane for event in work.events)
+        events = [*work.released, *work.events]
+        self._add_lanes(itertools.chain((event.lane for event in events), (key.lane for key in work.held)))
         change = Change()
         with self._transaction():
             self._write_observations(work.observations)
@@ -203,7 +226,8 @@ class Store:
                     "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES ",
                     [(count, shard_id, until_ms) for shard_id, until_ms in work.watched.until_ms.items()],
                 )
-            self._write_events(work.events, change, now_ms)
+            self._write_events(events, change, now_ms)
+            self._write_held(work)
             for report in work.reports:
                 self._take_report(report, change, now_ms)
             if work.housekeeping:
@@ -302,6 +326,24 @@ class Store:
             change.delta[lane_id] += 1
             rows.append((lane_id, event_id, destination, body, now_ms))
         self._insert(_PUT_EVENT, rows)
+
+    def _write_held(self, work: Work) -> None:
+        for guild_id in work.held_anew:
+            self._db.execute(
+                "DELETE FROM held WHERE lane_id IN (SELECT lane_id FROM lane WHERE guild_id = ?)", (guild_id,)
+            )
+        rows = []
+        for key, held in work.held.items():
+            columns = (self._lane_ids[key.lane], key.destination, key.user_id)
+            if held is None:
+                self._db.execute(
+                    "DELETE FROM held WHERE lane_id = ? AND destination = ? AND user_id = ?", columns
+                )
+            else:
+                origin = None if held.origin is None else orjson.dumps(held.origin).decode()
+                event = orjson.dumps(held.event).decode()
+                rows.append((*columns, held.due_ms, held.stay_s, origin, event))
+        self._insert(_PUT_HELD, rows)
 
     def _take_report(self, report: Report, change: Change, now_ms: int) -> None:
         lane_id, size = report.batch.lane_id, len(report.batch.event_ids)

@@ -52,6 +52,18 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_by_lane ON event (lane_id, seq);
 
+-- Comings and goings that wait to settle, at most one for each person, lane and destination.
+CREATE TABLE held (
+    lane_id     INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    user_id     TEXT NOT NULL,
+    due_ms      INTEGER NOT NULL,
+    stay_s      REAL,
+    origin      TEXT,           -- the channel that they were in to begin with, as JSON; null: none
+    event       TEXT NOT NULL,  -- how things stand now, as JSON
+    PRIMARY KEY (lane_id, destination, user_id)
+) STRICT, WITHOUT ROWID;
+
 -- The batch that a lane has in flight: the events of the lane from first_seq to last_seq. It is written
 -- before the first attempt, so that every attempt has the same bytes under the same execution name.
 CREATE TABLE batch (
