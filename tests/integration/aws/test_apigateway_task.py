@@ -81,7 +81,9 @@ def test_204_is_a_success(own: Relay) -> None:
     assert _run_task(own)["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize(("status", "body"), [(429, b'{"retry_after": 0.5}'), (500, b"oops"), (400, b"")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(302, b"moved"), (400, b""), (429, b'{"retry_after": 0.5}'), (500, b"oops")]
+)
 def test_the_error_has_the_status_and_the_cause_is_the_body(own: Relay, status: int, body: bytes) -> None:
     own.webhook.status, own.webhook.body = status, body
 
