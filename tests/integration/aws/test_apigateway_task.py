@@ -141,10 +141,10 @@ def test_a_branch_of_a_parallel_state_is_signed_as_the_same_role(own: Relay) -> 
 
 def test_an_expression_has_its_second_to_itself(relay: Relay) -> None:
     """Each of these takes a fraction of the second that one may take; side by side they took two for each."""
-    sums = {"Type": "Pass", "Output": "{% $sum([1..8000].($ * 2)) %}", "End": True}
+    sums = {"Type": "Pass", "Output": "{% $sum([1..4000].($ * 2)) %}", "End": True}
     each = {
         "Type": "Map",
-        "Items": "{% [1..16] %}",
+        "Items": "{% [1..48] %}",
         "ItemProcessor": {"StartAt": "Sum", "States": {"Sum": sums}},
         "End": True,
     }
