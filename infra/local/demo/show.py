@@ -53,6 +53,8 @@ async def play(*, plain: bool, pace: float = 1.0) -> int:
         screen.failure(show.doing, str(error), show.log, _keep(show.log))
         return 1
     screen.account(account, took_s=time.monotonic() - began)
+    if not account.balanced:
+        screen.log(show.log, _keep(show.log))
     return 0 if account.balanced else 1
 
 
