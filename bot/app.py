@@ -27,7 +27,8 @@ from bot.intake import Intake
 from bot.logs import log_loop_exception
 from bot.ops import OpsServer
 from bot.outbox import MAX_IN_FLIGHT, Outbox
-from bot.rules import DEFAULT_RULES, load_rules
+from bot.rules import DEFAULT_RULES
+from bot.rules_file import load_rules
 from bot.settings import Settings
 from bot.store import Store
 from bot.target import Target

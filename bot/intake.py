@@ -3,6 +3,7 @@
 Called by the gateway for each frame, in order, and done with it before the next: nothing here waits.
 """
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 
 import orjson
@@ -10,16 +11,18 @@ import structlog
 
 from bot.batch import Lane, OutgoingEvent
 from bot.capture import Capture, Observation
-from bot.events import Event
-from bot.payloads import Payload, parse_id
-from bot.rules import Rules
+from bot.payloads import Payload, parse_id, parse_roles
+from bot.rules import UNKNOWN, Rules, Surroundings
 from bot.timestamps import Clock, system_clock
 
 log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Takes the gateway's payloads; *put* is the outbox's."""
+    """Takes the gateway's payloads; *put* is the outbox's.
+
+    ``rules`` can be replaced at any time: the next frame goes by the new ones.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class Intake:
         clock: Clock = system_clock,
     ) -> None:
         self._capture = capture
-        self._rules = rules
+        self.rules = rules
         self._put = put
         self._clock = clock
         # Bound once: for a line that is not written, the lazy logger costs more than the rest of an event.
@@ -39,11 +42,11 @@ class Intake:
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        self._take(self._capture.voice_state(payload, self._clock()))
+        self._take(self._capture.voice_state(payload, self._clock()), payload)
 
     def guild_created(self, payload: Payload) -> None:
         """Take a GUILD_CREATE: a snapshot, unless the guild is only announced."""
-        self._take(self._capture.snapshot(payload, self._clock()))
+        self._take(self._capture.snapshot(payload, self._clock()), payload)
 
     def guild_deleted(self, payload: Payload) -> None:
         """Take a GUILD_DELETE: an outage, or the bot's removal."""
@@ -83,19 +86,31 @@ class Intake:
         """Take a CHANNEL_DELETE."""
         self._capture.channel_deleted(payload)
 
-    def _take(self, observation: Observation | None) -> None:
+    def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
+        """Take what capture makes of a frame; only what is made of a *payload* has events."""
         if observation is None:
             return
         self.transitions += len(observation.events)
-        self._put(observation, self._route(observation.events))
+        self._put(observation, self._route(observation, payload or {}))
 
-    def _route(self, events: Sequence[Event]) -> list[OutgoingEvent]:
+    def _route(self, observation: Observation, payload: Payload) -> list[OutgoingEvent]:
+        rules = self.rules
+        around = self._surroundings(observation.guild_id, payload) if rules.asks_around else UNKNOWN
         outgoing = []
-        for event in events:
-            route = self._rules.route(event)
-            if route is not None:
-                lane = Lane(route.workflow, event["data"]["guild"]["id"])
+        for event in observation.events:
+            routes = rules.route(event, around)
+            if routes:
                 body = orjson.dumps(event).decode()
-                outgoing.append(OutgoingEvent(lane, route.destination, event["id"], body))
-            self._log.debug("event_captured", event_id=event["id"], type=event["type"], route=route)
+                for route in routes:
+                    lane = Lane(route.workflow, observation.guild_id)
+                    outgoing.append(OutgoingEvent(lane, route.destination, event["id"], body))
+            if self._log.is_enabled_for(logging.DEBUG):
+                met = [verdict.label for verdict in rules.explain(event, around) if verdict.unmet is None]
+                self._log.debug(
+                    "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
+                )
         return outgoing
+
+    def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
+        categories, afk_channel_id = self._capture.places(guild_id)
+        return Surroundings(parse_roles(payload), categories, afk_channel_id)
