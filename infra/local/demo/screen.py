@@ -140,11 +140,10 @@ class Screen:
         )
         self._print(Text(line, "bold green" if account.balanced else "bold red"))
 
-    def failure(self, doing: str, reason: str, log: str, kept_at: str) -> None:
-        """Say where the demo came to grief, with the end of the bot's log."""
+    def failure(self, doing: str, reason: str) -> None:
+        """Say where the demo came to grief."""
         self._console.print()
         self._print(Text(f"✗ The demo failed while {doing}: {reason}", "bold red"))
-        self.log(log, kept_at)
 
     def log(self, log: str, kept_at: str) -> None:
         """Show the end of the bot's log."""

@@ -81,7 +81,8 @@ def test_plain_has_no_control_characters(plain: Stage) -> None:
         starting.advance()
         starting.done("Something")
     plain.screen.narrate("Nelly joins General")
-    plain.screen.failure("trying", "no luck", "one\ntwo", "some.log")
+    plain.screen.failure("trying", "no luck")
+    plain.screen.log("one\ntwo", "some.log")
     shown = plain.show(plain.line("@everyone **bold**"))
     assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f]", shown) == []
     assert "@@everyone **bold** joined" in shown
@@ -100,10 +101,9 @@ def test_markup_in_a_name_has_no_effect(terminal: Stage) -> None:
     assert "@[red]x[/] :boom: joined" in without_escapes(terminal.show(terminal.line("Nelly")))
 
 
-def test_failure_names_the_step_and_ends_with_the_log(plain: Stage) -> None:
-    plain.screen.failure("connecting", "no answer", "\n".join(map(str, range(100))), "some.log")
+def test_only_the_end_of_a_log_is_shown(plain: Stage) -> None:
+    plain.screen.log("\n".join(map(str, range(100))), "some.log")
     shown = plain.output.getvalue()
-    assert "failed while connecting: no answer" in shown
     assert "some.log" in shown
     assert shown.endswith("  98\n  99\n")
     assert "  50\n" not in shown
