@@ -20,7 +20,7 @@ import structlog
 from bot.capture import Capture
 from bot.database import open_database
 from bot.dispatcher import Dispatcher
-from bot.errors import RelayError
+from bot.errors import RelayError, SettingsError
 from bot.gateway import Gateway, run_gateway, use_api
 from bot.ids import UlidFactory
 from bot.ingress import Ingress
@@ -28,12 +28,14 @@ from bot.intake import Intake
 from bot.logs import log_loop_exception
 from bot.ops import OpsServer
 from bot.outbox import MAX_IN_FLIGHT, Outbox
-from bot.rules import DEFAULT_RULES, load_rules
+from bot.rules import DEFAULT_RULES
+from bot.rules_file import load_rules
 from bot.settings import Settings
 from bot.store import Limits, Store, Watched
 from bot.target import Target
 
 _WATCH_TICK_S = 5.0
+_SETTLE_TICK_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ async def run(settings: Settings, target: Target) -> None:
     try:
         async with AsyncExitStack() as stack:
             relay = await stack.enter_async_context(open_relay(settings, target))
+            loop.add_signal_handler(signal.SIGHUP, relay.reload_rules)
             await relay.run(stop)
     except* RelayError as group:
         raise _first(group) from None
@@ -78,7 +81,8 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         capture = Capture(
             await asyncio.to_thread(store.load_occupancy), UlidFactory(), lost_ms=database.lost_ms
         )
-        intake = Intake(capture, rules, outbox.put)
+        held = await asyncio.to_thread(store.load_held)
+        intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
         relay = Relay(settings, outbox, dispatcher, intake, tasks)
         await outbox.start()
         alive = tasks.create_task(outbox.wait_broken())
@@ -133,14 +137,32 @@ class Relay:
                 log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
             watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
             tick = self._tasks.create_task(self._keep_watch())
+            release = self._tasks.create_task(self._release_settled())
             try:
                 await stop.wait()
                 log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
             finally:
                 tick.cancel()
+                release.cancel()
                 self._note_watched()
                 watch.cancel()
-                await asyncio.wait([watch, tick])
+                await asyncio.wait([watch, tick, release])
+
+    def reload_rules(self) -> None:
+        """Read the rules file again; one that is wrong changes nothing, and is said."""
+        path = self._settings.rules_file
+        if path is None:
+            log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set: the built-in rules hold")
+            return
+        try:
+            rules = load_rules(path)
+        except SettingsError as error:
+            log.error(
+                "rules_kept", reason="the file is wrong, the rules from before hold", problems=error.problems
+            )
+            return
+        self._intake.rules = rules
+        log.info("rules_reloaded", rules=len(rules.rules))
 
     async def close(self) -> None:
         """Begin nothing new, finish or give up what is in flight, and put everything on disk."""
@@ -166,6 +188,7 @@ class Relay:
             "transitions_total": self._intake.transitions,
             "events_delivered_total": self._dispatcher.delivered,
             "events_waiting": self._outbox.waiting,
+            "events_held": self._intake.held,
             "commits_waiting": self._outbox.backlog,
             "batches_in_flight": self._dispatcher.in_flight,
             "shards_connected": 0 if self._gateway is None else self._gateway.connected_shards,
@@ -184,6 +207,13 @@ class Relay:
         while True:
             await asyncio.sleep(_WATCH_TICK_S)
             self._note_watched()
+
+    async def _release_settled(self) -> None:
+        while True:
+            await asyncio.sleep(_SETTLE_TICK_S)
+            # While the disk fails, what is held may be known here alone, and the resync will tell of it.
+            if self._intake.held and self._outbox.failing is None:
+                self._intake.release()
 
     def _note_watched(self) -> None:
         watched = None if self._gateway is None else Watched(*self._gateway.watched_until())

@@ -1,7 +1,7 @@
 """What the outbox hands to the dispatcher, and what the dispatcher says of it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Lane(NamedTuple):
@@ -11,13 +11,21 @@ class Lane(NamedTuple):
     guild_id: str
 
 
+AS_BEFORE: Final = 0
+
+
 class OutgoingEvent(NamedTuple):
-    """An event on its way into a lane; ``body`` is its JSON, sent as it is."""
+    """An event on its way into a lane; ``body`` is its JSON, sent as it is.
+
+    ``batch_max_events`` is how many events its lane's batches may have from now on: ``None`` for as many as
+    the setting says, ``AS_BEFORE`` for no change.
+    """
 
     lane: Lane
     destination: str
     event_id: str
     body: str
+    batch_max_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from bot.events import (
 from bot.occupancy import GuildOccupancy, Occupant, flag_changes, unpack_flags
 from bot.payloads import (
     Payload,
+    parse_category_id,
     parse_channel,
     parse_flags,
     parse_id,
@@ -86,6 +87,19 @@ class Capture:
     def guild_ids(self) -> Collection[str]:
         """The guilds that anything is known of."""
         return self._guilds.keys()
+
+    def people_in(self, guild_id: str, channel_id: str) -> int:
+        """Return how many people are in the channel now."""
+        guild = self._guilds.get(guild_id)
+        return 0 if guild is None else guild.people_in(channel_id)
+
+    def places(self, guild_id: str) -> tuple[Mapping[str, str], str | None]:
+        """Return the category of each of the guild's channels that is in one, and its AFK channel.
+
+        The mapping is the capture's own: it changes with the next frame.
+        """
+        guild = self._guilds.get(guild_id)
+        return ({}, None) if guild is None else (guild.categories, guild.afk_channel_id)
 
     def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
         """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing that the relay knows of."""
@@ -180,18 +194,24 @@ class Capture:
         channel = parse_channel(payload)
         guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
         if channel is not None and guild is not None:
-            guild.channels[channel["id"]] = channel
+            guild.describe(channel, parse_category_id(payload))
 
     def channel_deleted(self, payload: Payload) -> None:
         """Take a CHANNEL_DELETE; whoever was in it leaves by a voice state of their own."""
         guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
+        channel_id = parse_id(payload.get("id")) or ""
         if guild is not None:
-            guild.channels.pop(parse_id(payload.get("id")) or "", None)
+            guild.channels.pop(channel_id, None)
+            # A rule about the category is to hold for those leaves too.
+            if not guild.people_in(channel_id):
+                guild.categories.pop(channel_id, None)
 
     def guild_changed(self, payload: Payload) -> Observation | None:
         """Take a GUILD_UPDATE; ``None`` unless the guild's name is another now."""
         guild = self._guilds.get(parse_id(payload.get("id")) or "")
         name = payload.get("name")
+        if guild is not None and "afk_channel_id" in payload:
+            guild.afk_channel_id = parse_id(payload["afk_channel_id"])
         if guild is None or not isinstance(name, str) or guild.guild["name"] == name:
             return None
         guild.guild = {"id": guild.guild["id"], "name": name}
@@ -221,8 +241,12 @@ class Capture:
     def _describe(self, guild: GuildOccupancy, payload: Payload) -> None:
         name = payload.get("name")
         guild.guild = {"id": guild.guild["id"], "name": name if isinstance(name, str) else None}
-        channels = (parse_channel(item) for item in parse_objects(payload, "channels"))
-        guild.channels = {channel["id"]: channel for channel in channels if channel is not None}
+        guild.afk_channel_id = parse_id(payload.get("afk_channel_id"))
+        guild.channels, guild.categories = {}, {}
+        for item in parse_objects(payload, "channels"):
+            channel = parse_channel(item)
+            if channel is not None:
+                guild.describe(channel, parse_category_id(item))
 
     def _arrive(
         self,

@@ -3,48 +3,71 @@
 Called by the gateway for each frame, in order, and done with it before the next: nothing here waits.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping
 
 import orjson
 import structlog
 
-from bot.batch import Lane, OutgoingEvent
+from bot.batch import AS_BEFORE, Lane, OutgoingEvent
 from bot.capture import Capture, Observation
 from bot.events import Event
 from bot.occupancy import GuildOccupancy
-from bot.payloads import Payload, parse_id
-from bot.rules import Rules
+from bot.outbox import Seen, Settled
+from bot.payloads import Payload, parse_id, parse_roles
+from bot.rules import UNKNOWN, Rules, Surroundings
+from bot.settling import Held, HeldKey, Settler
 from bot.timestamps import Clock, system_clock
 
 log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Takes the gateway's payloads; *put* is the outbox's."""
+    """Takes the gateway's payloads; *put* and *settled* are the outbox's, *held* is from an earlier process.
+
+    ``rules`` can be replaced at any time: the next frame goes by the new ones.
+    """
 
     def __init__(
         self,
         capture: Capture,
         rules: Rules,
-        put: Callable[[Observation, Sequence[OutgoingEvent]], object],
+        put: Callable[[Seen], object],
+        settled: Callable[[Settled], object],
         *,
+        held: dict[HeldKey, Held] | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._capture = capture
-        self._rules = rules
+        self.rules = rules
         self._put = put
+        self._settled = settled
+        self._settler = Settler(held or {}, capture.people_in)
         self._clock = clock
         # Bound once: for a line that is not written, the lazy logger costs more than the rest of an event.
         self._log = log.bind()
         self.transitions = 0
 
+    @property
+    def held(self) -> int:
+        """How many comings and goings wait to settle."""
+        return len(self._settler)
+
+    def release(self) -> None:
+        """Let go of what has settled."""
+        due = self._settler.release(self._clock())
+        if due:
+            self._settled(
+                Settled({key: _outgoing(key.lane, key.destination, event, AS_BEFORE) for key, event in due})
+            )
+
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        self._take(self._capture.voice_state(payload, self._clock()))
+        self._take(self._capture.voice_state(payload, self._clock()), payload)
 
     def guild_created(self, payload: Payload) -> None:
         """Take a GUILD_CREATE: a snapshot, unless the guild is only announced."""
-        self._take(self._capture.snapshot(payload, self._clock()))
+        self._take(self._capture.snapshot(payload, self._clock()), payload)
 
     def guild_deleted(self, payload: Payload) -> None:
         """Take a GUILD_DELETE: an outage, or the bot's removal."""
@@ -76,13 +99,15 @@ class Intake:
             else:
                 self._take(self._capture.forget(guild_id))
 
-    def resync(
-        self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int
-    ) -> list[tuple[Observation, list[OutgoingEvent]]]:
-        """Return what makes up for observations that the outbox had to let go since *since_ms*."""
+    def resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> list[Seen]:
+        """Return what makes up for observations that the outbox had to let go since *since_ms*.
+
+        With it comes all that is held of these guilds: some of it may not be on disk.
+        """
         observations = self._capture.resync(on_disk, since_ms, self._clock())
         self.transitions += sum(len(observation.events) for observation in observations)
-        return [(observation, self._route(observation.events)) for observation in observations]
+        seen = [self._route(observation, {}) for observation in observations]
+        return [one._replace(held=self._settler.of_guild(one.observation.guild_id)) for one in seen]
 
     def channel_changed(self, payload: Payload) -> None:
         """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""
@@ -92,19 +117,49 @@ class Intake:
         """Take a CHANNEL_DELETE."""
         self._capture.channel_deleted(payload)
 
-    def _take(self, observation: Observation | None) -> None:
+    def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
+        """Take what capture makes of a frame; only what is made of a *payload* has events."""
         if observation is None:
             return
         self.transitions += len(observation.events)
-        self._put(observation, self._route(observation.events))
+        self._put(self._route(observation, payload or {}))
 
-    def _route(self, events: Sequence[Event]) -> list[OutgoingEvent]:
-        outgoing = []
-        for event in events:
-            route = self._rules.route(event)
-            if route is not None:
-                lane = Lane(route.workflow, event["data"]["guild"]["id"])
-                body = orjson.dumps(event).decode()
-                outgoing.append(OutgoingEvent(lane, route.destination, event["id"], body))
-            self._log.debug("event_captured", event_id=event["id"], type=event["type"], route=route)
-        return outgoing
+    def _route(self, observation: Observation, payload: Payload) -> Seen:
+        rules = self.rules
+        around = self._surroundings(observation.guild_id, payload) if rules.asks_around else UNKNOWN
+        outgoing: list[OutgoingEvent] = []
+        held: dict[HeldKey, Held | None] = {}
+        if observation.forgotten and len(self._settler):
+            held.update(dict.fromkeys(self._settler.forget(observation.guild_id)))
+        for event in observation.events:
+            routes = rules.route(event, around)
+            for route in routes:
+                lane = Lane(route.workflow, observation.guild_id)
+                if route.settle_s or len(self._settler):
+                    taken = self._settler.take(
+                        lane,
+                        route.destination,
+                        event,
+                        settle_ms=int(route.settle_s * 1000),
+                        now_ms=self._clock(),
+                    )
+                    if taken is not None:
+                        held[taken[0]] = taken[1]
+                        continue
+                outgoing.append(_outgoing(lane, route.destination, event, route.batch_max_events))
+            if self._log.is_enabled_for(logging.DEBUG):
+                met = [verdict.label for verdict in rules.explain(event, around) if verdict.unmet is None]
+                self._log.debug(
+                    "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
+                )
+        return Seen(observation, outgoing, held)
+
+    def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
+        categories, afk_channel_id = self._capture.places(guild_id)
+        return Surroundings(parse_roles(payload), categories, afk_channel_id)
+
+
+def _outgoing(
+    lane: Lane, destination: str, event: Event, batch_max_events: int | None = None
+) -> OutgoingEvent:
+    return OutgoingEvent(lane, destination, event["id"], orjson.dumps(event).decode(), batch_max_events)

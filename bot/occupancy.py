@@ -30,7 +30,8 @@ class GuildOccupancy:
 
     ``known`` says that the guild's occupancy was seen whole at least once, in this process or an earlier
     one; ``watched`` that it is being followed now. While it is not, ``unwatched_since_ms`` is the last
-    moment that it was (``None``: nobody knows) and ``gap_reason`` why it stopped.
+    moment that it was (``None``: nobody knows) and ``gap_reason`` why it stopped. ``categories`` has the
+    category of each channel that is in one.
     """
 
     guild: Guild
@@ -39,6 +40,8 @@ class GuildOccupancy:
     unwatched_since_ms: int | None = None
     gap_reason: GapReason = "restart"
     channels: dict[str, Channel] = field(default_factory=dict)
+    categories: dict[str, str] = field(default_factory=dict)
+    afk_channel_id: str | None = None
     occupants: dict[str, Occupant] = field(default_factory=dict)
     head_count: dict[str, int] = field(default_factory=dict)
 
@@ -63,6 +66,14 @@ class GuildOccupancy:
         """Take everybody out."""
         self.occupants.clear()
         self.head_count.clear()
+
+    def describe(self, channel: Channel, category_id: str | None) -> None:
+        """Take *channel* as it is now."""
+        self.channels[channel["id"]] = channel
+        if category_id is None:
+            self.categories.pop(channel["id"], None)
+        else:
+            self.categories[channel["id"]] = category_id
 
     def people_in(self, channel_id: str) -> int:
         return self.head_count.get(channel_id, 0)

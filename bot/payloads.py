@@ -47,6 +47,25 @@ def parse_channel(payload: Payload) -> Channel | None:
     return {"id": channel_id, "name": None if hidden else _text(payload.get("name")), "kind": kind}
 
 
+def parse_category_id(channel: Payload) -> str | None:
+    """Return the category that a channel is in, ``None`` for none or where that is not known."""
+    return parse_id(channel.get("parent_id"))
+
+
+def parse_roles(payload: Payload) -> dict[str, frozenset[str]]:
+    """Return the roles of each person whose member object a voice state or a GUILD_CREATE has, by user id."""
+    members: list[tuple[str | None, Any]] = [
+        (parse_user_id({"member": member}), member) for member in parse_objects(payload, "members")
+    ]
+    states = (payload, *parse_objects(payload, "voice_states"))
+    members += ((parse_user_id(state), state.get("member")) for state in states)
+    return {
+        user_id: frozenset(role_id for role in member["roles"] if (role_id := parse_id(role)))
+        for user_id, member in members
+        if user_id is not None and isinstance(member, dict) and isinstance(member.get("roles"), list)
+    }
+
+
 def parse_user_id(voice_state: Payload) -> str | None:
     """Return whose voice state it is; the member object has to do where ``user_id`` is missing."""
     return parse_id(voice_state.get("user_id")) or parse_id(_member_user(voice_state).get("id"))

@@ -1,109 +1,225 @@
-"""Where events go: routing rules, from a TOML file or the built-in ones.
+"""Where events go: an ordered list of rules, each with conditions and with what becomes of an event.
 
-The first rule that an event matches decides. A rule that names nothing matches everything.
+The first rule that an event meets decides; one that ``continues`` adds its route and lets the next see the
+event too, so that an event can go several ways. A condition that is absent holds for every event; one that
+asks for what is not known of an event does not hold. A gap has neither channel nor person nor flags, so no
+condition on those holds for it.
 
-    [[rule]]
-    types = ["joined", "left", "moved"]     # of the event; all where absent
-    guilds = ["41771983423143937"]          # ids, as strings; likewise channels and users
-    workflow = "notify"
-    destination = "default"
+Every condition is a set of what is wanted, and holds if it shares anything with the set of what is so: the
+channels of an event, say. ``Rules`` is asked for tens of thousands of events a second, so it sorts its rules
+by type of event and by guild beforehand, and gathers what is so once for all of them.
 
-    [[rule]]
-    drop = true
+``bot/rules_file.py`` reads the rules, and says how they are written.
 """
 
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-import pydantic
+from bot.events import Event, VoiceData
 
-from bot.errors import SettingsError
-from bot.events import Event, Snowflake
-
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-_Type = Literal["joined", "left", "moved", "updated", "gap"]
-_PREFIX = "discord.voice."
+PREFIX: Final = "discord.voice."
+TYPES: Final = ("joined", "left", "moved", "updated", "gap")
+CHANGING_TYPES: Final = frozenset({"updated", "moved"})
+"""The types of event that can have ``changes``."""
 
 
 class Route(NamedTuple):
+    """One way that an event takes; ``batch_max_events`` is ``None`` where the setting decides."""
+
     workflow: str
     destination: str
+    settle_s: float = 0.0
+    batch_max_events: int | None = None
 
 
-class Rule(pydantic.BaseModel):
-    """One ``[[rule]]``; an absent condition holds for every event."""
+class Surroundings(NamedTuple):
+    """What rules may ask and an event does not say: from the payload and the guild that it came from.
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    ``roles`` are by user id, for those whose payload told them; ``categories`` are by channel id.
+    """
 
-    types: frozenset[_Type] | None = None
-    guilds: frozenset[Snowflake] | None = None
-    channels: frozenset[Snowflake] | None = None
-    users: frozenset[Snowflake] | None = None
-    workflow: Name = "notify"
-    destination: Name = "default"
+    roles: Mapping[str, Collection[str]] = MappingProxyType({})
+    categories: Mapping[str, str] = MappingProxyType({})
+    afk_channel_id: str | None = None
+
+
+UNKNOWN: Final = Surroundings()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; ``None`` stands for a condition that is absent. The names are those of the file's keys."""
+
+    name: str | None = None
+    types: frozenset[str] | None = None
+    guilds: frozenset[str] | None = None
+    channels: frozenset[str] | None = None
+    categories: frozenset[str] | None = None
+    users: frozenset[str] | None = None
+    roles: frozenset[str] | None = None
+    bot: bool | None = None
+    afk: bool | None = None
+    changed: frozenset[str] | None = None
+    workflow: str = "notify"
+    destination: str = "default"
+    settle_s: float = 0.0
+    batch_max_events: int | None = None
     drop: bool = False
+    continues: bool = False
 
-    def matches(self, event: Event) -> bool:
-        """Say whether *event* meets every condition; a gap has no channel and no person to match."""
-        if self.types is not None and event["type"].removeprefix(_PREFIX) not in self.types:
-            return False
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Where an event that meets the rule goes; empty for nowhere."""
+        if self.drop:
+            return ()
+        return (Route(self.workflow, self.destination, self.settle_s, self.batch_max_events),)
+
+    def first_unmet(self, event: Event, around: Surroundings) -> str | None:
+        """Return the first condition that *event* does not meet, ``None`` if it meets them all."""
+        if self.types is not None and event["type"].removeprefix(PREFIX) not in self.types:
+            return "types"
         if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
-            return False
-        if self.channels is None and self.users is None:
-            return True
-        if event["type"] == "discord.voice.gap":
-            return False
-        data = event["data"]
-        places = {channel["id"] for channel in (data["channel"], data["previous_channel"]) if channel}
-        if self.channels is not None and self.channels.isdisjoint(places):
-            return False
-        return self.users is None or data["user"]["id"] in self.users
+            return "guilds"
+        for key, wanted in self.personal_conditions():
+            if event["type"] == "discord.voice.gap" or wanted.isdisjoint(FACTS[key](event["data"], around)):
+                return key
+        return None
+
+    def personal_conditions(self) -> list[tuple[str, frozenset[Any]]]:
+        """Return the conditions that a gap never meets, each with what is wanted."""
+        found = []
+        for key in FACTS:
+            wanted = getattr(self, key)
+            if wanted is not None:
+                found.append((key, frozenset({wanted}) if isinstance(wanted, bool) else wanted))
+        return found
 
 
-class _File(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
+class Verdict(NamedTuple):
+    """What one rule, the *number*-th of the list, says of an event; ``unmet`` is ``None`` if it is met."""
 
-    rule: list[Rule]
+    number: int
+    rule: Rule
+    unmet: str | None
+
+    @property
+    def label(self) -> str:
+        return label(self.number, self.rule.name)
 
 
 class Rules:
     """An ordered list of rules, asked once for each event."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
+        self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES}
+        self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
+        """Whether any rule asks for an event's surroundings; if none does, they need not be gathered."""
 
-    def route(self, event: Event) -> Route | None:
-        """Return where *event* goes, ``None`` for nowhere."""
-        for rule in self._rules:
-            if rule.matches(event):
-                return None if rule.drop else Route(rule.workflow, rule.destination)
-        return None
+    def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
+        """Return where *event* goes, each workflow and destination once; empty for nowhere."""
+        facts, by_guild, elsewhere = self._index[event["type"]]
+        data: Any = event["data"]
+        so = [fact(data, around) for fact in facts] if facts else ()
+        found: dict[tuple[str, str], Route] = {}
+        for conditions, key, routes, continues in by_guild.get(data["guild"]["id"], elsewhere):
+            for column, wanted in conditions:
+                if wanted.isdisjoint(so[column]):
+                    break
+            else:
+                if not (found or continues):
+                    return routes
+                for route in routes:
+                    found.setdefault(key, route)
+                if not continues:
+                    break
+        return tuple(found.values())
+
+    def explain(self, event: Event, around: Surroundings = UNKNOWN) -> list[Verdict]:
+        """Return what each rule says of *event*, in order, up to the one that decides."""
+        verdicts = []
+        for number, rule in enumerate(self.rules, start=1):
+            verdicts.append(Verdict(number, rule, rule.first_unmet(event, around)))
+            if verdicts[-1].unmet is None and not rule.continues:
+                break
+        return verdicts
 
 
-DEFAULT_RULES = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
+def label(number: int, name: str | None) -> str:
+    """Return how a rule is called in messages: by its place in the file and its name, if it has one."""
+    return f"rule {number} ({name})" if name else f"rule {number}"
+
+
+_Fact = Callable[[VoiceData, Surroundings], Collection[Any]]
+
+
+class _Candidate(NamedTuple):
+    """A rule as it is asked; each condition is the number of a fact and what is wanted of it."""
+
+    conditions: tuple[tuple[int, frozenset[Any]], ...]
+    key: tuple[str, str]
+    routes: tuple[Route, ...]
+    continues: bool
+
+
+class _Index(NamedTuple):
+    """The rules that events of one type can meet, those for the guilds that rules name apart."""
+
+    facts: tuple[_Fact, ...]
+    by_guild: Mapping[str, Sequence[_Candidate]]
+    elsewhere: Sequence[_Candidate]
+
+
+def _build_index(type_: str, rules: Sequence[Rule]) -> _Index:
+    able = [
+        rule
+        for rule in rules
+        if (rule.types is None or type_ in rule.types) and not (type_ == "gap" and rule.personal_conditions())
+    ]
+    columns = sorted({key for rule in able for key, _ in rule.personal_conditions()})
+
+    def candidates(guild_id: str | None) -> list[_Candidate]:
+        return [
+            _Candidate(
+                tuple((columns.index(key), wanted) for key, wanted in rule.personal_conditions()),
+                (rule.workflow, rule.destination),
+                rule.routes,
+                rule.continues,
+            )
+            for rule in able
+            if rule.guilds is None or guild_id in rule.guilds
+        ]
+
+    named: set[str] = set().union(*(rule.guilds for rule in able if rule.guilds))
+    by_guild = {guild_id: candidates(guild_id) for guild_id in named}
+    return _Index(tuple(FACTS[key] for key in columns), by_guild, candidates(None))
+
+
+def _channel_ids(data: VoiceData, _: Surroundings) -> Collection[str]:
+    channel, previous = data["channel"], data["previous_channel"]
+    if previous is None:
+        return () if channel is None else (channel["id"],)
+    return (previous["id"],) if channel is None else (channel["id"], previous["id"])
+
+
+def _category_ids(data: VoiceData, around: Surroundings) -> Collection[str | None]:
+    return [around.categories.get(channel_id) for channel_id in _channel_ids(data, around)]
+
+
+FACTS: Final[Mapping[str, _Fact]] = {
+    "channels": _channel_ids,
+    "categories": _category_ids,
+    "users": lambda data, _: (data["user"]["id"],),
+    "roles": lambda data, around: around.roles.get(data["user"]["id"], ()),
+    "bot": lambda data, _: (data["user"]["bot"],),
+    "afk": lambda data, around: (around.afk_channel_id in _channel_ids(data, around),),
+    "changed": lambda data, _: data["changes"],
+}
+"""What is so of an event, for the conditions that a gap never meets."""
+
+CONDITIONS: Final = ("types", "guilds", *FACTS)
+
+DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
 """Comings, goings and the gaps between them; changes of mute, stream and the like go nowhere."""
-
-
-def load_rules(path: Path) -> Rules:
-    """Read the rules in *path*; SettingsError names everything that is wrong with them."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Rules(_File.model_validate(document).rule)
-    except OSError as error:
-        raise SettingsError([f"VOICE_RELAY_RULES_FILE: cannot read {path}: {error.strerror}"]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError([f"VOICE_RELAY_RULES_FILE: {path} is not valid TOML: {error}"]) from error
-    except pydantic.ValidationError as error:
-        raise SettingsError(
-            [_explain(path, problem["loc"], problem["msg"]) for problem in error.errors()]
-        ) from error
-
-
-def _explain(path: Path, place: tuple[int | str, ...], message: str) -> str:
-    if len(place) >= 2 and place[0] == "rule":
-        where = f"rule {int(place[1]) + 1}" + "".join(f", {part}" for part in place[2:])
-    else:
-        where = ", ".join(map(str, place)) or "the file"
-    return f"VOICE_RELAY_RULES_FILE: {path}: {where}: {message[0].lower()}{message[1:]}"

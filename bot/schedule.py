@@ -41,10 +41,10 @@ class LaneSchedule:
         )
         return list(itertools.islice(itertools.chain(self._due, fresh), slots))
 
-    def limit(self, lane_id: int, change: Change) -> int:
-        """Return how many events the lane's next batch may have."""
+    def limit(self, lane_id: int, change: Change, lane_max: int | None = None) -> int:
+        """Return how many events the lane's next batch may have; *lane_max* is the lane's own usual."""
         limit = change.limits[lane_id] if lane_id in change.limits else self._limits.get(lane_id)
-        return limit or self._batch_max_events
+        return limit or lane_max or self._batch_max_events
 
     def commit(self, change: Change, begun: list[int]) -> None:
         """Take over *change*, which is on disk now together with the batches *begun*."""

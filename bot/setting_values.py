@@ -63,10 +63,9 @@ def check_url(value: str) -> str:
     """Return *value* without a slash at its end, if it is a base that paths can be put behind."""
     url = value.strip().rstrip("/")
     parts = urlsplit(url)
-    plain = not (parts.query or parts.fragment or parts.username is not None) and not re.search(
-        r"[\s?#]", url
-    )
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain or parts.port == 0:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError
+    if parts.username is not None or re.search(r"[\s?#]", url):
         raise ValueError
     return url
 

@@ -155,7 +155,7 @@ def load_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     try:
         secrets_dir = _find_secrets_dir()
         problems += _find_unknown(_names(env_file, secrets_dir))
-        settings = Settings(_env_file=env_file, _env_file_encoding="utf-8-sig", _secrets_dir=secrets_dir)
+        settings = Settings(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))
     except UnicodeDecodeError:
@@ -182,7 +182,7 @@ def _names(env_file: Path | None, secrets_dir: Path | None) -> set[str]:
     """Return every name in any source that has the prefix, in upper case and without it."""
     names = [*os.environ]
     if env_file is not None:
-        names += DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding="utf-8-sig").env_vars
+        names += DotEnvSettingsSource(Settings, env_file=env_file).env_vars
     if secrets_dir is not None:
         names += [path.name for path in secrets_dir.iterdir()]
     return {name.upper().removeprefix(PREFIX) for name in names if name.upper().startswith(PREFIX)}

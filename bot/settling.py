@@ -60,14 +60,15 @@ class Settler:
     ) -> tuple[HeldKey, Held | None] | None:
         """Hold *event*, or let it change what is held; return what is held now, to be committed.
 
-        ``None`` if *event* is not for holding, and goes at once.
+        ``None`` if *event* is not for holding, and goes at once. With a *settle_ms* of 0 nothing new is held,
+        but what is held already, under rules that were different then, is changed all the same.
         """
         if event["type"] == "discord.voice.gap":
             return None
         key = HeldKey(lane, destination, event["data"]["user"]["id"])
         held = self._held.get(key)
         if held is None:
-            if event["type"] == "discord.voice.updated":
+            if event["type"] == "discord.voice.updated" or not settle_ms:
                 return None
             data = event["data"]
             after: Held | None = Held(data["previous_channel"], data["duration_s"], event, now_ms + settle_ms)
@@ -90,6 +91,10 @@ class Settler:
         for key, _ in due:
             del self._held[key]
         return [(key, held.event) for key, held in due]
+
+    def of_guild(self, guild_id: str) -> dict[HeldKey, Held | None]:
+        """Return all that is held of the guild."""
+        return {key: held for key, held in self._held.items() if key.lane.guild_id == guild_id}
 
     def forget(self, guild_id: str) -> Iterable[HeldKey]:
         """Let go of whatever is held of a guild that is watched no more; return what that was."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 import structlog
 
-from bot.batch import Batch, Delivered, Failed, Lane, OutgoingEvent, Refused, Report
+from bot.batch import AS_BEFORE, Batch, Delivered, Failed, Lane, OutgoingEvent, Refused, Report
 from bot.capture import GuildRow, Observation
 from bot.database import Database
 from bot.errors import StoreFullError
@@ -105,8 +105,9 @@ class Watched:
 class Work:
     """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches.
 
-    ``held`` has what is held now of each key that changed, ``None`` for nothing; of the guilds in ``held_anew``
-    nothing else is held. ``released`` are events that were held: they are taken whatever the size of the file.
+    ``held`` has what is held now of each key that changed, ``None`` for nothing; of the guilds in
+    ``held_anew`` nothing else is held. ``released`` are events that were held, and are taken whatever the
+    size of the file.
     ``housekeeping`` sends the dead letters that somebody wants sent again, and drops old receipts.
     """
 
@@ -145,12 +146,15 @@ class Store:
         self._limits = limits or Limits()
         self._new_id = UlidFactory()
         with self._transaction():
-            lanes = connection.execute("SELECT lane_id, workflow, guild_id FROM lane").fetchall()
+            lanes = connection.execute(
+                "SELECT lane_id, workflow, guild_id, batch_max_events FROM lane"
+            ).fetchall()
             waiting = dict(
                 connection.execute("SELECT lane_id, count(*) FROM event GROUP BY lane_id ORDER BY min(seq)")
             )
             in_flight = {lane_id for (lane_id,) in connection.execute("SELECT lane_id FROM batch")}
-        self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id in lanes}
+        self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id, _ in lanes}
+        self._batch_max: dict[int, int | None] = {lane_id: batch_max for lane_id, _, _, batch_max in lanes}
         self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
         self._schedule = LaneSchedule(waiting, in_flight, batch_max_events=self._limits.batch_events)
 
@@ -321,11 +325,18 @@ class Store:
 
     def _write_events(self, events: Iterable[OutgoingEvent], change: Change, now_ms: int) -> None:
         rows = []
-        for lane, destination, event_id, body in events:
+        maxima: dict[int, int | None] = {}
+        for lane, destination, event_id, body, batch_max_events in events:
             lane_id = self._lane_ids[lane]
+            if batch_max_events not in (AS_BEFORE, self._batch_max.get(lane_id)):
+                maxima[lane_id] = batch_max_events
             change.delta[lane_id] += 1
             rows.append((lane_id, event_id, destination, body, now_ms))
         self._insert(_PUT_EVENT, rows)
+        for lane_id, maximum in maxima.items():
+            self._db.execute("UPDATE lane SET batch_max_events = ? WHERE lane_id = ?", (maximum, lane_id))
+            # Taken over at once: should this be rolled back, the worst is a batch of another size.
+            self._batch_max[lane_id] = maximum
 
     def _write_held(self, work: Work) -> None:
         for guild_id in work.held_anew:
@@ -398,7 +409,8 @@ class Store:
     def _begin_batches(self, change: Change, slots: int, now_ms: int) -> list[Batch]:
         batches = []
         for lane_id in self._schedule.choose(change, slots):
-            batch = self._begin_batch(lane_id, self._schedule.limit(lane_id, change), change, now_ms)
+            limit = self._schedule.limit(lane_id, change, self._batch_max.get(lane_id))
+            batch = self._begin_batch(lane_id, limit, change, now_ms)
             if batch is not None:
                 batches.append(batch)
         return batches

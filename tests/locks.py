@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parent.parent
 LOCKS: Final = {"requirements.txt": "local", "requirements-dev.txt": "dev"}
 """The lock files, each with the extra that it is made for."""
 
-_PIN: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;]+)(?: ; [^\\@:]+?)?( \\)?")
+_PIN: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;]+)(?: ; [^\\@:]+?)?(?: \\)?")
 _HASH: Final = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 # Where a package comes from is for whoever installs it to say, not for the file.
 _COMMENT: Final = re.compile(r"\s*#(?:(?!://|\s/|\.\./).)*")
@@ -54,10 +54,7 @@ def _check_lines(text: str) -> Iterator[str]:
             yield f"{hashes_wanted} has no hash, or its hashes are cut short"
             hashes_wanted = ""
         if pin := _PIN.fullmatch(line):
-            if pin.group(3) is None:
-                yield f"{pin.group(1)} has no hash"
-            else:
-                hashes_wanted = pin.group(1)
+            hashes_wanted = pin.group(1)
         elif line.strip() and not _COMMENT.fullmatch(line):
             yield f"line {number} is neither a pinned package, nor a hash, nor a comment that names no place"
     if hashes_wanted:

@@ -35,9 +35,10 @@ CREATE TABLE watch (
 
 -- Events of one guild for one workflow wait in one lane, first in, first out.
 CREATE TABLE lane (
-    lane_id  INTEGER PRIMARY KEY,
-    workflow TEXT NOT NULL,
-    guild_id TEXT NOT NULL,
+    lane_id          INTEGER PRIMARY KEY,
+    workflow         TEXT NOT NULL,
+    guild_id         TEXT NOT NULL,
+    batch_max_events INTEGER,  -- null: the setting decides
     UNIQUE (workflow, guild_id)
 ) STRICT;
 

@@ -54,6 +54,11 @@ def test_files_that_are_in_step_have_no_problem() -> None:
             "has no hash",
         ),
         (lock(*SMALL) + "beta==3.1\n", "beta has no hash"),
+        (lock(*SMALL) + "beta==3.1\ngamma==4.0\n", "beta has no hash"),
+        (
+            lock(*SMALL) + f"beta==3.1 \\\n    --hash=sha256:{HASH} \\\n",
+            "its hashes are cut",
+        ),
         (lock(*SMALL).replace("sha256", "md5", 1), "is neither a pinned package"),
         (lock(*SMALL) + "beta>=3\n", "is neither a pinned package"),
         (lock(*SMALL) + "--index-url https://index.example/simple\n", "is neither a pinned package"),

@@ -115,13 +115,13 @@ class Screen:
         inside = line.startswith(_BAR)
         text = Text(line.removeprefix(_BAR))
         text.highlight_words(_mentions(self._world), _MENTION)
-        bar = Text(_BAR, colour) if inside else Text("")
+        bar = (_BAR, colour) if inside else ("", "")
         if not self._console.is_terminal:
-            self._print(bar + text)
+            self._print(Text.assemble(bar, text))
             return
         # The bar stands beside every row of a line that does not fit into one.
-        for row in text.wrap(self._console, self._console.width - len(bar)):
-            self._print(bar + row)
+        for row in text.wrap(self._console, self._console.width - len(_BAR)):
+            self._print(Text.assemble(bar, row))
 
     def account(self, account: Account, *, took_s: float) -> None:
         """Show the count and what it amounts to."""
@@ -140,14 +140,15 @@ class Screen:
         )
         self._print(Text(line, "bold green" if account.balanced else "bold red"))
 
-    def failure(self, doing: str, reason: str, log: str, kept_at: str) -> None:
-        """Say where the demo came to grief, with the end of the bot's log."""
+    def failure(self, doing: str, reason: str) -> None:
+        """Say where the demo came to grief."""
         self._console.print()
         self._print(Text(f"✗ The demo failed while {doing}: {reason}", "bold red"))
-        lines = log.splitlines()[-_LOG_LINES:]
-        if lines:
-            self._print(Text(f"The last lines of the bot's log (all of it: {kept_at}):", "dim"))
-        for line in lines:
+
+    def log(self, log: str, kept_at: str) -> None:
+        """Show the end of the bot's log."""
+        self._print(Text(f"The last lines of the bot's log (all of it: {kept_at}):", "dim"))
+        for line in log.splitlines()[-_LOG_LINES:]:
             self._print(Text(f"  {line}"))
 
     def _print(self, text: Text) -> None:
@@ -198,7 +199,7 @@ def _figures_table(account: Account) -> Table:
         "executions": f"{account.executions}, {others or 'all succeeded'}",
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
-        "Discord said 'slow down'": f"{account.slow_downs} times; who waits may be overtaken in the channel",
+        "Discord said 'slow down'": f"{account.slow_downs} times; who waits is overtaken",
         "from transition to execution": f"{_seconds(account.to_execution_s)} (median)",
         "from transition to message": f"{_seconds(account.to_message_s)} (median), "
         f"in the burst {_seconds(account.to_message_in_burst_s)}",

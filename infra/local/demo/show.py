@@ -50,10 +50,14 @@ async def play(*, plain: bool, pace: float = 1.0) -> int:
     try:
         account = await show.put_on(pace)
     except (RelayError, TimeoutError, botocore.exceptions.BotoCoreError) as error:
-        screen.failure(show.doing, str(error), show.log, _keep(show.log))
-        return 1
-    screen.account(account, took_s=time.monotonic() - began)
-    return 0 if account.balanced else 1
+        screen.failure(show.doing, str(error))
+    else:
+        screen.account(account, took_s=time.monotonic() - began)
+        if account.balanced:
+            return 0
+    if show.log:
+        screen.log(show.log, _keep(show.log))
+    return 1
 
 
 class _Show:

@@ -10,15 +10,15 @@ import orjson
 import pytest
 
 from bot import outbox as outbox_module
-from bot.batch import Batch, Delivered, OutgoingEvent
-from bot.capture import Capture, Observation
+from bot.batch import Batch, Delivered
+from bot.capture import Capture
 from bot.database import open_database
 from bot.errors import StoreDamagedError, StoreError
 from bot.ids import UlidFactory
 from bot.intake import Intake
 from bot.occupancy import GuildOccupancy
 from bot.outbox import Outbox
-from bot.rules import DEFAULT_RULES
+from bot.rules import DEFAULT_RULES, Rule, Rules
 from bot.store import Limits, Store, Work
 
 GUILD = "41771983423143937"
@@ -41,14 +41,17 @@ class FlakyStore(Store):
 class Relay:
     """Capture, rules, outbox and a file; deliveries are accepted at once, unless held."""
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
+    def __init__(self, directory: Path, limits: Limits, rules: Rules = DEFAULT_RULES) -> None:
+        self.now_ms = 1_763_708_400_000
         self.store = FlakyStore(open_database(directory), limits)
         self.delivered: list[dict[str, Any]] = []
         self.changed = asyncio.Event()
         self.accepting = True
         self.held: list[Batch] = []
         self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01)
-        self.intake = Intake(Capture({}, UlidFactory()), DEFAULT_RULES, self._put)
+        self.intake = Intake(
+            Capture({}, UlidFactory()), rules, self.outbox.put, self.outbox.settled, clock=lambda: self.now_ms
+        )
 
     def say(self, user: int, channel: int | None) -> None:
         state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
@@ -68,9 +71,6 @@ class Relay:
         for batch in self.held:
             self._deliver(batch)
 
-    def _put(self, observation: Observation, events: Sequence[OutgoingEvent]) -> None:
-        self.outbox.put(observation, events)
-
     def _resync(self, on_disk: Any, since_ms: int) -> Any:
         return self.intake.resync(on_disk, since_ms)
 
@@ -84,8 +84,10 @@ class Relay:
 
 
 @asynccontextmanager
-async def relaying(directory: Path, limits: Limits | None = None) -> AsyncIterator[Relay]:
-    relay = Relay(directory, limits or Limits())
+async def relaying(
+    directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
+) -> AsyncIterator[Relay]:
+    relay = Relay(directory, limits or Limits(), rules)
     await relay.outbox.start()
     relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
     try:
@@ -174,6 +176,49 @@ async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp
     assert replay(relay.delivered) == {
         user: occupant.channel_id for user, occupant in on_disk[GUILD].occupants.items()
     }
+
+
+async def test_what_is_held_to_settle_survives_a_disk_that_leaves_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One came before the trouble, one during it, one only looked in: each is told of once, or not."""
+    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
+    async with relaying(tmp_path, rules=Rules([Rule(settle_s=5.0)])) as relay:
+        relay.say(1, 5)
+        await relay.outbox.flush()
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(2, 5)
+        for n in range(50):
+            relay.say(3, 5 if n % 2 else None)
+        relay.say(3, None)
+        await relay.wait(lambda: relay.outbox._writer._losing)
+        relay.now_ms += 5000
+        relay.store.error = None
+        await relay.wait(lambda: relay.outbox.failing is None)
+        relay.now_ms += 5000
+        relay.intake.release()
+        await relay.outbox.flush()
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        assert relay.store.load_held() == {}
+    told = [event["data"]["user"]["id"] for event in relay.delivered if "user" in event["data"]]
+    assert sorted(told) == ["1", "2"]
+    assert relay.kinds().count("joined") == 2
+
+
+async def test_what_is_held_is_let_go_by_the_next_process(tmp_path: Path) -> None:
+    rules = Rules([Rule(settle_s=5.0, batch_max_events=3)])
+    async with relaying(tmp_path, rules=rules) as relay:
+        relay.say(1, 5)
+        relay.say(2, 5)
+        relay.say(2, None)
+        await relay.outbox.flush()
+        on_disk = relay.store.load_held()
+        assert [key.user_id for key in on_disk] == ["1"]
+    assert relay.delivered == []
+    store = Store(open_database(tmp_path), Limits())
+    assert store.load_held() == on_disk
+    assert store.load_occupancy()[GUILD].occupants.keys() == {"1"}
+    store.close()
 
 
 async def test_closing_does_not_wait_for_a_disk_that_fails(tmp_path: Path) -> None:

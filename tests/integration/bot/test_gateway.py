@@ -2,20 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import discord
 import pytest
 
-from bot.batch import OutgoingEvent
-from bot.capture import Capture, Observation
+from bot.capture import Capture
 from bot.errors import RelayError, SettingsError, StartupError
 from bot.events import EVENT, Event
 from bot.gateway import Gateway, run_gateway, use_api
 from bot.ids import UlidFactory
 from bot.intake import Intake
+from bot.outbox import Seen
 from bot.rules import Rule, Rules
 from infra.local.standin import Channel, Guild, StandIn, Transition
 
@@ -32,7 +32,7 @@ class Watcher:
         self.gateway: Gateway | None = None
         self.seen_ms: dict[int, int] = {}
         self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.intake = Intake(Capture({}, UlidFactory()), Rules([Rule()]), self._put)
+        self.intake = Intake(Capture({}, UlidFactory()), Rules([Rule()]), self._put, lambda _: None)
 
     def open_gateway(self, **options: Any) -> Gateway:
         self.gateway = Gateway(self.intake, seen_ms=self.seen_ms, **options)
@@ -51,8 +51,9 @@ class Watcher:
     def kinds(self) -> list[str]:
         return [event["type"].removeprefix("discord.voice.") for event in self.events]
 
-    def _put(self, observation: Observation, outgoing: Sequence[OutgoingEvent]) -> None:
-        assert len(outgoing) == len(observation.events)
+    def _put(self, seen: Seen) -> None:
+        observation = seen.observation
+        assert len(seen.events) == len(observation.events)
         self.events.extend(EVENT.validate_python(event) for event in observation.events)
         self.changed.set()
 

@@ -114,6 +114,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+def looking() -> bool:
+    """Tell whether there is a thread that looks for credentials."""
+    return any(thread.name == "credentials" for thread in threading.enumerate())
+
+
 async def changed(source: CredentialSource, first: ReadOnlyCredentials) -> ReadOnlyCredentials:
     """Wait until *source* hands out others than *first*."""
     async with asyncio.timeout(WAIT_MAX_S):
@@ -226,8 +231,13 @@ async def test_does_not_ask_again_at_once(container: Container) -> None:
     source = make_source(monotonic_s=clock)
     first = await source.get()
     before = container.asked
+    await until(lambda: not looking())
+    container.may_answer.clear()
     for _ in range(20):
         assert await source.get() == first
+        await asyncio.sleep(0)
+    assert not looking()
+    container.may_answer.set()
     clock.now_s += 60
     for _ in range(20):
         await source.get()
@@ -365,6 +375,7 @@ def test_explains_what_sts_answered(status: int, code: str, kind: type[Exception
         (aws.UnauthorizedSSOTokenError(), Unauthorized, "aws sso login"),
         (aws.TokenRetrievalError(provider="sso", error_msg="m"), Unauthorized, "aws sso login"),
         (aws.LoginRefreshRequired(), Unauthorized, "aws login"),
+        (aws.UnknownCredentialError(name="Moon"), Unauthorized, "config files are not usable"),
         (RuntimeError("still expired"), TemporaryFailure, "gave none"),
     ],
 )

@@ -164,12 +164,9 @@ def test_a_library_s_warning_needs_no_traceback(output: Output, level: str, show
 
 
 def test_a_warning_is_a_log_line(output: Output) -> None:
-    configure_logging("json", "info", stream=output)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        # catch_warnings puts the process's own way of showing them in place.
-        logging.captureWarnings(False)
-        logging.captureWarnings(True)
+        configure_logging("json", "info", stream=output)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     (line,) = output.lines
     assert line["logger"] == "py.warnings"

@@ -129,12 +129,17 @@ def carriers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
+URL_SAFE = str.maketrans("+/", "-_")
+
+
 def spellings(secret: str) -> set[str]:
     data = secret.encode()
     return {
         secret,
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(secret).replace("/", "\\/")[1:-1],
+        repr(data)[2:-1],
         repr(secret)[1:-1],
         ascii(secret)[1:-1],
         urllib.parse.quote(data, safe=""),
@@ -147,6 +152,35 @@ def test_a_known_secret_is_found_wherever_it_is(secret: str, data: st.DataObject
     holder = data.draw(st.recursive(CARRIED.map(lambda wrap: wrap(secret)), carriers, max_leaves=3))
     line = json.dumps(Redactor([secret]).redact({"event": "x", "field": holder}), ensure_ascii=False)
     assert not [spelling for spelling in spellings(secret) if spelling in line]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "plain-and-simple",
+        "slash/plus+equals=",
+        "quotes \" and ' and \\ too",
+        "ünïcödé ☎ \U0001f512",
+        "line\nand\ttab",
+        "01234567",
+    ],
+)
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_a_known_secret_is_found_in_each_kind_of_object(wrap: Callable[[str], object], secret: str) -> None:
+    line = json.dumps(Redactor([secret]).redact({"event": "x", "field": wrap(secret)}), ensure_ascii=False)
+    assert not [spelling for spelling in spellings(secret) if spelling in line]
+    encoded = {base64.b64encode(bytes(before) + secret.encode())[4:-4].decode() for before in range(3)}
+    assert not [each for each in encoded | {each.translate(URL_SAFE) for each in encoded} if each in line]
+
+
+def test_a_secret_that_is_a_part_of_another_does_not_uncover_it() -> None:
+    redactor = Redactor(["secret-1234", "secret-1234-and-more"])
+    assert redactor.scrub("secret-1234-and-more") == MASK
+
+
+def test_headers_of_the_same_name_are_all_shown() -> None:
+    headers = multidict.CIMultiDict([("X-A", "1"), ("X-A", "2")])
+    assert Redactor().redact(headers) == {"X-A": ["1", "2"]}
 
 
 @given(secret=st.integers(10**8, 10**15))
@@ -209,7 +243,9 @@ SHAPES = [
     (f"client_secret%3D{SIGNATURE}", [SIGNATURE]),
     ("https://user:pass-word@h/", ["pass-word"]),
     ("Bearer abcdef0123456", ["abcdef0123456"]),
-    (f"key {ACCESS_KEY} is not active", [ACCESS_KEY]),
+    (f"id {ACCESS_KEY} is not active", [ACCESS_KEY]),
+    ("proxy-authorization: Negotiate YWJjZGVmZ2g", ["YWJj"]),
+    ("POST /webhooks/1/abcdefgh", ["abcdefgh"]),
     ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", ["eyJhbGci", "c2ln"]),
 ]
 

@@ -1,0 +1,174 @@
+"""``voice-relay demo`` as a newcomer runs it, and what it says when not all is well."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.local.demo import play, relay, show
+from infra.local.demo.evening import BURST
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+TIMEOUT_S = 90.0
+# The bot has a grace, and the leash one beyond it.
+GONE_TIMEOUT_S = 15.0
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_COUNT = re.compile(
+    r"^. (\d+) transitions sent, (\d+) delivered, (\d+) lost, (\d+) duplicated; ", re.MULTILINE
+)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where everything temporary goes, so that a test sees what is left behind."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory
+
+
+@contextmanager
+def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo with its output in a pipe, in a process group of its own as a shell would start it."""
+    command = shutil.which("voice-relay", path=sysconfig.get_path("scripts"))
+    assert command is not None
+    with subprocess.Popen(
+        [command, "demo", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Return the output up to the line that has *text* in it."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was not said:\n{''.join(lines)}")
+
+
+def descendants(pid: int) -> list[Path]:
+    """Return the /proc directories of the process's children, and of theirs."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        if fields := read_stat(stat.parent):
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, unseen = [], [pid]
+    while unseen:
+        for child in children.get(unseen.pop(), []):
+            found.append(Path(f"/proc/{child}"))
+            unseen.append(child)
+    return found
+
+
+def read_stat(process: Path) -> list[str]:
+    """Return what the kernel says of a process after its name; empty where only its remains are left."""
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [] if fields[0] == "Z" else fields
+
+
+def wait_until_gone(processes: list[Path], directory: Path) -> None:
+    deadline = time.monotonic() + GONE_TIMEOUT_S
+    while any(map(read_stat, processes)) or list(directory.iterdir()):
+        left = [str(path) for path in (*filter(read_stat, processes), *directory.iterdir())]
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.02)
+
+
+def test_evening_arrives_whole(temporary: Path) -> None:
+    """In plain lines, because the output is no terminal."""
+    with demo("--pace", "0") as process:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+
+    assert process.returncode == 0, output
+    count = _COUNT.search(output)
+    assert count is not None, output
+    sent, delivered, lost, duplicated = map(int, count.groups())
+    assert (delivered, lost, duplicated) == (sent, 0, 0)
+    assert sent > BURST
+    assert _CONTROL.findall(output) == []
+    assert "  @everyone **bold** joins General\n" in output
+    assert re.search(r"▌ [\d:]{8} 🟢 @Nelly joined #General · 1 there\n", output)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("moment", ["Embedded AWS", "Connected", "Suddenly"])
+def test_killed_demo_leaves_nothing_behind(temporary: Path, moment: str) -> None:
+    pace = "0.2" if moment == "Suddenly" else "100"
+    with demo("--plain", "--pace", pace) as process:
+        read_until(process, moment)
+        children = descendants(process.pid)
+        assert children
+        process.kill()
+        process.wait()
+        wait_until_gone(children, temporary)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("moment", ["Discord stand-in", "Bot", "Nelly joins"])
+def test_ctrl_c_ends_it_cleanly(temporary: Path, moment: str) -> None:
+    with demo("--plain", "--pace", "100") as process:
+        read_until(process, moment)
+        children = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=GONE_TIMEOUT_S)
+
+        assert process.returncode == 130
+        assert "Traceback" not in rest
+        assert "Error" not in rest
+        wait_until_gone(children, temporary)
+
+
+async def test_loss_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A relay that leaves out who leaves, which its rules can make it do."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\ntypes = ["left"]\ndrop = true\n\n[[rule]]\n')
+    monkeypatch.setattr(relay, "_RULES", rules)
+    monkeypatch.setattr(show, "_DELIVERY_TIMEOUT_S", 3.0)
+
+    assert await play(plain=True, pace=0) == 1
+
+    output = capsys.readouterr().out
+    count = _COUNT.search(output)
+    assert count is not None, output
+    sent, delivered, lost, duplicated = map(int, count.groups())
+    assert lost > 0
+    assert (sent - delivered, duplicated) == (lost, 0)
+    assert re.search(r"In the workflow: lost: 1 × left", output)
+
+
+async def test_bot_that_does_not_start_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(relay, "_RULES", tmp_path / "nowhere.toml")
+
+    assert await play(plain=True, pace=0) == 1
+
+    output = capsys.readouterr().out
+    assert "failed while waiting for the bot to connect: voice-relay run ended by itself" in output
+    assert "VOICE_RELAY_RULES_FILE" in output

@@ -1,0 +1,324 @@
+"""What keeps the relay from its work: a sentence that helps and the documented exit code, or a stated retry.
+
+At the debug level and as text, which shows more than any other way to run it.
+"""
+
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+import infra.local.standin.gateway
+from bot.store import FILE_NAME
+from infra.local.standin import StandIn
+from tests.e2e.accounts import add_guilds
+from tests.e2e.ledger import Ledger
+from tests.e2e.output import TOKEN, WEBHOOK_TOKEN, check_output, read_output, wait_for_text
+from tests.support.ingress import StubIngress
+from tests.support.process import CREDENTIALS, Child, start_relay
+
+DEBUG = {"LOG_FORMAT": "text", "LOG_LEVEL": "debug"}
+WEBHOOK_URL = f"https://discord.com/api/webhooks/4171983423143937/{WEBHOOK_TOKEN}"
+NO_REGION = {name: value for name, value in CREDENTIALS.items() if name != "AWS_DEFAULT_REGION"}
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens at while the test lasts: bound, but not listened on."""
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        yield listening.getsockname()[1]
+
+
+@asynccontextmanager
+async def relaying(
+    directory: Path,
+    discord_api_url: str,
+    api_endpoint: str | None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    token: str = TOKEN,
+    credentials: Mapping[str, str] = CREDENTIALS,
+) -> AsyncIterator[Child]:
+    async with start_relay(
+        directory,
+        discord_api_url=discord_api_url,
+        token=token,
+        api_endpoint=api_endpoint,
+        credentials=credentials,
+        settings={**DEBUG, **(settings or {})},
+    ) as relay:
+        yield relay
+    check_output(relay, [token] if token else [])
+
+
+def _file_in_the_way(directory: Path) -> None:
+    (directory / "data").write_text("a file, not a directory")
+
+
+def _newer_schema(directory: Path) -> None:
+    (directory / "data").mkdir()
+    with closing(sqlite3.connect(directory / "data" / FILE_NAME)) as db:
+        db.execute("PRAGMA user_version = 999")
+
+
+def _no_database(directory: Path) -> None:
+    (directory / "data").mkdir()
+    (directory / "data" / FILE_NAME).write_bytes(b"not a database, by any means" * 100)
+
+
+def _directory_in_the_files_place(directory: Path) -> None:
+    (directory / "data" / FILE_NAME).mkdir(parents=True)
+
+
+def _rules_with_a_mistake(directory: Path) -> None:
+    (directory / "rules.toml").write_text('[[rule]]\ntypes = ["jumped"]\n')
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A start that cannot succeed: the exit code, and words that the message must have."""
+
+    exit_code: int
+    words: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], None] | None = None
+    endpoint: str | None = "https://abc123.execute-api.eu-central-1.amazonaws.com"
+    token: str = TOKEN
+    credentials: Mapping[str, str] = field(default_factory=lambda: CREDENTIALS)
+
+
+REFUSALS = {
+    "a token that Discord refuses": Refusal(
+        2, ("VOICE_RELAY_DISCORD_TOKEN", "refuses", "developer portal"), token=TOKEN[:-4] + "9999"
+    ),
+    "no token": Refusal(2, ("VOICE_RELAY_DISCORD_TOKEN is not set",), token=""),
+    "a token of several words": Refusal(2, ("VOICE_RELAY_DISCORD_TOKEN", "without spaces"), token="a token"),
+    "neither endpoint nor webhook": Refusal(
+        2, ("VOICE_RELAY_API_ENDPOINT", "VOICE_RELAY_WEBHOOK_URL"), endpoint=None
+    ),
+    "a webhook in the endpoint's place": Refusal(
+        2, ("VOICE_RELAY_API_ENDPOINT must",), endpoint=WEBHOOK_URL + "?a=b"
+    ),
+    "half-set shards": Refusal(2, ("VOICE_RELAY_SHARD_COUNT", "set both or neither"), {"SHARD_IDS": "0"}),
+    "a setting that is none": Refusal(
+        2,
+        ("VOICE_RELAY_API_ENDPIONT", "did you mean VOICE_RELAY_API_ENDPOINT"),
+        {"API_ENDPIONT": WEBHOOK_URL},
+    ),
+    "several bad settings": Refusal(
+        2,
+        tuple(
+            f"VOICE_RELAY_{name}"
+            for name in ("OPS_PORT", "LOG_LEVEL", "SHUTDOWN_GRACE_S", "BATCH_MAX_EVENTS", "WEBHOOK_URL")
+        ),
+        {
+            "OPS_PORT": "99999",
+            "LOG_LEVEL": "loud",
+            "SHUTDOWN_GRACE_S": "-1",
+            "BATCH_MAX_EVENTS": "0",
+            "WEBHOOK_URL": f"https://example.com/{WEBHOOK_TOKEN}",
+        },
+    ),
+    "rules that are not there": Refusal(
+        2, ("VOICE_RELAY_RULES_FILE", "rules.toml", "No such file"), {"RULES_FILE": "rules.toml"}
+    ),
+    "rules with a mistake": Refusal(
+        2,
+        ("VOICE_RELAY_RULES_FILE", "rule 1", "types", "joined"),
+        {"RULES_FILE": "rules.toml"},
+        _rules_with_a_mistake,
+    ),
+    "no region": Refusal(
+        2, ("VOICE_RELAY_AWS_REGION is not set",), endpoint="http://127.0.0.1:9", credentials=NO_REGION
+    ),
+    "a file in the data directory's place": Refusal(
+        3, ("data directory", "VOICE_RELAY_DATA_DIR"), prepare=_file_in_the_way
+    ),
+    "a data directory that cannot be made": Refusal(
+        3, ("data directory", "VOICE_RELAY_DATA_DIR"), {"DATA_DIR": "/proc/voice-relay"}
+    ),
+    "a database of a newer version": Refusal(
+        3, ("newer voice-relay", "schema 999", FILE_NAME), prepare=_newer_schema
+    ),
+    "a file that is no database": Refusal(3, (FILE_NAME, "not a database"), prepare=_no_database),
+    "a directory in the file's place": Refusal(
+        3, (FILE_NAME, "cannot open"), prepare=_directory_in_the_files_place
+    ),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+async def test_a_start_that_cannot_succeed_says_why(
+    standin: StandIn, tmp_path: Path, refusal: Refusal
+) -> None:
+    if refusal.prepare is not None:
+        refusal.prepare(tmp_path)
+    async with relaying(
+        tmp_path,
+        standin.api_url,
+        refusal.endpoint,
+        settings=refusal.settings,
+        token=refusal.token,
+        credentials=refusal.credentials,
+    ) as relay:
+        assert await relay.wait(20) == refusal.exit_code, read_output(relay)
+    for word in refusal.words:
+        assert word in relay.stderr
+    assert all(line.startswith("voice-relay: ") for line in relay.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "shards", "word"),
+    [
+        ("_PRIVILEGED_INTENTS", 1 << 7, 1, "intents"),  # 4014: voice states are not for everybody any more
+        ("_KNOWN_INTENTS", 0, 1, "intents"),  # 4013
+        ("_KNOWN_INTENTS", (1 << 17) - 1, 2, "VOICE_RELAY_SHARD_COUNT"),  # 4011
+    ],
+)
+async def test_what_the_gateway_refuses_for_good_ends_the_relay_with_the_reason(
+    api: StubIngress,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    value: int,
+    shards: int,
+    word: str,
+) -> None:
+    monkeypatch.setattr(infra.local.standin.gateway, rule, value)
+    async with (
+        StandIn(token=TOKEN, sharding_required=shards) as standin,
+        relaying(tmp_path, standin.api_url, api.endpoint) as relay,
+    ):
+        assert await relay.wait(20) == 1
+    assert word in relay.stderr
+
+
+async def test_an_ops_port_that_is_taken_is_named(
+    standin: StandIn, api: StubIngress, tmp_path: Path, busy_port: int
+) -> None:
+    async with relaying(
+        tmp_path, standin.api_url, api.endpoint, settings={"OPS_PORT": str(busy_port)}
+    ) as relay:
+        assert await relay.wait(20) == 1
+    assert str(busy_port) in relay.stderr
+    assert "VOICE_RELAY_OPS_PORT" in relay.stderr
+
+
+async def test_a_second_relay_on_a_data_directory_is_refused_and_the_first_goes_on(
+    standin: StandIn, api: StubIngress, tmp_path: Path
+) -> None:
+    (guild,) = add_guilds(standin, 1)
+    async with relaying(tmp_path, standin.api_url, api.endpoint) as first:
+        await standin.wait_connected(20)
+        async with relaying(tmp_path, standin.api_url, api.endpoint) as second:
+            assert await second.wait(20) == 3
+        assert "another voice-relay is running" in second.stderr
+        member = next(member for member in guild.members.values() if not member.user.bot)
+        await guild.join(member, next(iter(guild.channels.values())))
+        await api.wait_for_events(1)
+        first.terminate()
+        assert await first.wait() == 0
+
+
+async def test_discord_out_of_reach_is_tried_again_and_said(
+    api: StubIngress, tmp_path: Path, closed_port: int
+) -> None:
+    async with relaying(tmp_path, f"http://127.0.0.1:{closed_port}/api/v10", api.endpoint) as relay:
+        output = await wait_for_text(relay, "gateway_failed")
+        relay.terminate()
+        assert await relay.wait(15) == 0
+    assert "Discord cannot be reached" in output
+    assert "retry_s" in output
+
+
+async def _join(standin: StandIn) -> None:
+    """Give the relay something to deliver."""
+    await standin.wait_connected(20)
+    (guild,) = standin.world.guilds.values()
+    member = next(member for member in guild.members.values() if member.id not in guild.voice_states)
+    await guild.join(member, next(iter(guild.channels.values())))
+
+
+async def test_an_endpoint_out_of_reach_is_tried_again_and_said(
+    standin: StandIn, tmp_path: Path, closed_port: int
+) -> None:
+    add_guilds(standin, 1)
+    async with relaying(tmp_path, standin.api_url, f"http://127.0.0.1:{closed_port}") as relay:
+        await _join(standin)
+        output = await wait_for_text(relay, "batch_retried_later")
+        relay.terminate()
+        assert await relay.wait(15) == 0
+    assert "the API cannot be reached" in output
+    assert "retry_s" in output
+
+
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [
+        ({}, ("no AWS credentials were found", "AWS_ACCESS_KEY_ID")),
+        ({"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE"}, ("incomplete",)),
+        ({"AWS_PROFILE": "nobody"}, ("AWS_PROFILE names a profile",)),
+    ],
+)
+async def test_credentials_that_cannot_be_found_are_looked_for_again_and_said(
+    standin: StandIn,
+    api: StubIngress,
+    tmp_path: Path,
+    credentials: Mapping[str, str],
+    words: tuple[str, ...],
+) -> None:
+    add_guilds(standin, 1)
+    async with relaying(
+        tmp_path,
+        standin.api_url,
+        api.endpoint,
+        settings={"AWS_REGION": "eu-central-1"},
+        credentials=credentials,
+    ) as relay:
+        await _join(standin)
+        output = await wait_for_text(relay, "batch_retried_later")
+        relay.terminate()
+        assert await relay.wait(15) == 0
+    for word in words:
+        assert word in output
+    assert api.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [({}, "bot policy"), ({"Date": "Sat, 21 Nov 2020 07:00:00 GMT"}, "clock is")],
+    ids=["refused credentials", "a clock that is off"],
+)
+async def test_a_refusal_by_the_api_keeps_everything_and_says_what_to_check(
+    standin: StandIn, tmp_path: Path, headers: Mapping[str, str], word: str
+) -> None:
+    """Session credentials, so that a token is there to be kept out of the log too."""
+    add_guilds(standin, 1)
+    session = {**CREDENTIALS, "AWS_SESSION_TOKEN": "the-session-token-that-no-line-may-hold=="}
+
+    async def forbid(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"message": "Forbidden"}, status=403, headers=headers)
+
+    async with Ledger() as api:
+        api.answers.extend([forbid] * 2)
+        async with relaying(tmp_path, standin.api_url, api.endpoint, credentials=session) as relay:
+            await _join(standin)
+            output = await wait_for_text(relay, "batch_retried_later")
+            await api.wait_for_events(1)
+            relay.terminate()
+            assert await relay.wait(15) == 0
+        check_output(relay, [session["AWS_SESSION_TOKEN"]])
+    assert word in output
+    assert "403" in output

@@ -1,0 +1,116 @@
+"""The leash with real processes on it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from infra.local.leash import leashed
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+TIMEOUT_S = 20.0
+_WAITS = "import signal; print('ready', flush=True); signal.pause()"
+_SAYS_GOODBYE = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {_WAITS}"
+_STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_WAITS}"
+_PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)
+time.sleep(600)
+"""
+
+
+def start(code: str, *, grace_s: float = TIMEOUT_S) -> subprocess.Popen[bytes]:
+    return spawn(leashed([sys.executable, "-c", code], grace_s=grace_s))
+
+
+def spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def read_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def let_go(process: subprocess.Popen[bytes]) -> int:
+    """Close the leash and return the exit code."""
+    process.communicate(timeout=TIMEOUT_S)
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("", 0), ("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 128 + 9)],
+)
+def test_exit_code_is_the_commands(code: str, expected: int) -> None:
+    with start(code) as process:
+        assert process.wait(TIMEOUT_S) == expected
+
+
+def test_command_is_asked_to_end_when_the_leash_is_let_go() -> None:
+    with start(_SAYS_GOODBYE) as process:
+        read_line(process)
+        assert let_go(process) == 5
+
+
+def test_command_is_asked_to_end_when_the_leash_is() -> None:
+    with start(_SAYS_GOODBYE) as process:
+        read_line(process)
+        process.terminate()
+        assert process.wait(TIMEOUT_S) == 5
+
+
+def test_command_that_does_not_listen_is_killed() -> None:
+    with start(_STUBBORN, grace_s=0.1) as process:
+        read_line(process)
+        assert let_go(process) == 128 + signal.SIGKILL
+
+
+def test_command_goes_with_a_parent_that_is_killed() -> None:
+    command = leashed(
+        [sys.executable, "-c", f"import os; print(os.getpid(), flush=True); {_WAITS}"], grace_s=1
+    )
+    with spawn([sys.executable, "-c", _PARENT, *command]) as parent:
+        pid = int(read_line(parent))
+        assert is_running(pid)
+        parent.kill()
+        parent.wait()
+
+    deadline = time.monotonic() + TIMEOUT_S
+    while is_running(pid):
+        assert time.monotonic() < deadline, "the command outlived its parent"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not merely uncollected."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc").exists()
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_command() -> None:
+    """What Ctrl-C means is the parent's decision."""
+    with start(_SAYS_GOODBYE) as process:
+        read_line(process)
+        process.send_signal(signal.SIGINT)
+        assert let_go(process) == 5
+
+
+def test_command_runs_in_an_empty_directory_that_goes_with_it() -> None:
+    code = "import os; print(os.getcwd(), os.listdir()); open('left-behind', 'w').close()"
+    with start(code) as process:
+        directory, listing = read_line(process).split(" ", 1)
+        assert process.wait(TIMEOUT_S) == 0
+    assert listing == "[]"
+    assert not Path(directory).exists()
