@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -26,6 +26,8 @@ _GROUP_MAX = 4096
 _RETRY_S = 1.0
 
 log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failing: str | None = None
         self._closing = threading.Event()
+        self._gave_up = False
 
     def start(self) -> None:
         """Hand out what an earlier process left unsettled, then begin to work."""
@@ -156,9 +159,11 @@ class Outbox:
                 stop = stop or sync.stop
 
     def _open_batches(self) -> list[Batch]:
-        batches = self._store.open_batches()
+        batches = self._insist(self._store.open_batches)
+        if batches is None:
+            return []
         self._slots -= len(batches)
-        self._store.prune_receipts(now_ms=self._clock())
+        self._insist(lambda: self._store.prune_receipts(now_ms=self._clock()))
         # Lanes that were waiting at the start fall due without any new event.
         return batches + self._commit(Work())
 
@@ -189,26 +194,41 @@ class Outbox:
                 self._slots += 1
 
     def _commit(self, work: Work) -> list[Batch]:
-        """Write *work*, trying until the disk takes it or the outbox closes: nothing else is worth doing."""
+        """Write *work* and return the batches that this begins."""
+        if self._gave_up:
+            # What came after must not be on disk without what came before: the next process would take it
+            # for all there was. Settlements stand for themselves.
+            work = Work(settlements=work.settlements)
+        batches = self._insist(
+            lambda: self._store.apply(work, slots=max(0, self._slots), now_ms=self._clock())
+        )
+        if batches is None:
+            self._gave_up = True
+            log.error("outbox_commit_given_up", observations=len(work.observations), reason=self._failing)
+            return []
+        self._slots -= len(batches)
+        return batches
+
+    def _insist(self, use_disk: Callable[[], _T]) -> _T | None:
+        """Return what *use_disk* does, trying until the disk plays along: nothing else is worth doing.
+
+        ``None`` where it still did not when the outbox closed.
+        """
         while True:
             try:
-                batches = self._store.apply(work, slots=max(0, self._slots), now_ms=self._clock())
+                result = use_disk()
             except StoreError as error:
                 if self._failing is None:
                     log.error("outbox_commit_failed", reason=str(error), retry_s=_RETRY_S)
                 self._failing = str(error)
                 if self._closing.is_set():
-                    log.error(
-                        "outbox_commit_given_up", observations=len(work.observations), reason=str(error)
-                    )
-                    return []
+                    return None
                 self._closing.wait(_RETRY_S)
             else:
                 if self._failing is not None:
                     log.info("outbox_commit_recovered")
                     self._failing = None
-                self._slots -= len(batches)
-                return batches
+                return result
 
     def _hand_out(self, batches: list[Batch]) -> None:
         if batches and self._loop is not None:
