@@ -84,7 +84,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         held = await asyncio.to_thread(store.load_held)
         intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
         relay = Relay(settings, outbox, dispatcher, intake, tasks)
-        await outbox.start()
+        outbox.start()
         alive = tasks.create_task(outbox.wait_broken())
         try:
             yield relay

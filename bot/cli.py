@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -18,7 +19,9 @@ from bot.app import run
 from bot.credentials import CredentialSource, resolve_region
 from bot.errors import RelayError, SettingsError, StoreError
 from bot.logs import configure_logging
+from bot.payloads import parse_id
 from bot.redaction import Redactor
+from bot.rules_check import Example, check_rules
 from bot.sending import send_test
 from bot.settings import Settings, load_settings
 from bot.target import FixedCredentials, Target
@@ -74,7 +77,55 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("guild", "channel", "user"):
         command.add_argument(f"--{name}-id", default="1", metavar="ID", help="of the event (default: 1)")
     command.set_defaults(command=_send_test)
+    _add_rules(commands)
     return parser
+
+
+def _add_rules(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    actions = commands.add_parser("rules", help="look at the routing rules").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    action = actions.add_parser(
+        "check",
+        help="check a file of rules, and see which of them an example event meets",
+        description="Check a file of rules; with --event, see which of them an example event meets.",
+        epilog="Exit codes: 0 the file is fine, and a rule decides where the event goes, or that it goes "
+        "nowhere; 1 the event meets no rule; 2 the file, the event or a setting is wrong.",
+    )
+    action.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="default: VOICE_RELAY_RULES_FILE, or the built-in rules",
+    )
+    action.add_argument(
+        "--event", metavar="FILE", help="a CloudEvent of the relay as JSON; - reads it from a pipe"
+    )
+    action.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        type=_snowflake,
+        metavar="ID",
+        help="of the person; can be repeated",
+    )
+    action.add_argument(
+        "--category",
+        action="append",
+        default=[],
+        type=_snowflake,
+        metavar="ID",
+        help="of the event's channels; given twice, of the one moved to and of the one left",
+    )
+    action.add_argument("--afk", action="store_true", help="the event's channel is the guild's AFK channel")
+    action.set_defaults(command=_check_rules)
+
+
+def _snowflake(text: str) -> str:
+    if parse_id(text) is None:
+        raise argparse.ArgumentTypeError("must be an id: up to 20 digits")
+    return text
 
 
 def _run(_: argparse.Namespace) -> int:
@@ -102,6 +153,25 @@ def _send_test(arguments: argparse.Namespace) -> int:
 
     print(_run_async(body()))
     return 0
+
+
+def _check_rules(arguments: argparse.Namespace) -> int:
+    about = (arguments.role, arguments.category, arguments.afk)
+    if arguments.event is None and any(about):
+        raise SettingsError(["--role, --category and --afk tell more about an event: give one with --event"])
+    report = check_rules(
+        arguments.file or _rules_file(), None if arguments.event is None else Example(arguments.event, *about)
+    )
+    for line in report.lines:
+        print(line)
+    return 0 if report.met else EXIT_FAILED
+
+
+def _rules_file() -> Path | None:
+    try:
+        return load_settings().rules_file
+    except SettingsError as error:
+        raise SettingsError([*error.problems, "or name the file: voice-relay rules check FILE"]) from None
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -113,11 +113,10 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._broken: asyncio.Future[None]
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Hand out what an earlier process left unsettled, then begin to work."""
         self._loop = asyncio.get_running_loop()
         self._broken = self._loop.create_future()
-        self._deliver_all(await asyncio.to_thread(self._writer.open_batches))
         self._thread.start()
 
     async def wait_broken(self) -> None:
@@ -231,11 +230,6 @@ class _Writer:
         self._reminded_ms: int | None = None
         self.failing: str | None = None
 
-    def open_batches(self) -> list[Batch]:
-        batches = self._store.open_batches()
-        self._slots -= len(batches)
-        return batches
-
     def run(self) -> None:
         try:
             self._write_until_stopped()
@@ -243,12 +237,13 @@ class _Writer:
             self._outbox.give_up(error)
 
     def _write_until_stopped(self) -> None:
-        # Lanes that were waiting at the start fall due without any new event.
-        self._commit()
-        stop = False
+        stop = begun = False
         while not stop:
-            self._gather()
-            committed = self._commit()
+            # The first round is for what an earlier process left, and waits for nothing new.
+            if begun or self.failing is not None:
+                self._gather()
+            begun = begun or self._begin()
+            committed = begun and self._commit()
             stop = any(sync.stop for sync in self._syncs)
             if committed or stop:
                 if not committed:
@@ -256,6 +251,19 @@ class _Writer:
                 for sync in self._syncs:
                     sync.done()
                 self._syncs.clear()
+
+    def _begin(self) -> bool:
+        """Hand out what an earlier process left unsettled; False if the disk does not let it be read."""
+        try:
+            batches = self._store.open_batches()
+        except StoreDamagedError:
+            raise
+        except StoreError as error:
+            self._fail(error, self._clock())
+            return False
+        self._slots -= len(batches)
+        self._outbox.hand_out(batches)
+        return True
 
     def _gather(self) -> None:
         """Wait for something to do, or for the next try, and take all that has gathered."""

@@ -29,10 +29,10 @@ class Plan:
 
 FULL = Plan(
     repeats=3,
-    transitions={"relay": 100_000, "plain": 5_000},
+    transitions={"relay": 60_000, "plain": 5_000},
     slow_api_s=0.020,
     per_second=200,
-    seconds=10,
+    seconds=8,
     many_guilds=1_000,
     traffic=2_000,
 )

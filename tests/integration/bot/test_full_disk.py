@@ -88,7 +88,7 @@ async def relaying(
     directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
 ) -> AsyncIterator[Relay]:
     relay = Relay(directory, limits or Limits(), rules)
-    await relay.outbox.start()
+    relay.outbox.start()
     relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
     try:
         yield relay
