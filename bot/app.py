@@ -36,6 +36,7 @@ from bot.target import Target
 
 _WATCH_TICK_S = 5.0
 _SETTLE_TICK_S = 0.2
+_CANCEL_AGAIN_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -145,8 +146,8 @@ class Relay:
                 tick.cancel()
                 release.cancel()
                 self._note_watched()
-                watch.cancel()
-                await asyncio.wait([watch, tick, release])
+                await _end(watch)
+                await asyncio.wait([tick, release])
 
     def reload_rules(self) -> None:
         """Read the rules file again; one that is wrong changes nothing, and is said."""
@@ -218,6 +219,13 @@ class Relay:
     def _note_watched(self) -> None:
         watched = None if self._gateway is None else Watched(*self._gateway.watched_until())
         self._outbox.tick(watched)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel *task* until it ends: while it reconnects, discord.py keeps a cancellation to itself."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:

@@ -49,7 +49,15 @@ class EmbeddedAws:
         self._child: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._port = 0
-        self._session = botocore.session.Session()
+        # Whatever profile the caller's own AWS files and variables name has no business here.
+        nowhere = (None, None, os.devnull, None)
+        self._session = botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": nowhere,
+                "credentials_file": nowhere,
+            }
+        )
         self._making_client = threading.Lock()
 
     @property
