@@ -11,6 +11,7 @@ exception or in what a ``repr`` shows.
 import base64
 import itertools
 import json
+import re
 import urllib.parse
 from collections import deque
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ SECRET_MIN_CHARS: Final = 8
 
 _ADDED_MAX: Final = 48
 _DEPTH_MAX: Final = 12
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
@@ -111,9 +113,8 @@ def _spellings_of(secret: str) -> set[str]:
         repr(secret)[1:-1],
         ascii(secret)[1:-1],
         repr(data)[2:-1],
-        data.decode(errors="backslashreplace"),
         *percent,
-        *(each.lower() for each in percent if each != secret),
+        *(_PERCENT.sub(lambda code: code.group().lower(), each) for each in percent),
         *_in_base64(data),
     }
 

@@ -224,14 +224,21 @@ class OutboxMachine(RuleBasedStateMachine):
         return known
 
     def told_places(self) -> dict[str, dict[str, Place]]:
-        """Return where people are by the events alone, each of which must go on from the one before."""
+        """Return where people are by the events alone, each of which must go on from the one before.
+
+        What is inferred follows a gap, at once or after others of its kind.
+        """
         told: dict[str, dict[str, Place]] = {guild: {} for guild in GUILDS}
         for guild, event_ids in self.committed.items():
             people = told[guild]
+            in_gap = False
             for event in map(self.events.__getitem__, event_ids):
                 if event["type"] == "discord.voice.gap":
+                    in_gap = True
                     continue
                 data = event["data"]
+                assert in_gap or not data["inferred"]
+                in_gap = data["inferred"]
                 user, was = data["user"]["id"], people.pop(data["user"]["id"], None)
                 before = data["previous_channel"] or (
                     data["channel"] if event["type"].endswith("updated") else None
