@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 import infra.local.standin.gateway
-from bot.store import FILE_NAME
+from bot.database import FILE_NAME
 from infra.local.standin import StandIn
 from tests.e2e.accounts import add_guilds
 from tests.e2e.ledger import Ledger

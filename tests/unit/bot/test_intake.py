@@ -1,7 +1,6 @@
 """From a payload to the lanes: what rules are told of it, and what goes out."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,9 +8,10 @@ import pytest
 import structlog
 
 from bot.batch import Lane, OutgoingEvent
-from bot.capture import Capture, Observation
+from bot.capture import Capture
 from bot.ids import UlidFactory
 from bot.intake import Intake
+from bot.outbox import Seen, Settled
 from bot.rules import Rule, Rules
 
 GUILD = "41771983423143937"
@@ -43,7 +43,8 @@ class Relay:
 
     def __init__(self, *rules: Rule) -> None:
         self.out: list[OutgoingEvent] = []
-        self.intake = Intake(Capture({}, UlidFactory()), Rules(rules), self._put)
+        self.settled: list[Settled] = []
+        self.intake = Intake(Capture({}, UlidFactory()), Rules(rules), self._put, self.settled.append)
         self.intake.guild_created(guild_create())
 
     @property
@@ -54,8 +55,8 @@ class Relay:
         self.intake.voice_state(voice_state(to, **fields))
         return self.routed
 
-    def _put(self, _: Observation, outgoing: Sequence[OutgoingEvent]) -> None:
-        self.out = list(outgoing)
+    def _put(self, seen: Seen) -> None:
+        self.out = list(seen.events)
 
 
 def test_an_event_goes_into_the_lane_of_each_of_its_workflows_as_the_same_event() -> None:
@@ -154,7 +155,7 @@ def test_the_debug_log_names_the_rules_that_an_event_met() -> None:
     )
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
     with structlog.testing.capture_logs() as lines:
-        intake = Intake(Capture({}, UlidFactory()), relay.intake.rules, lambda *_: None)
+        intake = Intake(Capture({}, UlidFactory()), relay.intake.rules, lambda _: None, lambda _: None)
         intake.voice_state(voice_state(LOUNGE))
     (line,) = [line for line in lines if line["event"] == "event_captured"]
     assert line["rules"] == ["rule 1 (streams)", "rule 3"]
