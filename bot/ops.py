@@ -3,7 +3,8 @@
 Nothing here changes anything or needs a login, so it is bound to this machine alone unless told otherwise.
 """
 
-import re
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -48,8 +49,8 @@ class OpsServer:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             await self._runner.cleanup()
-            # The text of asyncio's error would say the address twice.
-            reason = re.sub(r"^error while attempting to bind.*?: ", "", error.strerror or str(error))
+            # asyncio's own text says the address too, and not the same way in every version.
+            reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
             raise StartupError(
                 f"the ops pages cannot be served on {self._host} port {self._port} ({reason}): "
                 "set VOICE_RELAY_OPS_PORT to a free port (0 picks one, empty turns the pages off) "

@@ -96,7 +96,7 @@ def test_renders_nothing_for_no_numbers() -> None:
 
 
 async def test_a_port_in_use_is_explained(server: OpsServer, state: State) -> None:
-    with pytest.raises(StartupError, match=r"port \d+ \(address already in use\): set VOICE_RELAY_OPS_PORT"):
+    with pytest.raises(StartupError, match=r"port \d+ \(Address already in use\): set VOICE_RELAY_OPS_PORT"):
         async with state.server(port=server.port):
             pass
 
@@ -104,6 +104,12 @@ async def test_a_port_in_use_is_explained(server: OpsServer, state: State) -> No
 async def test_an_address_of_another_machine_is_explained(state: State) -> None:
     with pytest.raises(StartupError, match=r"on 192\.0\.2\.1 port 0 \(.+\): set .* VOICE_RELAY_OPS_HOST"):
         async with state.server(host="192.0.2.1"):
+            pass
+
+
+async def test_a_name_that_is_none_is_explained(state: State) -> None:
+    with pytest.raises(StartupError, match=r"on nowhere\.invalid port 0 \(.+\): set "):
+        async with state.server(host="nowhere.invalid"):
             pass
 
 
