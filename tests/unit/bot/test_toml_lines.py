@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
@@ -71,6 +72,14 @@ def test_strings_and_comments_are_not_taken_for_structure() -> None:
         ("rule", 1, "items"): 25,
         ("rule", 1, "items", "d"): 26,
     }
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize("own", [0, 1, 2])
+def test_a_multi_line_string_may_end_in_quotes_of_its_own(quote: str, own: int) -> None:
+    text = f"a = {quote * 3}x{quote * own}{quote * 3}\nb = [{quote}]{quote}]\nc = 1\n"
+    assert tomllib.loads(text)["a"] == "x" + quote * own
+    assert find_lines(text) == {("a",): 1, ("b",): 2, ("b", 0): 2, ("c",): 3}
 
 
 BLANKS = st.sampled_from(["", " ", "\t  "])
