@@ -73,11 +73,6 @@ def _newer_schema(directory: Path) -> None:
         db.execute("PRAGMA user_version = 999")
 
 
-def _no_database(directory: Path) -> None:
-    (directory / "data").mkdir()
-    (directory / "data" / FILE_NAME).write_bytes(b"not a database, by any means" * 100)
-
-
 def _directory_in_the_files_place(directory: Path) -> None:
     (directory / "data" / FILE_NAME).mkdir(parents=True)
 
@@ -152,7 +147,6 @@ REFUSALS = {
     "a database of a newer version": Refusal(
         3, ("newer voice-relay", "schema 999", FILE_NAME), prepare=_newer_schema
     ),
-    "a file that is no database": Refusal(3, (FILE_NAME, "not a database"), prepare=_no_database),
     "a directory in the file's place": Refusal(
         3, (FILE_NAME, "cannot open"), prepare=_directory_in_the_files_place
     ),
@@ -230,6 +224,26 @@ async def test_a_second_relay_on_a_data_directory_is_refused_and_the_first_goes_
         await api.wait_for_events(1)
         first.terminate()
         assert await first.wait() == 0
+
+
+async def test_a_file_that_is_no_database_is_set_aside_and_said(
+    standin: StandIn, api: StubIngress, tmp_path: Path
+) -> None:
+    add_guilds(standin, 1)
+    data = tmp_path / "data"
+    data.mkdir()
+    damaged = b"not a database, by any means" * 100
+    (data / FILE_NAME).write_bytes(damaged)
+    async with relaying(tmp_path, standin.api_url, api.endpoint) as relay:
+        await _join(standin)
+        await api.wait_for_events(2)
+        relay.terminate()
+        assert await relay.wait() == 0
+    assert [event["type"].rpartition(".")[2] for event in api.events()] == ["gap", "joined"]
+    (aside,) = data.glob(f"{FILE_NAME}.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert "outbox_damaged" in relay.stdout
+    assert aside.name in relay.stdout
 
 
 async def test_discord_out_of_reach_is_tried_again_and_said(
