@@ -209,7 +209,7 @@ async def _single_machine(settings: Settings, redactor: Redactor) -> AsyncIterat
     if settings.webhook_url is None:
         raise SettingsError(["VOICE_RELAY_WEBHOOK_URL: needed in single-machine mode, and not set"])
     log.info("single_machine_starting")
-    async with single_machine(webhook_url=settings.webhook_url) as machine:
+    async with single_machine(webhook_url=settings.webhook_url, grace_s=settings.shutdown_grace_s) as machine:
         key = machine.credentials
         redactor.add(key.secret_access_key)
         log.info("single_machine_ready")

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pydantic
+import structlog
 
 from infra.deploy import DEFAULT_STACK_NAME, OnEvent, StackEvent, deploy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 
 _POLL_S = 0.02
+
+log = structlog.get_logger(__name__)
 
 
 def _ignore(event: StackEvent) -> None:
@@ -38,10 +41,12 @@ async def single_machine(
     on_event: OnEvent = _ignore,
     wait_scale: float = 1.0,
     retained_executions: int = 2_000,
+    grace_s: float = 0.0,
 ) -> AsyncIterator[SingleMachine]:
     """The whole AWS side, ready for requests; raises StartupError or DeployError.
 
-    *on_event* is called from another thread.
+    *on_event* is called from another thread. At the end it waits for up to *grace_s* for the executions that
+    run: what it has accepted is in its memory alone.
     """
     async with EmbeddedAws(wait_scale=wait_scale, retained_executions=retained_executions) as aws:
         outputs = await asyncio.to_thread(
@@ -56,7 +61,7 @@ async def single_machine(
         credentials = await asyncio.to_thread(
             create_bot_user, aws, outputs["BotPolicyArn"], f"{stack_name}-bot"
         )
-        yield SingleMachine(
+        machine = SingleMachine(
             aws=aws,
             # The stack's own ApiEndpoint names a host that only AWS can answer for.
             api_endpoint=aws.api_url(outputs["IngressApiId"]),
@@ -64,6 +69,29 @@ async def single_machine(
             credentials=credentials,
             outputs=outputs,
         )
+        try:
+            yield machine
+        finally:
+            await _let_executions_end(machine, grace_s)
+
+
+async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
+    states = machine.aws.client("stepfunctions")
+
+    def count_running() -> int:
+        found = states.list_executions(
+            stateMachineArn=machine.outputs["NotifyStateMachineArn"], statusFilter="RUNNING"
+        )
+        return len(found["executions"])
+
+    running = 0
+    try:
+        async with asyncio.timeout(grace_s):
+            while machine.aws.running and (running := await asyncio.to_thread(count_running)):
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        if running:
+            log.warning("executions_abandoned", executions=running, waited_s=grace_s)
 
 
 def create_bot_user(aws: EmbeddedAws, policy_arn: str, name: str) -> Credentials:

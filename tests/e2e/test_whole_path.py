@@ -203,7 +203,6 @@ async def test_one_machine_does_it_all_and_leaves_nothing_behind(
     assert says(line, say(happened))
 
 
-@pytest.mark.xfail(reason="the embedded AWS does not wait for its executions when it is stopped", strict=True)
 async def test_one_machine_posts_what_it_accepted_before_it_ends(
     standin: StandIn, webhook: Webhook, tmp_path: Path
 ) -> None:
