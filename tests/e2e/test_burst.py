@@ -71,6 +71,8 @@ async def test_20_000_transitions_arrive_as_they_were_sent(
     check_output(relay)
     assert len(sample.requests) == SAMPLED
     for method, path, headers, body in sample.requests:
-        theirs = recompute_authorization(method, api.endpoint + path, headers, body, KEY)
+        theirs = recompute_authorization(
+            method, api.endpoint + path, headers, body, KEY, region=CREDENTIALS["AWS_DEFAULT_REGION"]
+        )
         assert headers["Authorization"] == theirs
         assert set(parse_signed_headers(theirs)) == {"content-type", "execution-name", "host", "x-amz-date"}

@@ -17,6 +17,7 @@ from tests.support.ingress import ARN, StubIngress
 from tests.support.signatures import parse_signed_headers, recompute_authorization
 
 CREDENTIALS = ReadOnlyCredentials("AKIAEXAMPLE", "a/secret+key=", "a//session+token==")
+REGION = "eu-central-1"
 NOW = datetime(2026, 11, 21, 7, 0, 0, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 38\r\n\r\n"
 STARTED = b'{"executionArn":"arn:x","startDate":1}'
@@ -45,9 +46,7 @@ class Keys:
 
 
 def ingress(endpoint: str, keys: Keys | None = None, now: Callable[[], datetime] = lambda: NOW) -> Ingress:
-    return Ingress(
-        endpoint, region="eu-central-1", credentials=keys or Keys(), max_connections=4, utc_now=now
-    )
+    return Ingress(endpoint, region=REGION, credentials=keys or Keys(), max_connections=4, utc_now=now)
 
 
 @pytest.fixture
@@ -85,7 +84,9 @@ async def test_the_signature_on_the_wire_is_botocores_own(stub: StubIngress, bod
         url = stub.endpoint + request.raw_path
         sent = await request.read()
         assert sent == body
-        theirs = recompute_authorization(request.method, url, request.headers, sent, CREDENTIALS)
+        theirs = recompute_authorization(
+            request.method, url, request.headers, sent, CREDENTIALS, region=REGION
+        )
         assert request.headers["Authorization"] == theirs
         assert request.headers["X-Amz-Security-Token"] == CREDENTIALS.token
         seen.append(request.headers["Authorization"])
