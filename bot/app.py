@@ -10,6 +10,7 @@ again, the same, by the next process.
 """
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 async def run(settings: Settings, target: Target) -> None:
     """Run the relay until SIGTERM or SIGINT; raises a RelayError for what keeps it from running."""
+    _calm_garbage_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_loop_exception)
@@ -92,6 +94,17 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         finally:
             alive.cancel()
             await relay.close()
+
+
+def _calm_garbage_collector() -> None:
+    """Look for cycles less often, and no more in what is there from the start.
+
+    Events are made and gone by the thousand without a cycle among them, and looking for some cost an eighth
+    of the time of a burst.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -180,8 +193,8 @@ class Relay:
             reasons.append(f"not connected to Discord: shard {', '.join(map(str, shards))}")
         if self._outbox.failing is not None:
             reasons.append(self._outbox.failing)
-        if self._dispatcher.refused_because is not None:
-            reasons.append(self._dispatcher.refused_because)
+        if self._dispatcher.trouble is not None:
+            reasons.append(self._dispatcher.trouble)
         return reasons
 
     def metrics(self) -> dict[str, float]:

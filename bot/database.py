@@ -29,6 +29,8 @@ _CHECKED_BYTES: Final = 64 << 20
 # https://sqlite.org/rescode.html
 _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
+_CHECKPOINT_PAGES: Final = 4000
+
 Synchronous = Literal["full", "normal"]
 
 log = structlog.get_logger(__name__)
@@ -85,6 +87,8 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
             undo.callback(connection.close)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
+            # A page that is written many times before a checkpoint is copied into the file once.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             _check(connection, path)
             _upgrade(connection, path, schema or resources.files("bot").joinpath("schema"))
         except sqlite3.Error as error:

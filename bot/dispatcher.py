@@ -45,7 +45,8 @@ class Dispatcher:
         self._waiting: set[asyncio.Task[None]] = set()
         self._closing = False
         self.delivered = 0
-        self.refused_because: str | None = None
+        self.trouble: str | None = None
+        """Why nothing gets through; ``None`` while the API takes what it is given."""
 
     def deliver(self, batch: Batch) -> None:
         """Begin to send *batch*."""
@@ -103,7 +104,7 @@ class Dispatcher:
 
     def _succeed(self, batch: Batch, arn: str, attempts: int) -> None:
         self.delivered += len(batch.event_ids)
-        self.refused_because = None
+        self.trouble = None
         self._report(Delivered(batch, arn, attempts))
         log.info(
             "batch_delivered",
@@ -132,8 +133,8 @@ class Dispatcher:
         """Wait for the next attempt, unless the endpoint's pause is the wait."""
         paused = self._gate.paused
         delay_s = self._gate.pause_s if paused else backoff_s(attempts, _wish(error))
-        if isinstance(error, Unauthorized):
-            self.refused_because = str(error)
+        if paused or isinstance(error, Unauthorized):
+            self.trouble = str(error)
         write = log.error if isinstance(error, Unauthorized) else log.warning
         write(
             "batch_retried_later",

@@ -23,6 +23,7 @@ from bot.errors import SettingsError, StartupError
 from bot.intake import Intake
 from bot.payloads import Payload, parse_id, parse_objects, shard_of
 from bot.timestamps import Clock, system_clock
+from bot.websocket import use_draining_websocket
 
 log = structlog.get_logger(__name__)
 
@@ -205,6 +206,7 @@ async def run_gateway(open_gateway: Callable[[], Gateway], token: str) -> None:
 def use_api(url: str) -> None:
     """Point discord.py at the REST API at *url*; it takes the gateway's address from there."""
     Route.BASE = url
+    use_draining_websocket()
     # The relay listens to who is in voice, and to nobody's voice: the libraries for that are not missed.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 

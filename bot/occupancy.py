@@ -84,7 +84,11 @@ class GuildOccupancy:
 
 
 def unpack_flags(flags: int) -> VoiceFlags:
-    """Return the bits of *flags* by name."""
+    """Return the bits of *flags* by name: the same dictionary each time, not to be changed."""
+    return _UNPACKED[flags]
+
+
+def _unpack(flags: int) -> VoiceFlags:
     return {
         "self_mute": flags & 1 != 0,
         "self_deaf": flags & 2 != 0,
@@ -94,6 +98,9 @@ def unpack_flags(flags: int) -> VoiceFlags:
         "self_video": flags & 32 != 0,
         "suppress": flags & 64 != 0,
     }
+
+
+_UNPACKED = tuple(_unpack(flags) for flags in range(1 << len(FLAGS)))
 
 
 def flag_changes(before: int, after: int) -> VoiceChanges:

@@ -106,7 +106,8 @@ class Outbox:
     ) -> None:
         self._deliver = deliver
         self._resync = resync
-        self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[list[_Item]] = queue.SimpleQueue()
+        self._gathered: list[_Item] = []
         self._writer = _Writer(store, self._inbox, self, max_in_flight, retry_s, clock)
         self._thread = threading.Thread(target=self._writer.run, name="outbox", daemon=True)
         self._store = store
@@ -125,23 +126,23 @@ class Outbox:
 
     def put(self, seen: Seen) -> None:
         """Take what a frame changed; it is committed as one, after all that was put before."""
-        self._inbox.put(seen)
+        self._add(seen)
 
     def settled(self, settled: Settled) -> None:
         """Take what was held long enough."""
-        self._inbox.put(settled)
+        self._add(settled)
 
     def tick(self, watched: Watched | None) -> None:
         """Do what is due regularly, and note until when there was watching."""
-        self._inbox.put(_Tick(watched))
+        self._add(_Tick(watched))
 
     def report(self, report: Report) -> None:
         """Take what became of a batch, or of an attempt at it."""
-        self._inbox.put(report)
+        self._add(report)
 
     def drain(self) -> None:
         """Begin no more batches; what is put and reported is committed as before."""
-        self._inbox.put(_Drain())
+        self._add(_Drain())
 
     async def flush(self) -> None:
         """Wait until everything put so far is on disk."""
@@ -165,7 +166,7 @@ class Outbox:
 
     @property
     def backlog(self) -> int:
-        """How many things are waiting to be committed."""
+        """How many turns of the loop have left things that wait to be committed."""
         return self._inbox.qsize()
 
     @property
@@ -173,10 +174,20 @@ class Outbox:
         """Why nothing can be committed; ``None`` while the disk takes what it is given."""
         return self._writer.failing
 
+    def _add(self, item: _Item) -> None:
+        """Pass *item* to the writer with all else of this turn of the loop: waking a thread is not free."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._pass_on)
+        self._gathered.append(item)
+
+    def _pass_on(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._inbox.put(gathered)
+
     async def _sync(self, *, stop: bool) -> None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._inbox.put(_Sync(lambda: loop.call_soon_threadsafe(done.set_result, None), stop))
+        self._add(_Sync(lambda: loop.call_soon_threadsafe(done.set_result, None), stop))
         await asyncio.wait([done, self._broken], return_when=asyncio.FIRST_COMPLETED)
 
     def give_up(self, error: BaseException) -> None:
@@ -200,7 +211,7 @@ class Outbox:
 
     def _answer_resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
         # Whatever is put before this is in the answer, whatever is put after it comes after it.
-        self._inbox.put(_Resynced(self._resync(on_disk, since_ms), frozenset(on_disk)))
+        self._add(_Resynced(self._resync(on_disk, since_ms), frozenset(on_disk)))
 
 
 class _Writer:
@@ -209,7 +220,7 @@ class _Writer:
     def __init__(
         self,
         store: Store,
-        inbox: queue.SimpleQueue[_Item],
+        inbox: queue.SimpleQueue[list[_Item]],
         outbox: Outbox,
         slots: int,
         retry_s: float,
@@ -268,9 +279,13 @@ class _Writer:
     def _gather(self) -> None:
         """Wait for something to do, or for the next try, and take all that has gathered."""
         try:
-            self._sort_in(self._inbox.get(timeout=self._retry_s if self.failing is not None else None))
-            for _ in range(_GROUP_MAX):
-                self._sort_in(self._inbox.get_nowait())
+            items = self._inbox.get(timeout=self._retry_s if self.failing is not None else None)
+            while True:
+                for item in items:
+                    self._sort_in(item)
+                if len(self._work.observations) >= _GROUP_MAX:
+                    break
+                items = self._inbox.get_nowait()
         except queue.Empty:
             pass
 

@@ -14,13 +14,15 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+# A burst has several events in one millisecond and thousands in one second; writing a date costs as much as
+# the rest of an event.
+@functools.lru_cache(maxsize=8)
 def format_ms(ms: int) -> str:
     """Return *ms* as RFC 3339 in UTC, to the millisecond: ``2026-11-21T07:00:00.123Z``."""
     seconds, rest = divmod(ms, 1000)
     return f"{_format_second(seconds)}.{rest:03d}Z"
 
 
-# A burst has thousands of events in one second, and writing a date costs as much as the rest of an event.
 @functools.lru_cache(maxsize=8)
 def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 
@@ -164,6 +165,29 @@ async def test_20_000_transitions_of_20_guilds_are_seen_as_they_were(standin: St
         assert seen == [truth(transition) for transition in sent if transition.guild_id == guild.id]
     assert len(events) == len(sent)
     assert len({event["id"] for event in events}) == len(sent)
+
+
+async def test_a_burst_is_read_without_a_timer_for_each_frame(
+    standin: StandIn, guild: Guild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """discord.py's and aiohttp's own names that this rests on are still what they were."""
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
+    timeouts: list[float | None] = []
+    receive = aiohttp.ClientWebSocketResponse.receive
+
+    async def count(socket: aiohttp.ClientWebSocketResponse, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # aiohttp's
+        timeouts.append(timeout)
+        return await receive(socket, timeout)
+
+    async with watching(standin) as watcher:
+        monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "receive", count)
+        await guild.join(nelly, general)
+        for place in range(500):
+            await guild.update(nelly, self_mute=place % 2 == 0)
+        await watcher.wait_for(501)
+    assert len(timeouts) >= 501
+    assert timeouts.count(None) > 400
+    assert any(timeouts), "what is waited for is waited for with discord.py's timer"
 
 
 async def test_a_resume_replays_what_was_missed_and_declares_no_gap(standin: StandIn, guild: Guild) -> None:

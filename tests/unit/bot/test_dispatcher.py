@@ -95,8 +95,8 @@ async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None
     async with dispatching(api.start_execution, settled, waits) as dispatcher:
         dispatcher.deliver(batch("x"))
         await until(lambda: bool(waits))
-        assert dispatcher.refused_because == "no such key"
-    assert dispatcher.refused_because is None
+        assert dispatcher.trouble == "no such key"
+    assert dispatcher.trouble is None
 
 
 async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -> None:
