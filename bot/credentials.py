@@ -11,6 +11,7 @@ with what is still good:
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -148,7 +149,8 @@ def resolve_region(
 
     Reads the AWS config files if it gets that far. SettingsError if there is none.
     """
-    region = configured or region_of(endpoint)
+    # botocore reads AWS_DEFAULT_REGION alone; AWS's other SDKs and its own platforms know AWS_REGION.
+    region = configured or region_of(endpoint) or os.environ.get("AWS_REGION")
     if region is None:
         try:
             region = open_session().get_config_variable("region")

@@ -403,6 +403,12 @@ def test_the_region_is_the_configured_one_then_the_endpoint_s_then_aws_s(
     assert resolve_region(endpoint, configured) == region
 
 
+def test_the_region_is_the_one_that_aws_platforms_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
+    assert resolve_region("https://relay.example.com", None) == "eu-north-1"
+
+
 def test_the_region_is_read_from_a_profile(tmp_path: Path) -> None:
     config(tmp_path, "[default]\nregion = ca-west-1\n")
     assert resolve_region("http://127.0.0.1:1", None) == "ca-west-1"
