@@ -83,7 +83,7 @@ def test_rules_can_ask_for_the_roles_of_the_payload() -> None:
     assert relay.go(OFFICE, user_id=None) == ["boss"]
 
 
-@pytest.mark.parametrize("roles", [None, [], "x", {}, [None, {}, []]])
+@pytest.mark.parametrize("roles", [None, [], BOSS, 7, {BOSS: 1}, [None, {}, []]])
 def test_roles_that_the_payload_does_not_have_meet_nothing(roles: Any) -> None:
     relay = Relay(Rule(roles=frozenset({BOSS})))
     assert relay.go(LOUNGE, member={**member(), "roles": roles}) == []
@@ -114,6 +114,11 @@ def test_rules_can_ask_for_the_category_as_it_is_now() -> None:
     assert relay.go(None) == ["other"]
     assert relay.go(AFK) == ["floor"]
     relay.intake.guild_created(guild_create(voice_states=[voice_state(AFK)]))
+    assert relay.go(None) == ["other"]
+    relay.intake.channel_changed(channel(OFFICE, None))
+    assert relay.go(OFFICE) == ["other"]
+    assert relay.go(LOUNGE) == ["floor"]
+    relay.intake.guild_created(guild_create(channels=[], voice_states=[voice_state(LOUNGE)]))
     assert relay.go(None) == ["other"]
 
 

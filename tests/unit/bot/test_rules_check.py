@@ -167,6 +167,8 @@ def test_two_categories_are_of_the_channel_moved_to_and_of_the_one_left(
         assert "audit" in check(capsys, "rules.toml", "--event", event, *options)[1]
     _, out, _ = check(capsys, "rules.toml", "--event", event, "--category", "11", "--category", "12")
     assert "categories (here: 11, 12)" in out
+    _, out, _ = check(capsys, "rules.toml", "--event", event, "--category", "11")
+    assert "categories (here: 11, 11)" in out
 
 
 def test_the_event_can_come_through_a_pipe(
