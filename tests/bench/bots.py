@@ -15,9 +15,9 @@ _RULES = '[[rule]]\nworkflow = "notify"\ndestination = "default"\n'
 
 
 def start_voice_relay(
-    directory: Path, discord: StandIn, ingress: StubIngress
+    directory: Path, discord: StandIn, ingress: StubIngress, **settings: str
 ) -> AbstractAsyncContextManager[Child]:
-    """The relay as it is installed, with its default settings but for the rules."""
+    """The relay as it is installed, with its default settings but for the rules and *settings*."""
     rules = directory / "rules.toml"
     rules.write_text(_RULES)
     return start_relay(
@@ -25,8 +25,15 @@ def start_voice_relay(
         discord_api_url=discord.api_url,
         token=discord.token,
         api_endpoint=ingress.endpoint,
-        settings={"RULES_FILE": str(rules)},
+        settings={"RULES_FILE": str(rules), **settings},
     )
+
+
+def start_relaxed(
+    directory: Path, discord: StandIn, ingress: StubIngress
+) -> AbstractAsyncContextManager[Child]:
+    """The relay with commits of which a power cut may lose the last few."""
+    return start_voice_relay(directory, discord, ingress, OUTBOX_SYNCHRONOUS="normal")
 
 
 def start_plain(
@@ -44,4 +51,4 @@ def start_plain(
     return start_child(["-m", "tests.bench.plain"], directory, environment)
 
 
-BOTS: dict[str, Start] = {"relay": start_voice_relay, "plain": start_plain}
+BOTS: dict[str, Start] = {"relay": start_voice_relay, "relaxed": start_relaxed, "plain": start_plain}

@@ -74,7 +74,7 @@ def render(plan: Plan, machine: Machine, results: Sequence[Result]) -> Renderabl
     """Return everything as one table with a line on the machine above it."""
     table = Table()
     table.add_column()
-    for heading in ("Voice Relay", "plain bot", "ratio"):
+    for heading in ("Voice Relay", "synchronous\nnormal", "plain bot", "ratio"):
         table.add_column(heading, justify="right")
     for result in results:
         table.add_section()
@@ -82,9 +82,14 @@ def render(plan: Plan, machine: Machine, results: Sequence[Result]) -> Renderabl
         busy = "unknown" if result.others_cores is None else f"{result.others_cores:.2f} cores"
         table.add_row(Text(f"  other programs meanwhile: {busy}", style="dim"))
         relay, plain = result.sum_up("relay"), result.sum_up("plain")
+        relaxed = result.sum_up("relaxed") if "relaxed" in result.runs else None
         for name, label, show in ROWS[result.name]:
             table.add_row(
-                f"  {label}", show(relay[name]), show(plain[name]), _ratio(relay[name], plain[name])
+                f"  {label}",
+                show(relay[name]),
+                "" if relaxed is None else show(relaxed[name]),
+                show(plain[name]),
+                _ratio(relay[name], plain[name]),
             )
     facts = (
         f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}, "

@@ -29,7 +29,7 @@ class Plan:
 
 FULL = Plan(
     repeats=3,
-    transitions={"relay": 60_000, "plain": 5_000},
+    transitions={"relay": 60_000, "relaxed": 60_000, "plain": 5_000},
     slow_api_s=0.020,
     per_second=200,
     seconds=8,
@@ -38,7 +38,7 @@ FULL = Plan(
 )
 QUICK = Plan(
     repeats=1,
-    transitions={"relay": 10_000, "plain": 1_000},
+    transitions={"relay": 10_000, "relaxed": 10_000, "plain": 1_000},
     slow_api_s=0.020,
     per_second=200,
     seconds=2,
@@ -116,16 +116,24 @@ MEASUREMENTS: dict[str, Measurement] = {
 }
 
 
+_BOTS_OF: dict[str, tuple[str, ...]] = {
+    "sustained": ("relay", "relaxed", "plain"),
+    "latency": ("relay", "relaxed", "plain"),
+}
+"""What a flushed commit costs shows where the API answers at once."""
+
+
 async def run_suite(
     plan: Plan, names: Iterable[str], directory: Path, tell: Callable[[str], object]
 ) -> list[Result]:
     """Run the measurements of those names, the bots by turns, so that both meet the same conditions."""
     results = []
     for name in names:
-        runs: dict[str, list[Figures]] = {bot: [] for bot in BOTS}
+        bots = _BOTS_OF.get(name, ("relay", "plain"))
+        runs: dict[str, list[Figures]] = {bot: [] for bot in bots}
         with watch_others() as others:
             for number in range(plan.repeats):
-                for bot in BOTS:
+                for bot in bots:
                     tell(f"{name}: {bot}, {number + 1} of {plan.repeats}")
                     runs[bot].append(await MEASUREMENTS[name](plan, bot, directory))
         results.append(Result(name, runs, others.cores))
