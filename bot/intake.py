@@ -53,6 +53,11 @@ class Intake:
         """How many comings and goings wait to settle."""
         return len(self._settler)
 
+    def begin(self) -> None:
+        """Note that the guilds of an earlier process are not watched yet; comes before everything else."""
+        for observation in self._capture.begin():
+            self._take(observation)
+
     def release(self) -> None:
         """Let go of what has settled."""
         due = self._settler.release(self._clock())
@@ -118,7 +123,7 @@ class Intake:
         self._capture.channel_deleted(payload)
 
     def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
-        """Take what capture makes of a frame; only what is made of a *payload* has events."""
+        """Take what capture makes of a frame; *payload* is the frame, where rules may ask for more of it."""
         if observation is None:
             return
         self.transitions += len(observation.events)
