@@ -87,6 +87,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         held = await asyncio.to_thread(store.load_held)
         intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
         relay = Relay(settings, outbox, dispatcher, intake, tasks)
+        intake.begin()
         outbox.start()
         alive = tasks.create_task(outbox.wait_broken())
         try:

@@ -101,6 +101,17 @@ class Capture:
         guild = self._guilds.get(guild_id)
         return ({}, None) if guild is None else (guild.categories, guild.afk_channel_id)
 
+    def begin(self) -> list[Observation]:
+        """Return what to write down first: nobody watches the guilds until their snapshots come.
+
+        Without it the next process would take this one's watching for theirs, snapshot or not.
+        """
+        return [
+            Observation(guild_id, guild=_row(guild))
+            for guild_id, guild in self._guilds.items()
+            if not guild.watched
+        ]
+
     def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
         """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing that the relay knows of."""
         guild_id = parse_id(payload.get("guild_id"))

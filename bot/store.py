@@ -176,7 +176,7 @@ class Store:
         guilds: dict[str, GuildOccupancy] = {}
         for guild_id, name, known, since_ms, reason in guild_rows:
             guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
-            if since_ms is None:
+            if reason is None:
                 known = [until_ms for each in watched if (until_ms := each.of_guild(guild_id)) is not None]
                 since_ms = max(known, default=None)
             guild.unwatched_since_ms = since_ms

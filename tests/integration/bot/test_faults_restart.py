@@ -1,0 +1,97 @@
+"""Processes that come and go between two snapshots of a guild: the gap begins where the watching ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.capture import Capture
+from bot.database import open_database
+from bot.ids import UlidFactory
+from bot.intake import Intake
+from bot.outbox import Seen
+from bot.rules import Rule, Rules
+from bot.store import Store, Watched, Work
+from bot.timestamps import format_ms
+
+GUILD, NELLY = "41771983423143937", "80351110224678912"
+NOW_MS = 1_795_259_000_000
+
+
+class Process:
+    """Capture and store of one process; what it sees is on disk when ``commit`` returns."""
+
+    def __init__(self, store: Store, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.store = store
+        self.pending: list[Seen] = []
+        capture = Capture(store.load_occupancy(), UlidFactory())
+        self.intake = Intake(
+            capture, Rules([Rule()]), self.pending.append, lambda _: None, clock=lambda: self.now_ms
+        )
+        self.intake.begin()
+
+    def commit(self, *, watched_ms: int | None = None) -> list[dict[str, Any]]:
+        """Write what is pending, and until when there was watching; return the events of it."""
+        observations = [seen.observation for seen in self.pending]
+        watched = None if watched_ms is None else Watched(1, {0: watched_ms})
+        self.store.apply(Work(observations, watched=watched), slots=0, now_ms=self.now_ms)
+        self.pending.clear()
+        return [dict(event) for observation in observations for event in observation.events]
+
+    def snapshot(self, *people: str) -> None:
+        states = [{"user_id": one, "channel_id": "5"} for one in people]
+        self.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": states})
+
+
+@contextmanager
+def process(directory: Path, now_ms: int) -> Iterator[Process]:
+    """A process; it ends as a crash does, with what was committed and nothing else."""
+    store = Store(open_database(directory))
+    try:
+        yield Process(store, now_ms)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("lives_between", [0, 1, 3])
+def test_gap_reaches_back_over_processes_that_never_saw_the_guild(tmp_path: Path, lives_between: int) -> None:
+    """They were connected, and noted so, but died before the guild's snapshot came."""
+    with process(tmp_path, NOW_MS) as first:
+        first.snapshot()
+        first.commit(watched_ms=NOW_MS + 50)
+    for life in range(lives_between):
+        with process(tmp_path, NOW_MS + 1000 * (life + 1)) as between:
+            between.commit(watched_ms=between.now_ms)
+    with process(tmp_path, NOW_MS + 9000) as last:
+        last.snapshot(NELLY)
+        gap, joined = last.commit()
+    assert gap["data"]["from"] == format_ms(NOW_MS + 50)
+    assert (gap["data"]["until"], gap["data"]["reason"]) == (format_ms(NOW_MS + 9000), "restart")
+    assert joined["data"]["inferred"]
+
+
+def test_gap_whose_beginning_is_unknown_stays_so(tmp_path: Path) -> None:
+    """A later process's watching is not taken for that of the one which died before it noted any."""
+    with process(tmp_path, NOW_MS) as first:
+        first.snapshot()
+        first.commit()
+    with process(tmp_path, NOW_MS + 1000) as between:
+        between.commit(watched_ms=NOW_MS + 1000)
+    with process(tmp_path, NOW_MS + 2000) as last:
+        last.snapshot()
+        (gap,) = last.commit()
+    assert gap["data"]["from"] is None
+
+
+def test_reason_of_a_gap_that_a_crash_prolongs_is_the_first_one(tmp_path: Path) -> None:
+    with process(tmp_path, NOW_MS) as first:
+        first.snapshot()
+        first.intake.guild_deleted({"id": GUILD, "unavailable": True})
+        first.commit(watched_ms=NOW_MS + 50)
+    with process(tmp_path, NOW_MS + 1000) as last:
+        last.snapshot()
+        (gap,) = last.commit()
+    assert (gap["data"]["from"], gap["data"]["reason"]) == (format_ms(NOW_MS), "guild_unavailable")
