@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.leash import leashed
+from infra.local.leash import AGAIN, KILL, leashed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -82,10 +82,7 @@ def test_command_goes_with_a_parent_that_is_killed() -> None:
         parent.kill()
         parent.wait()
 
-    deadline = time.monotonic() + TIMEOUT_S
-    while is_running(pid):
-        assert time.monotonic() < deadline, "the command outlived its parent"
-        time.sleep(0.02)
+    wait_until_ended(pid)
 
 
 def is_running(pid: int) -> bool:
@@ -114,3 +111,53 @@ def test_command_runs_in_an_empty_directory_that_goes_with_it() -> None:
         assert process.wait(TIMEOUT_S) == 0
     assert listing == "[]"
     assert not Path(directory).exists()
+
+
+def order(process: subprocess.Popen[bytes], what: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(what)
+    process.stdin.flush()
+
+
+_SAYS_ITS_PID = (
+    f"import os; print(os.getpid(), os.listdir(), flush=True); open('kept', 'w').close(); {_WAITS}"
+)
+
+
+def test_command_is_killed_by_order_and_runs_again_in_the_same_directory() -> None:
+    """It does not get to say goodbye, and the leash stays."""
+    with start(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_SAYS_ITS_PID}") as process:
+        first, listing = read_line(process).split(" ", 1)
+        assert (read_line(process), listing) == ("ready", "[]")
+        order(process, KILL)
+        wait_until_ended(int(first))
+        assert process.poll() is None
+
+        order(process, AGAIN)
+        second, listing = read_line(process).split(" ", 1)
+        assert second != first
+        assert listing == "['kept']"
+        process.kill()
+        os.kill(int(second), signal.SIGKILL)
+
+
+def test_leash_that_is_let_go_after_a_kill_ends_by_itself() -> None:
+    with start(_WAITS) as process:
+        read_line(process)
+        order(process, KILL)
+        assert let_go(process) == 128 + signal.SIGKILL
+
+
+def test_life_after_a_kill_ends_the_leash_as_the_first_would() -> None:
+    code = f"import os, sys\nif os.listdir(): sys.exit(7)\nopen('kept', 'w').close()\n{_WAITS}"
+    with start(code) as process:
+        read_line(process)
+        order(process, KILL + AGAIN)
+        assert process.wait(TIMEOUT_S) == 7
+
+
+def wait_until_ended(pid: int) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while is_running(pid):
+        assert time.monotonic() < deadline, "the command goes on"
+        time.sleep(0.02)
