@@ -47,7 +47,7 @@ class _Leash:
         self._directory = directory
         self._grace_s = grace_s
         self._killed = False
-        self._ending = False
+        self._ending = threading.Event()
         self._again = threading.Semaphore(0)
         self._child = self._start()
 
@@ -59,11 +59,11 @@ class _Leash:
             code = self._child.wait()
             if self._killed:
                 self._again.acquire()
-            if self._ending or not self._killed:
+            if self._ending.is_set() or not self._killed:
                 return code if code >= 0 else 128 - code
             self._killed = False
             self._child = self._start()
-            if self._ending:
+            if self._ending.is_set():
                 # The end was called for while there was nothing to end.
                 self._end()
 
@@ -84,7 +84,7 @@ class _Leash:
         self._end()
 
     def _end(self, *_: object) -> None:
-        self._ending = True
+        self._ending.set()
         self._again.release()
         self._child.terminate()
         timer = threading.Timer(self._grace_s, self._child.kill)
