@@ -8,6 +8,7 @@ otherwise end in a traceback.
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import RelayError, SettingsError, StoreError
+from bot.outbox_arguments import add_outbox, add_trace
 
 if TYPE_CHECKING:
+    from bot.plain_text import Answer
     from bot.redaction import Redactor
     from bot.settings import Settings
     from bot.target import Target
@@ -72,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(f"--{name}-id", default="1", metavar="ID", help="of the event (default: 1)")
     command.set_defaults(command=_send_test)
     _add_rules(commands)
+    add_outbox(commands).set_defaults(command=_outbox)
+    add_trace(commands).set_defaults(command=_trace)
     return parser
 
 
@@ -176,6 +181,31 @@ def _rules_file() -> Path | None:
         return load_settings().rules_file
     except SettingsError as error:
         raise SettingsError([*error.problems, "or name the file: voice-relay rules check FILE"]) from None
+
+
+def _outbox(arguments: argparse.Namespace) -> int:
+    from bot.outbox_command import answer_outbox
+
+    return _say(answer_outbox(arguments))
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from bot.trace_command import answer_trace
+
+    return _say(answer_trace(arguments))
+
+
+def _say(answer: "Answer") -> int:
+    try:
+        for line in answer.lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough. https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for problem in answer.problems:
+        print(f"voice-relay: {problem}", file=sys.stderr)
+    return EXIT_FAILED if answer.problems else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -43,17 +43,35 @@ from bot.setting_values import (
 PREFIX: Final = "VOICE_RELAY_"
 _SECRETS_DIR_VARIABLE: Final = "VOICE_RELAY_SECRETS_DIR"
 _SECRETS_DIR: Final = Path("/run/secrets")
+_DATA_DIR: Final = Path("./data")
 # Kubernetes puts the address of every service into the environment, and one may be called voice-relay.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK: Final = re.compile(r"(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
 
 
-class Settings(BaseSettings):
-    """How this process works. Made by ``load_settings``; ``.env.example`` holds the same descriptions."""
+class _Sourced(BaseSettings):
+    """Where settings come from, however many of them are wanted."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the sources in order, each without what is empty in it."""
+        order = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        return tuple(_NonEmpty(settings_cls, source) for source in order)
+
+
+class Settings(_Sourced):
+    """How this process works. Made by ``load_settings``; ``.env.example`` holds the same descriptions."""
 
     discord_token: Annotated[SecretStr, BeforeValidator(parse_token), AfterValidator(check_token)] = Field(
         description="The bot's token. Required; a secret."
@@ -70,7 +88,7 @@ class Settings(BaseSettings):
     webhook_url: Annotated[SecretStr | None, AfterValidator(check_webhook)] = Field(
         None, description="The Discord webhook to post to; needed only without API_ENDPOINT. A secret."
     )
-    data_dir: Path = Field(Path("./data"), description="The directory of the outbox.")
+    data_dir: Path = Field(_DATA_DIR, description="The directory of the outbox.")
     rules_file: Path | None = Field(
         None, description="Routing rules, TOML. Unset: joined, left and moved go to the workflow notify."
     )
@@ -120,18 +138,12 @@ class Settings(BaseSettings):
             found += [url, url.rpartition("/")[2]]
         return found
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the sources in order, each without what is empty in it."""
-        order = (init_settings, env_settings, dotenv_settings, file_secret_settings)
-        return tuple(_NonEmpty(settings_cls, source) for source in order)
+
+class _DataSettings(_Sourced):
+    data_dir: Path = _DATA_DIR
+
+
+_Settings = TypeVar("_Settings", bound=_Sourced)
 
 
 class _NonEmpty(PydanticBaseSettingsSource):
@@ -151,11 +163,22 @@ class _NonEmpty(PydanticBaseSettingsSource):
 
 def load_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     """Read the settings; raises SettingsError with every problem that there is."""
+    return _load(Settings, env_file, whole=True)
+
+
+def load_data_dir(*, env_file: Path | None = Path(".env")) -> Path:
+    """Read DATA_DIR, for what needs no other setting: the others may be missing or wrong."""
+    return _load(_DataSettings, env_file, whole=False).data_dir
+
+
+def _load(kind: type[_Settings], env_file: Path | None, *, whole: bool) -> _Settings:
+    """Read settings; if they are the *whole* of them, a name that is none of them is a problem."""
     problems: list[str] = []
     try:
         secrets_dir = _find_secrets_dir()
-        problems += _find_unknown(_names(env_file, secrets_dir))
-        settings = Settings(_env_file=env_file, _secrets_dir=secrets_dir)
+        if whole:
+            problems += _find_unknown(_names(env_file, secrets_dir))
+        settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))
     except UnicodeDecodeError:

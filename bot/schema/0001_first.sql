@@ -93,7 +93,7 @@ CREATE INDEX receipt_by_time ON receipt (delivered_ms);
 -- What was not delivered and will not be by itself: refused for good, or too old. A redrive is asked for by
 -- setting redrive to 1, from any process; the relay then puts the event at the end of its lane.
 CREATE TABLE dead_letter (
-    letter_id   INTEGER PRIMARY KEY,
+    letter_id   INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: people note it, and name it later
     lane_id     INTEGER NOT NULL,
     event_id    TEXT NOT NULL,
     destination TEXT NOT NULL,

@@ -1,0 +1,91 @@
+"""What a command says to a person: columns, times and sizes in words, and nothing that moves a cursor."""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_SPANS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+_SIZES: Final = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command prints: ``lines`` to the standard output; with any ``problems``, it has failed."""
+
+    lines: Sequence[str]
+    problems: Sequence[str] = ()
+
+
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> Iterator[str]:
+    """Line *rows* up below *head*, each cell as long as it is."""
+    cells = [tuple(map(escape, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for row in (head, *cells):
+        yield (indent + "  ".join(map(str.ljust, row, widths))).rstrip()
+
+
+def render_facts(facts: Sequence[tuple[str, str]], *, indent: str = "") -> Iterator[str]:
+    """Write each fact behind its name."""
+    width = max((len(name) for name, _ in facts), default=0)
+    for name, fact in facts:
+        yield f"{indent}{name:{width}}  {escape(fact)}"
+
+
+def render_time(ms: int) -> str:
+    """Return the time in the zone of this machine, with its offset: ``2026-11-21 08:00:00.123+01:00``."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().isoformat(" ", "milliseconds")
+
+
+def render_span(ms: int) -> str:
+    """Return a length of time in its largest whole unit."""
+    for unit, seconds in _SPANS:
+        if ms >= seconds * 1000:
+            return count(ms // (seconds * 1000), unit)
+    return "less than a second"
+
+
+def render_moment(ms: int, now_ms: int) -> str:
+    """Return the time, and how long it is from now."""
+    span = render_span(abs(now_ms - ms))
+    return f"{render_time(ms)}, {f'{span} ago' if ms <= now_ms else f'in {span}'}"
+
+
+def render_bytes(size: int) -> str:
+    for unit, unit_bytes in _SIZES:
+        if size >= unit_bytes:
+            return f"{size / unit_bytes:.1f} {unit}"
+    return count(size, "byte")
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def escape(text: str) -> str:
+    """Return *text* with whatever a terminal would not show as a character written as in JSON.
+
+    That is control characters, and those that turn the direction of text around or are not seen at all.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def render_json(value: Any) -> list[str]:
+    """Return *value* as JSON for a person to read; it is still the same JSON."""
+    lines = json.dumps(value, ensure_ascii=False, indent=2).split("\n")
+    return list(map(escape, lines))
+
+
+def render_for_machine(value: Any) -> list[str]:
+    """Return *value* as JSON in ASCII, which passes through whatever reads it."""
+    return json.dumps(value, indent=2).split("\n")
+
+
+def join_blocks(*blocks: Sequence[str]) -> list[str]:
+    """Return *blocks* of lines with an empty line between them; those with nothing in them are left out."""
+    parts = [block for block in blocks if block]
+    return list(itertools.chain.from_iterable([*parts[:1], *(["", *block] for block in parts[1:])]))
