@@ -1,0 +1,268 @@
+"""Everything that can be wrong with the ingress API, and an exact account of what it got all the same."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.abc import ResolveResult
+
+from bot.database import open_database
+from bot.store import Store
+from infra.local.standin import Guild, StandIn
+from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
+from tests.e2e.ledger import Ledger
+from tests.support.door import Door, Fault
+from tests.support.ingress import ARN
+from tests.support.relaying import relaying
+
+GUILDS, STEPS = 3, 6
+SHARE = 0.35
+"""Of the requests, how many a fault befalls."""
+
+
+class Api(Ledger):
+    """Answers a share of the requests with ``answer``, at most ``times``, and forgets no attempt.
+
+    What it has accepted has run and is closed: its name again is refused, as Step Functions refuses it.
+    """
+
+    def __init__(self, seed: int = 5) -> None:
+        super().__init__()
+        self.answer: Callable[[], web.Response] | None = None
+        self.times = 1_000_000
+        self.faults = 0
+        self.attempted_at: dict[str, list[float]] = defaultdict(list)
+        self._dice = random.Random(seed)
+
+    def accept(self, name: str, body: bytes) -> web.Response:
+        self.attempted_at[name].append(time.monotonic())
+        if self.answer is not None and self.faults < self.times and self._dice.random() < SHARE:
+            self.attempts[name].append(body)
+            self.faults += 1
+            self.changed.set()
+            return self.answer()
+        if name in self.executions:
+            self.attempts[name].append(body)
+            self.repeats += 1
+            kind = "com.amazonaws.swf.service.v2.model#ExecutionAlreadyExists"
+            message = f"Execution Already Exists: '{ARN}{name}'"
+            return web.json_response({"__type": kind, "message": message}, status=400)
+        return super().accept(name, body)
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff and time-outs a hundred times as short: what is waited for is the same."""
+    monkeypatch.setattr("bot.backoff.BASE_S", 0.002)
+    monkeypatch.setattr("bot.backoff.CAP_S", 0.05)
+    monkeypatch.setattr("bot.ingress.TIMEOUT_S", 0.3)
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[StandIn]:
+    async with StandIn() as standin:
+        yield standin
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with Api() as api:
+        yield api
+
+
+@pytest.fixture
+def guilds(standin: StandIn) -> list[Guild]:
+    return add_guilds(standin, GUILDS)
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.toml"
+    path.write_text(EVERYTHING)
+    return path
+
+
+async def stroll(
+    standin: StandIn, guilds: Sequence[Guild], api: Api, enough: Callable[[], bool], limit: int = 200
+) -> None:
+    """Let people walk about, the next few steps when the last have been told, until it was *enough*."""
+    for turn in range(limit):
+        dice = [random.Random(100 * turn + number) for number in range(len(guilds))]
+        await asyncio.gather(*(wander(guild, STEPS, die) for guild, die in zip(guilds, dice, strict=True)))
+        await api.wait_until(lambda: api.event_count >= len(standin.sent))
+        if enough():
+            return
+    raise AssertionError("the fault did not come often enough to show anything")
+
+
+def check(standin: StandIn, guilds: Sequence[Guild], api: Api, directory: Path) -> None:
+    """What happened was told as it was, in order and once; nothing waits, and nothing died."""
+    api.check()
+    told = api.events()
+    assert len(told) == len(standin.sent)
+    for guild in guilds:
+        of_guild = [read_account(event) for event in told if event["data"]["guild"]["id"] == guild.id]
+        assert of_guild == true_accounts(standin.sent.of_guild(guild.id))
+    with closing(Store(open_database(directory / "data"))) as store:
+        assert (store.waiting, store.count_dead_letters(), store.open_batches()) == (0, 0, [])
+
+
+def _say(status: int, message: str, **more: Any) -> Callable[[], web.Response]:
+    return lambda: web.json_response({"message": message, **more}, status=status)
+
+
+def _page(status: int) -> Callable[[], web.Response]:
+    """What something on the way says, which speaks no JSON."""
+    page = f"<html><h1>{status}</h1></html>"
+    return lambda: web.Response(text=page, content_type="text/html", status=status)
+
+
+ANSWERS = {
+    "500": _say(500, "Internal Server Error"),
+    "502": _page(502),
+    "503": _say(503, "Service Unavailable"),
+    "504": _say(504, "Endpoint request timed out"),
+    "429": _say(429, "Too Many Requests"),
+    "400 ThrottlingException": _say(
+        400, "Rate exceeded", __type="com.amazon.coral.availability#ThrottlingException"
+    ),
+    "400 ExecutionLimitExceeded": _say(
+        400, "too many", __type="com.amazonaws.swf.service.v2.model#ExecutionLimitExceeded"
+    ),
+    "404 before it is deployed": _say(404, "Not Found"),
+    "200 that says nothing": _page(200),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_answer_that_will_pass_costs_nothing(
+    standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, answer: str
+) -> None:
+    api.answer = ANSWERS[answer]
+    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules, batch_max_events=5):
+        await stroll(standin, guilds, api, lambda: api.faults >= 15)
+    check(standin, guilds, api, tmp_path)
+    assert api.attempt_count == api.faults + len(api.executions)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_is_waited_out(
+    standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, form: str
+) -> None:
+    """What was told to come back in a second, or at the second after the next, does not come before."""
+    wished_at: dict[str, float] = {}
+
+    def answer() -> web.Response:
+        name = max(api.attempted_at, key=lambda name: api.attempted_at[name][-1])
+        when = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+        wait_s = 1.0 if form == "seconds" else (when - datetime.now(UTC)).total_seconds()
+        wished_at[name] = time.monotonic() + wait_s
+        wish = "1" if form == "seconds" else format_datetime(when, usegmt=True)
+        return web.json_response({"message": "Too Many Requests"}, status=429, headers={"Retry-After": wish})
+
+    api.answer, api.times = answer, 2
+    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules):
+        await stroll(standin, guilds, api, lambda: api.faults == 2)
+    check(standin, guilds, api, tmp_path)
+    for name, at in wished_at.items():
+        # The clocks of the two ends are one, read at slightly different times.
+        assert api.attempted_at[name][-1] >= at - 0.02
+
+
+BROKEN: dict[Fault, int] = {
+    "reset_before": 15,
+    "reset_during": 15,
+    "reset_after": 15,
+    "cut_answer": 15,
+    "swallow_request": 4,
+    "swallow_answer": 4,
+}
+"""How often each is to happen; those that nothing comes back from take as long as the time-out."""
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_broken_connection_costs_nothing(
+    standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, fault: Fault
+) -> None:
+    """Whether the request had arrived, nobody told the relay: it comes again, and is known if it had."""
+    dice, times = random.Random(3), BROKEN[fault]
+
+    def next_fault() -> Fault | None:
+        return fault if door.done[fault] < times and dice.random() < SHARE else None
+
+    async with (
+        Door(api.endpoint, next_fault) as door,
+        relaying(tmp_path, standin, door.endpoint, rules_file=rules, batch_max_events=5),
+    ):
+        await stroll(standin, guilds, api, lambda: door.done[fault] == times)
+    check(standin, guilds, api, tmp_path)
+    accepted = fault in ("reset_after", "cut_answer", "swallow_answer")
+    assert api.repeats == (times if accepted else 0)
+
+
+async def test_name_that_does_not_resolve_costs_nothing(
+    standin: StandIn,
+    guilds: list[Guild],
+    api: Api,
+    tmp_path: Path,
+    rules: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The resolver knows the host only after a while; then all goes on."""
+    look_ups = 0
+
+    class Resolver(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+            nonlocal look_ups
+            assert host == "api.relay.invalid"
+            look_ups += 1
+            if look_ups <= 10:
+                raise OSError(None, "Domain name not found")
+            return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=2, proto=0, flags=0)]
+
+        async def close(self) -> None:
+            pass
+
+    connector = aiohttp.TCPConnector
+    monkeypatch.setattr(
+        "bot.ingress.aiohttp.TCPConnector", lambda **options: connector(**options, resolver=Resolver())
+    )
+    endpoint = f"http://api.relay.invalid:{api.endpoint.rpartition(':')[2]}"
+    async with relaying(tmp_path, standin, endpoint, rules_file=rules):
+        await stroll(standin, guilds, api, lambda: look_ups > 10)
+    check(standin, guilds, api, tmp_path)
+
+
+@pytest.mark.parametrize(("off_s", "words"), [(600, "behind the API's"), (-600, "ahead of the API's")])
+async def test_clock_that_is_ten_minutes_off_is_said_and_costs_nothing(
+    standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, off_s: int, words: str
+) -> None:
+    """The API refuses every signature until the clock is right; its Date header tells what is wrong."""
+
+    def answer() -> web.Response:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=off_s), usegmt=True)
+        return web.json_response({"message": "Forbidden"}, status=403, headers={"Date": date})
+
+    reasons: list[str] = []
+    api.answer, api.times = answer, 20
+    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
+        walking = asyncio.create_task(stroll(standin, guilds, api, lambda: api.faults == 20))
+        while not walking.done():
+            reasons += relay.not_ready()
+            await asyncio.wait([walking], timeout=0.002)
+        await walking
+        assert relay.not_ready() == []
+    check(standin, guilds, api, tmp_path)
+    said = {reason for reason in reasons if "clock is" in reason}
+    assert said
+    assert all(words in reason and "NTP" in reason for reason in said)

@@ -1,0 +1,54 @@
+"""The whole relay in the test's own process: every part real, and each within reach."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import discord
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.app import Relay, open_relay
+from bot.gateway import use_api
+from bot.settings import Settings
+from bot.target import FixedCredentials, Target
+from infra.local.standin import StandIn
+from tests.support.process import CREDENTIALS
+
+_KEY = ReadOnlyCredentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], None)
+
+
+@asynccontextmanager
+async def relaying(directory: Path, standin: StandIn, endpoint: str, **settings: Any) -> AsyncIterator[Relay]:
+    """Run the relay, connected to *standin*, for as long as the block; then, when nothing waits, it ends."""
+    values = {
+        "discord_token": standin.token,
+        "discord_api_url": standin.api_url,
+        # Not looked at here: the target says where to.
+        "api_endpoint": "https://api.invalid",
+        "data_dir": directory / "data",
+        "ops_port": None,
+        **settings,
+    }
+    stop, before = asyncio.Event(), discord.http.Route.BASE
+    target = Target(endpoint, CREDENTIALS["AWS_DEFAULT_REGION"], FixedCredentials(_KEY))
+    try:
+        async with open_relay(Settings(_env_file=None, **values), target) as relay:
+            running = asyncio.create_task(relay.run(stop))
+            try:
+                await standin.wait_connected(20)
+                yield relay
+                await _wait_delivered(relay)
+            finally:
+                stop.set()
+                await running
+    finally:
+        use_api(before)
+
+
+async def _wait_delivered(relay: Relay, timeout_s: float = 20.0) -> None:
+    """Wait until nothing is on its way; each look is a turn of the outbox's thread."""
+    async with asyncio.timeout(timeout_s):
+        while relay.metrics()["events_waiting"] or relay.metrics()["batches_in_flight"]:
+            await relay._outbox.flush()
