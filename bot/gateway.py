@@ -135,9 +135,11 @@ class Gateway(discord.AutoShardedClient):
     def _on_voice_state(self, payload: Payload) -> None:
         self._intake.voice_state(payload)
         guild_id = parse_id(payload.get("guild_id"))
-        if guild_id is not None:
-            # A gap that begins later is not to reach back before something that was seen.
-            self._seen_ms[shard_of(guild_id, self.shard_count or 1)] = self._clock()
+        shard_id = None if guild_id is None else self._shard_of_guild(guild_id)
+        # A gap that begins later is not to reach back before something that was seen; but what is replayed
+        # happened earlier, and as long as its end has not come it is not known what is missing.
+        if shard_id in self._connected:
+            self._seen_ms[shard_id] = self._clock()
 
     def _on_session(self, payload: Payload) -> None:
         """Take READY: a new session, to which nothing of the one before is replayed."""
@@ -157,6 +159,7 @@ class Gateway(discord.AutoShardedClient):
         """Take RESUMED: everything missed has been replayed before it."""
         shard_id = int(payload["__shard_id__"])
         self._connected.add(shard_id)
+        self._seen_ms[shard_id] = self._clock()
         log.info("shard_resumed", shard_id=shard_id)
 
     def _expected_shards(self) -> Sequence[int]:
