@@ -1,0 +1,189 @@
+"""Everything that can go wrong at Discord's end, and an exact account of what happened meanwhile."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.capture import Capture
+from bot.events import Event
+from bot.gateway import Gateway
+from bot.ids import UlidFactory
+from bot.intake import Intake
+from bot.rules import Rule, Rules
+from bot.timestamps import format_ms
+from infra.local.standin import Guild, StandIn
+from tests.e2e.accounts import EVERYTHING, add_guilds, wander
+from tests.e2e.crashing import see_the_last
+from tests.e2e.ledger import Ledger
+from tests.e2e.reckoning import Found, Life, reckon
+from tests.support.relaying import relaying
+
+TIMES = 3
+STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """discord.py waits five seconds before an IDENTIFY, and seconds between attempts to connect."""
+
+    async def at_once(*_: object, **__: object) -> None:
+        pass
+
+    monkeypatch.setattr(Gateway, "before_identify_hook", at_once)
+    monkeypatch.setattr("discord.backoff.ExponentialBackoff.delay", lambda _: 0.01)
+    monkeypatch.setattr("bot.backoff.BASE_S", 0.01)
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[StandIn]:
+    async with StandIn() as standin:
+        yield standin
+
+
+async def account_for(
+    standin: StandIn, directory: Path, fault: Callable[[list[Guild]], Awaitable[object]]
+) -> Found:
+    """Let *fault* happen several times while people walk about, and return what the account comes to."""
+    chance = random.Random(21)
+    guilds = add_guilds(standin, 3)
+    (directory / "rules.toml").write_text(EVERYTHING)
+    lives: list[Life] = []
+    async with Ledger() as api:
+        async with relaying(directory, standin, api.endpoint, rules_file=directory / "rules.toml"):
+            began_ms = time.time_ns() // 1_000_000
+            await see_the_last(guilds, api)
+            for _ in range(TIMES):
+                wanted = api.event_count + chance.randrange(STEPS)
+                walks = [wander(guild, STEPS, random.Random(chance.random())) for guild in guilds]
+                walking = asyncio.gather(*walks)
+                await api.wait_until(lambda wanted=wanted: api.event_count >= wanted)  # type: ignore[misc]
+                await fault(guilds)
+                await walking
+                await see_the_last(guilds, api)
+                lives.append(Life(began_ms, began_ms := time.time_ns() // 1_000_000))
+        api.check()
+        told = api.events()
+    found = Found()
+    for guild in guilds:
+        of_guild = [event for event in told if event["data"]["guild"]["id"] == guild.id]
+        found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
+    assert found.seen + found.missed == len(standin.sent)
+    return found
+
+
+RESUMED: dict[str, Callable[[StandIn], Awaitable[object]]] = {
+    "op 7": lambda standin: standin.faults.reconnect(),
+    "op 9, may resume": lambda standin: standin.faults.invalidate(resumable=True),
+    "hang-up": lambda standin: standin.faults.drop(),
+    "reset": lambda standin: standin.faults.drop(reset=True),
+    "frame cut in the middle": lambda standin: standin.faults.cut_frame(),
+    **{
+        f"close {code}": lambda standin, code=code: standin.faults.close(code)  # type: ignore[misc]
+        for code in (1001, 4000, 4001, 4002, 4003, 4005, 4008)
+    },
+}
+
+
+@pytest.mark.parametrize("fault", RESUMED)
+async def test_session_that_is_resumed_leaves_no_gap(standin: StandIn, tmp_path: Path, fault: str) -> None:
+    found = await account_for(standin, tmp_path, lambda _: RESUMED[fault](standin))
+    assert (found.missed, found.inferred, found.gaps) == (0, 0, 0)
+    assert standin.counts["resumed"] >= 1
+    assert standin.counts["identified"] == 1
+
+
+async def _expire(standin: StandIn) -> None:
+    await standin.faults.expire_sessions()
+    await standin.faults.drop()
+
+
+async def _shut_out(standin: StandIn) -> None:
+    """Nobody can connect for some attempts; discord.py gives its session up then."""
+    standin.faults.fail_upgrades(3)
+    await standin.faults.drop()
+
+
+LOST: dict[str, Callable[[StandIn], Awaitable[object]]] = {
+    "op 9, may not resume": lambda standin: standin.faults.invalidate(resumable=False),
+    "close 4007": lambda standin: standin.faults.close(4007),
+    "close 4009": lambda standin: standin.faults.close(4009),
+    "expired": _expire,
+    "shut out": _shut_out,
+}
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_session_that_is_lost_is_declared(standin: StandIn, tmp_path: Path, fault: str) -> None:
+    found = await account_for(standin, tmp_path, lambda _: LOST[fault](standin))
+    assert found.gaps == TIMES * 3
+    assert found.reasons == {"session_lost"}
+    assert standin.counts["identified"] == TIMES + 1
+
+
+async def test_guild_that_is_unavailable_is_declared_by_itself(standin: StandIn, tmp_path: Path) -> None:
+    async def outage(guilds: list[Guild]) -> None:
+        await guilds[0].begin_outage()
+        await wander(guilds[0], 20, random.Random(4))
+        await guilds[0].end_outage()
+
+    found = await account_for(standin, tmp_path, outage)
+    assert found.gaps == TIMES
+    assert found.missed >= 20
+    assert found.reasons == {"guild_unavailable"}
+
+
+class Wire:
+    """The gateway's own functions, called as discord.py calls them, at a time that the test sets."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_795_259_000_000
+        self.events: list[Event] = []
+        intake = Intake(
+            Capture({}, UlidFactory()),
+            Rules([Rule()]),
+            lambda seen: self.events.extend(seen.observation.events),
+            lambda _: None,
+            clock=self.clock,
+        )
+        self.gateway = Gateway(intake, clock=self.clock)
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def say(self, name: str, payload: dict[str, Any], at_s: int) -> None:
+        self.now_ms = 1_795_259_000_000 + at_s * 1000
+        # The relay's own part alone: discord.py's would want a connection.
+        ours = {"READY": self.gateway._on_session, "RESUMED": self.gateway._on_resumed}
+        intake = self.gateway._intake
+        ours |= {"GUILD_CREATE": intake.guild_created, "VOICE_STATE_UPDATE": self.gateway._on_voice_state}
+        ours[name](payload)
+
+    def connect(self, at_s: int) -> None:
+        self.say("READY", {"shard": [0, 1], "guilds": [{"id": "41771983423143937"}]}, at_s)
+        self.say("GUILD_CREATE", {"id": "41771983423143937", "name": "Base", "voice_states": []}, at_s)
+
+    def join(self, user_id: str, at_s: int) -> None:
+        state = {"guild_id": "41771983423143937", "user_id": user_id, "channel_id": "5"}
+        self.say("VOICE_STATE_UPDATE", state, at_s)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_gap_after_half_a_replay_begins_where_the_connection_ended(*, whole: bool) -> None:
+    """What is replayed happened earlier, and until all of it has come, something of it may be missing."""
+    wire = Wire()
+    wire.connect(0)
+    wire.join("1", 10)
+    wire.gateway.dispatch("shard_disconnect", 0)
+    wire.join("2", 60)
+    if whole:
+        wire.say("RESUMED", {"__shard_id__": 0}, 61)
+        wire.join("3", 62)
+    wire.gateway.dispatch("shard_disconnect", 0)
+    wire.connect(90)
+    (gap,) = (event for event in wire.events if event["type"] == "discord.voice.gap")
+    assert gap["data"]["from"] == format_ms(1_795_259_000_000 + (62 if whole else 10) * 1000)
