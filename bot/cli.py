@@ -196,9 +196,11 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _say(answer: "Answer") -> int:
+    from bot.plain_text import fit
+
     try:
         for line in answer.lines:
-            print(line)
+            print(fit(line, sys.stdout.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads has seen enough. https://docs.python.org/3/library/signal.html#note-on-sigpipe

@@ -23,6 +23,10 @@ from bot.plain_text import Answer, count, join_blocks, render_for_machine
 from bot.settings import load_data_dir
 from bot.timestamps import system_clock
 
+_WHEN_REDRIVEN: Final = (
+    "A running relay takes them within a few seconds, a thousand at a time; otherwise the next to start does."
+)
+
 
 def answer_outbox(arguments: argparse.Namespace) -> Answer:
     """Do what was asked for; raises SettingsError where that makes no sense, StoreError without an outbox."""
@@ -92,7 +96,7 @@ def _retry(arguments: argparse.Namespace) -> Answer:
     if before:
         lines[0] += f", {before} more had been before"
     if chosen.letter_ids:
-        lines.append("A running relay takes them within a few seconds; otherwise the next one to start does.")
+        lines.append(_WHEN_REDRIVEN)
     return Answer(lines, _problems(chosen))
 
 

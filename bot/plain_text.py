@@ -74,6 +74,15 @@ def escape(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
+def fit(text: str, encoding: str) -> str:
+    """Return *text* as it can be written in *encoding*, if need be with all but ASCII written as in JSON."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(each if each.isascii() else json.dumps(each)[1:-1] for each in text)
+    return text
+
+
 def render_json(value: Any) -> list[str]:
     """Return *value* as JSON for a person to read; it is still the same JSON."""
     lines = json.dumps(value, ensure_ascii=False, indent=2).split("\n")
