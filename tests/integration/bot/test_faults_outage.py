@@ -1,0 +1,136 @@
+"""An API that is down for longer than a day, in seconds: every wait of the relay moves the clock instead."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.capture import Capture
+from bot.database import open_database
+from bot.dispatcher import Dispatcher
+from bot.ids import UlidFactory
+from bot.ingress import Ingress
+from bot.intake import Intake
+from bot.outbox import MAX_IN_FLIGHT, Outbox
+from bot.rules import DEFAULT_RULES
+from bot.store import Limits, Store
+from bot.target import FixedCredentials
+from tests.e2e.accounts import Event
+from tests.e2e.ledger import Ledger
+
+BEGIN_MS = 1_795_259_000_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+GUILDS = ("1", "2", "3")
+BATCH = 25
+KEY = ReadOnlyCredentials("AKIDEXAMPLE", "secret", None)
+
+
+class World:
+    """Time, the API's end of it, and what happens: *plan* says when who joins where, in order."""
+
+    def __init__(self, api: Ledger, *, back_ms: int, plan: list[tuple[int, str, str]]) -> None:
+        self.now_ms = BEGIN_MS
+        self.api = api
+        self.back_ms = back_ms
+        self.plan = deque(plan)
+        self.outbox: Outbox
+        self.intake: Intake
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    async def sleep(self, delay_s: float) -> None:
+        """Let *delay_s* pass, and happen what happens in it."""
+        then_ms = self.now_ms + int(delay_s * 1000)
+        while self.plan and self.plan[0][0] <= then_ms:
+            at_ms, guild_id, user_id = self.plan.popleft()
+            self.now_ms = max(self.now_ms, at_ms)
+            self.happen(guild_id, user_id)
+            await self.outbox.flush()
+        self.now_ms = max(self.now_ms, then_ms)
+        self.api.down = BEGIN_MS < self.now_ms < self.back_ms
+        await asyncio.sleep(0)
+
+    def happen(self, guild_id: str, user_id: str) -> None:
+        self.intake.voice_state({"guild_id": guild_id, "user_id": user_id, "channel_id": "5"})
+
+    async def wait_delivered(self) -> None:
+        async with asyncio.timeout(60):
+            while self.plan or self.outbox.waiting:
+                await self.outbox.flush()
+
+
+@asynccontextmanager
+async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
+    store = Store(open_database(directory, synchronous="normal"), Limits(batch_events=BATCH))
+    ingress = Ingress(
+        world.api.endpoint,
+        region="us-east-1",
+        credentials=FixedCredentials(KEY),
+        max_connections=MAX_IN_FLIGHT,
+    )
+    async with ingress, asyncio.TaskGroup() as tasks:
+        world.outbox = outbox = Outbox(
+            store, lambda batch: dispatcher.deliver(batch), lambda *_: [], clock=world.clock
+        )
+        dispatcher = Dispatcher(ingress.start_execution, outbox.report, tasks.create_task, sleep=world.sleep)
+        world.intake = Intake(
+            Capture({}, UlidFactory()), DEFAULT_RULES, outbox.put, outbox.settled, clock=world.clock
+        )
+        for guild_id in GUILDS:
+            world.intake.guild_created({"id": guild_id, "name": "Base", "voice_states": []})
+        outbox.start()
+        yield
+        outbox.drain()
+        await dispatcher.close(0)
+        await outbox.close()
+
+
+def plan_joins(*, hours: int, every_ms: int) -> list[tuple[int, str, str]]:
+    """Somebody new joins in each guild, again and again."""
+    times = range(BEGIN_MS, BEGIN_MS + hours * HOUR_MS, every_ms)
+    people = itertools.count(1000)
+    return [(at_ms, guild_id, str(next(people))) for at_ms in times for guild_id in GUILDS]
+
+
+@pytest.mark.parametrize(("hours", "expired_hours"), [(23, 0), (30, 6)])
+async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
+    tmp_path: Path, hours: int, expired_hours: int
+) -> None:
+    """What was begun before it got too old is delivered; the rest comes in full batches, not in a flood."""
+    every_ms = 10 * MINUTE_MS
+    plan = plan_joins(hours=hours, every_ms=every_ms)
+    async with Ledger() as api:
+        api.down = True
+        back_ms = BEGIN_MS + hours * HOUR_MS + every_ms // 2
+        world = World(api, back_ms=back_ms, plan=plan[len(GUILDS) :])
+        async with relaying(tmp_path, world):
+            for at_ms, guild_id, user_id in plan[: len(GUILDS)]:
+                assert at_ms == BEGIN_MS
+                world.happen(guild_id, user_id)
+            await world.wait_delivered()
+        api.check()
+    told = api.events()
+    with closing(Store(open_database(tmp_path))) as store:
+        dead = store._db.execute("SELECT body, reason FROM dead_letter ORDER BY letter_id").fetchall()
+    per_guild = len(plan) // len(GUILDS)
+    # The first of each lane was in its batch before the API went down.
+    expired = expired_hours * HOUR_MS // every_ms
+    for guild_id in GUILDS:
+        wanted = [user_id for _, guild, user_id in plan if guild == guild_id]
+        assert users_of(told, guild_id) == [wanted[0], *wanted[1 + expired :]]
+    assert len(dead) == expired * len(GUILDS)
+    assert all(reason.startswith("expired") for _, reason in dead)
+    full_batches = -(-(per_guild - 1 - expired) // BATCH)
+    assert len(api.executions) == len(GUILDS) * (1 + full_batches)
+    # One probe at a time, half a minute apart on average: no herd, and no busy waiting.
+    assert hours * 60 < api.attempt_count < hours * 60 * 4
+
+
+def users_of(told: Sequence[Event], guild_id: str) -> list[str]:
+    return [event["data"]["user"]["id"] for event in told if event["data"]["guild"]["id"] == guild_id]
