@@ -1,0 +1,190 @@
+"""Redrive and trace beside a running relay: what was refused is found, and delivered once or dropped."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from infra.local.standin import Guild, Member, StandIn
+from tests.e2e.accounts import EVERYTHING, add_guilds, wander
+from tests.e2e.output import TOKEN, check_output
+from tests.support.ingress import StubIngress
+from tests.support.process import Child, start_child, start_relay
+
+REASON = "the API answered 400 InvalidExecutionInput: no such thing"
+STEPS = 1000
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+def refusal() -> web.Response:
+    answer = {"__type": "com.amazonaws.states#InvalidExecutionInput", "message": "no such thing"}
+    return web.json_response(answer, status=400)
+
+
+async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+    return refusal()
+
+
+@asynccontextmanager
+async def relaying(
+    directory: Path, standin: StandIn, api: StubIngress, **settings: str
+) -> AsyncIterator[Child]:
+    async with start_relay(
+        directory,
+        discord_api_url=standin.api_url,
+        token=TOKEN,
+        api_endpoint=api.endpoint,
+        settings=settings,
+    ) as relay:
+        await relay.wait_ready()
+        yield relay
+    check_output(relay)
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    """Type a command in a process of its own, with no setting but where the data is; return its JSON."""
+
+    async def ask(*arguments: str, exit_code: int = 0) -> Any:
+        settings = {"VOICE_RELAY_DATA_DIR": "data"}
+        command = ["-m", "bot.cli", *arguments, "--json"]
+        async with start_child(command, tmp_path, settings) as child:
+            assert await child.wait() == exit_code, child.stderr
+        check_output(child)
+        return orjson.loads(child.stdout)
+
+    return ask
+
+
+def is_delivered(trace: Any) -> bool:
+    return [place["state"] for place in trace["places"]] == ["delivered"]
+
+
+def has_letters(count: int) -> Callable[[Any], bool]:
+    return lambda status: bool(status["dead_letters"] == count)
+
+
+async def ask_until(ask: Ask, condition: Callable[[Any], bool], *arguments: str) -> Any:
+    async with asyncio.timeout(30):
+        while not condition(answer := await ask(*arguments)):
+            pass  # asking takes its time
+    return answer
+
+
+def people_of(guild: Guild) -> list[Member]:
+    return [member for member in guild.members.values() if not member.user.bot]
+
+
+async def bury(guild: Guild, api: StubIngress, ask: Ask, count: int) -> list[dict[str, Any]]:
+    """Let *count* people join, each event be refused, and return the dead letters."""
+    channel = next(iter(guild.channels.values()))
+    for number, member in enumerate(people_of(guild)[:count], start=1):
+        api.answers.append(refuse)
+        await guild.join(member, channel)
+        await ask_until(ask, has_letters(number), "outbox", "status")
+    letters: list[dict[str, Any]] = (await ask("outbox", "list"))["dead_letters"]
+    return letters
+
+
+async def test_a_dead_letter_is_found_traced_and_delivered_once_by_the_running_relay(
+    standin: StandIn, api: StubIngress, tmp_path: Path, ask: Ask
+) -> None:
+    (guild,) = add_guilds(standin, 1)
+    async with relaying(tmp_path, standin, api) as relay:
+        (letter,) = await bury(guild, api, ask, 1)
+        event_id = letter["event_id"]
+        assert (letter["reason"], letter["guild_id"]) == (REASON, guild.id)
+        (place,) = (await ask("trace", event_id))["places"]
+        assert (place["state"], place["reason"]) == ("dead", REASON)
+        assert api.events() == []
+
+        assert (await ask("outbox", "retry", "--all"))["marked"] == 1
+        await api.wait_for_events(1, 20)
+        trace = await ask_until(ask, is_delivered, "trace", event_id)
+        (place,) = trace["places"]
+        (execution,) = api.executions
+        assert place["execution"] == execution != letter["execution"]
+        assert place["execution_arn"].endswith(execution)
+        assert (await ask("outbox", "retry", "--all"))["marked"] == 0
+        assert (await ask("outbox", "retry", str(letter["id"]), exit_code=1))["unknown"] == [
+            str(letter["id"])
+        ]
+
+        await guild.leave(people_of(guild)[0])
+        await api.wait_for_events(2)
+        relay.terminate()
+        assert await relay.wait() == 0
+    assert [event["type"] for event in api.events()] == ["discord.voice.joined", "discord.voice.left"]
+    assert api.events()[0] == letter["event"]
+    assert api.repeats == 0
+
+
+async def test_what_is_dropped_is_not_sent_and_what_is_retried_waits_for_the_next_relay(
+    standin: StandIn, api: StubIngress, tmp_path: Path, ask: Ask
+) -> None:
+    (guild,) = add_guilds(standin, 1)
+    async with relaying(tmp_path, standin, api) as relay:
+        dropped, kept = await bury(guild, api, ask, 2)
+        assert (await ask("outbox", "drop", str(dropped["id"]), "--yes"))["dropped"] == 1
+        relay.terminate()
+        assert await relay.wait() == 0
+    assert (await ask("outbox", "retry", kept["event_id"]))["marked"] == 1
+    assert (await ask("outbox", "status"))["dead_letters_to_redrive"] == 1
+    await ask("trace", dropped["event_id"], exit_code=1)
+    async with relaying(tmp_path, standin, api) as relay:
+        await ask_until(ask, is_delivered, "trace", kept["event_id"])
+        relay.terminate()
+        assert await relay.wait() == 0
+    ids = [event["id"] for event in api.events()]
+    assert (ids.count(kept["event_id"]), ids.count(dropped["event_id"])) == (1, 0)
+
+
+class Choosy(StubIngress):
+    """Refuses some events, each until it has come alone once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+
+    def accept(self, name: str, body: bytes) -> web.Response:
+        ids = [event["id"] for event in orjson.loads(body)["events"]]
+        if any(event_id.endswith("7") and event_id not in self.refused for event_id in ids):
+            if len(ids) == 1:
+                self.refused.update(ids)
+            return refusal()
+        return super().accept(name, body)
+
+
+async def test_commands_during_a_burst_neither_fail_nor_stop_the_relay(
+    standin: StandIn, tmp_path: Path, ask: Ask
+) -> None:
+    """What is refused meanwhile is marked at once, and in the end everything has arrived once."""
+    guilds = add_guilds(standin, 4)
+    (tmp_path / "rules.toml").write_text(EVERYTHING)
+    async with Choosy() as api, relaying(tmp_path, standin, api, RULES_FILE="rules.toml") as relay:
+        async with asyncio.TaskGroup() as tasks:
+            bursts = [
+                tasks.create_task(wander(guild, STEPS, random.Random(number)))
+                for number, guild in enumerate(guilds)
+            ]
+            asked = 0
+            while asked < 4 or not all(burst.done() for burst in bursts):
+                await ask("outbox", "status")
+                await ask("outbox", "list", "--waiting")
+                await ask("outbox", "retry", "--all")
+                asked += 1
+        await ask_until(ask, lambda marks: api.event_count >= len(standin.sent), "outbox", "retry", "--all")
+        relay.terminate()
+        assert await relay.wait() == 0
+        assert relay.log("outbox_commit_failed") == []
+    assert api.refused
+    ids = [event["id"] for event in api.events()]
+    assert len(ids) == len(set(ids)) == len(standin.sent)
+    assert api.refused <= set(ids)
