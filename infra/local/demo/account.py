@@ -1,17 +1,24 @@
 """The count at the end: what was sent, held against what arrived in two places.
 
-The one side is the stand-in's own log. The other is read back from where things ended up, not counted on
-the way: the inputs of the executions, and the lines that stand in the channel.
+The one side is the stand-in's own log, with the stretches in which the bot was blind on purpose. The other is
+read back from where things ended up, not counted on the way: the inputs of the executions, and the lines that
+stand in the channel.
 """
 
+import datetime as dt
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from infra.local.demo.facts import Fact, parse_event, parse_message, parse_transition
+from infra.local.demo.comparison import Comparison, compare
+from infra.local.demo.expectation import Expectation, Log, Stretch, expect
+from infra.local.demo.facts import Fact, Places, parse_event, parse_message, parse_transition
 from infra.local.standin import PostedMessage, Transition
+
+# The clocks on both sides are one, but rounded differently.
+_CLOCK_S = 0.01
 
 
 class Execution(NamedTuple):
@@ -24,76 +31,22 @@ class Execution(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How what was found differs from what was sent.
+class Account:
+    """The whole evening. ``sent`` transitions happened, of which ``unseen`` while the bot was blind.
 
-    ``invented`` is what was found and never sent; ``misplaced`` counts what stands elsewhere than its order
-    within its guild would have it.
+    ``repeated`` has the names of executions and the ids of events that are there more than once, and
+    ``uncovered`` counts the gaps that do not reach over what they stand for. ``burst`` transitions took
+    ``burst_s``; the other times are medians. All are in seconds, and ``None`` where there is nothing.
     """
 
     sent: int
-    lost: Counter[Fact]
-    duplicated: Counter[Fact]
-    invented: Counter[Fact]
-    misplaced: int
-
-    @property
-    def delivered(self) -> int:
-        """How many of those sent were found, each counted once."""
-        return self.sent - self.lost.total()
-
-    @property
-    def complete(self) -> bool:
-        return not (self.lost or self.duplicated or self.invented)
-
-
-def compare(sent: Sequence[Fact], found: Sequence[Fact]) -> Comparison:
-    """Hold *found* against *sent*; both are in order."""
-    surplus = Counter(found) - Counter(sent)
-    known = set(sent)
-    sent_by_guild, found_by_guild = _by_guild(sent), _by_guild(found)
-    return Comparison(
-        sent=len(sent),
-        lost=Counter(sent) - Counter(found),
-        duplicated=Counter({fact: count for fact, count in surplus.items() if fact in known}),
-        invented=Counter({fact: count for fact, count in surplus.items() if fact not in known}),
-        misplaced=sum(_misplaced(those, found_by_guild[guild]) for guild, those in sent_by_guild.items()),
-    )
-
-
-def _by_guild(facts: Sequence[Fact]) -> defaultdict[str, list[Fact]]:
-    by_guild: defaultdict[str, list[Fact]] = defaultdict(list)
-    for fact in facts:
-        by_guild[fact.guild_id].append(fact)
-    return by_guild
-
-
-def _misplaced(sent: Sequence[Fact], found: Sequence[Fact]) -> int:
-    """Return how many that both have are not in the longest sequence that both have in the same order.
-
-    So neither a loss nor a double makes its neighbours look out of order. Takes time by the product of both.
-    """
-    longest = [0] * (len(found) + 1)
-    for fact in sent:
-        diagonal = 0
-        for index, other in enumerate(found, start=1):
-            above = longest[index]
-            longest[index] = diagonal + 1 if fact == other else max(above, longest[index - 1])
-            diagonal = above
-    return (Counter(sent) & Counter(found)).total() - longest[-1]
-
-
-@dataclass(frozen=True)
-class Account:
-    """The whole evening. ``burst`` transitions took ``burst_s``; the other times are medians.
-
-    All are in seconds, and ``None`` where nothing was sent or nothing arrived.
-    """
-
+    unseen: int
     workflow: Comparison
     channel: Comparison
     executions: int
     unsuccessful: Counter[str]
+    repeated: Counter[str]
+    uncovered: int
     messages: int
     slow_downs: int
     burst: int
@@ -107,16 +60,28 @@ class Account:
         return min(self.workflow.delivered, self.channel.delivered)
 
     @property
+    def inferred(self) -> int:
+        return min(self.workflow.inferred, self.channel.inferred)
+
+    @property
+    def gaps(self) -> int:
+        return min(self.workflow.gaps, self.channel.gaps)
+
+    @property
     def lost(self) -> int:
         return max(self.workflow.lost.total(), self.channel.lost.total())
 
     @property
-    def duplicated(self) -> int:
-        return max(self.workflow.duplicated.total(), self.channel.duplicated.total())
+    def doubled(self) -> int:
+        return max(
+            self.workflow.duplicated.total(),
+            self.channel.duplicated.total(),
+            self.repeated.total() - len(self.repeated),
+        )
 
     @property
     def balanced(self) -> bool:
-        """Whether everything arrived once, in order, and every execution succeeded.
+        """Whether everything arrived once, in order, what nobody saw was declared, and nothing failed.
 
         The order in the channel is not part of it: a message that Discord told to wait may be overtaken.
         """
@@ -124,55 +89,105 @@ class Account:
             self.workflow.complete
             and self.workflow.misplaced == 0
             and self.channel.complete
-            and not self.unsuccessful
+            and not (self.unsuccessful or self.repeated or self.uncovered)
         )
 
 
+class Evening(NamedTuple):
+    """What happened in the guild: *places* is who was where before each transition and after the last.
+
+    *burst* are the places in *sent* that the burst takes.
+    """
+
+    guild_id: str
+    sent: Sequence[Transition]
+    places: Sequence[Places]
+    stretches: Sequence[Stretch]
+    burst: range
+
+
 def draw_up(
-    sent: Sequence[Transition],
+    evening: Evening,
     executions: Sequence[Execution],
     messages: Sequence[PostedMessage],
     *,
-    burst: range,
     slow_downs: int,
 ) -> Account:
-    """Draw up the account; *burst* are the places in *sent* that the burst takes."""
-    facts = [parse_transition(transition) for transition in sent]
+    """Draw up the account; *executions* may be in any order."""
     by_age = sorted(executions, key=lambda execution: execution.started_at)
-    events = [(parse_event(event), run.started_at) for run in by_age for event in run.events]
+    events = [(event, run.started_at) for run in by_age for event in run.events]
+    arrived = [(parse_event(event), at) for event, at in events]
     lines = [(fact, message.received_at) for message in messages for fact in parse_message(message.body)]
-    told = [fact.as_told_in_channel() for fact in facts]
-    times = [transition.at for transition in sent]
-    to_execution = _delays(facts, times, events)
-    to_message = _delays(told, times, lines)
+    facts = [parse_transition(transition) for transition in evening.sent]
+    expected = expect(
+        Log(evening.guild_id, facts, evening.places), evening.stretches, [fact for fact, _ in arrived]
+    )
+    told = [fact.as_told_in_channel() for fact in expected.facts]
+    under_way = [(place, facts[place], evening.sent[place].at) for place in expected.seen]
+    to_message = _delays([(place, fact.as_told_in_channel(), at) for place, fact, at in under_way], lines)
+    first_to_last = [evening.sent[place].at for place in evening.burst[:: max(1, len(evening.burst) - 1)]]
     return Account(
-        workflow=compare(facts, [fact for fact, _ in events]),
+        sent=len(facts),
+        unseen=len(facts) - len(expected.seen),
+        workflow=compare(expected.facts, [fact for fact, _ in arrived]),
         channel=compare(told, [fact for fact, _ in lines]),
         executions=len(executions),
         unsuccessful=Counter(run.status for run in executions if run.status != "SUCCEEDED"),
+        repeated=_repeated([run.name for run in executions])
+        + _repeated([event["id"] for event, _ in events]),
+        uncovered=_count_uncovered(evening.sent, expected, [event for event, _ in events]),
         messages=len(messages),
         slow_downs=slow_downs,
-        burst=len(burst),
-        burst_s=times[burst[-1]] - times[burst[0]] if burst else None,
-        to_execution_s=_median(list(to_execution.values())),
-        to_message_s=_median([delay for place, delay in to_message.items() if place not in burst]),
-        to_message_in_burst_s=_median([delay for place, delay in to_message.items() if place in burst]),
+        burst=len(evening.burst),
+        burst_s=first_to_last[-1] - first_to_last[0] if first_to_last else None,
+        to_execution_s=_median(_delays(under_way, arrived).values()),
+        to_message_s=_median(delay for place, delay in to_message.items() if place not in evening.burst),
+        to_message_in_burst_s=_median(delay for place, delay in to_message.items() if place in evening.burst),
     )
 
 
-def _delays(
-    sent: Sequence[Fact], times: Sequence[float], found: Sequence[tuple[Fact, float]]
-) -> dict[int, float]:
+def _repeated(names: Iterable[str]) -> Counter[str]:
+    return Counter({name: count for name, count in Counter(names).items() if count > 1})
+
+
+def _count_uncovered(
+    sent: Sequence[Transition], expected: Expectation, events: Iterable[dict[str, Any]]
+) -> int:
+    """Return how many gaps are shorter than the stretch that they stand for.
+
+    What was on its way while the bot stopped watching may be older than the last thing that it saw.
+    """
+    gaps = list(_parse_gaps(events))
+    return sum(
+        any(
+            (transition.reach != "live" and transition.at < gaps[gap][0] - _CLOCK_S)
+            or transition.at > gaps[gap][1] + _CLOCK_S
+            for transition in (sent[place] for place in unseen)
+        )
+        for gap, unseen in expected.unseen
+    )
+
+
+def _parse_gaps(events: Iterable[dict[str, Any]]) -> Iterator[tuple[float, float]]:
+    """Yield from when to when each gap reaches; one that begins nobody knows when, from the first day on."""
+    for event in events:
+        if event["type"] == "discord.voice.gap":
+            since, until = event["data"]["from"], event["data"]["until"]
+            yield _parse_time(since) if since else 0.0, _parse_time(until)
+
+
+def _parse_time(text: str) -> float:
+    return dt.datetime.fromisoformat(text).timestamp()
+
+
+def _delays(sent: Iterable[tuple[int, Fact, float]], found: Sequence[tuple[Fact, float]]) -> dict[int, float]:
     """Return how long each of *sent*, by its place, was under way; the first of two alike is found first."""
     arrivals: defaultdict[Fact, list[float]] = defaultdict(list)
     for fact, at in reversed(found):
         arrivals[fact].append(at)
-    return {
-        place: arrivals[fact].pop() - at
-        for place, (fact, at) in enumerate(zip(sent, times, strict=True))
-        if arrivals[fact]
-    }
+    return {place: arrivals[fact].pop() - at for place, fact, at in sent if arrivals[fact]}
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+def _median(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return statistics.median(known) if known else None

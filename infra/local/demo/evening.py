@@ -1,10 +1,11 @@
-"""The evening that is played: who is there, and what they do."""
+"""The evening that is played: who is there, and what they do. What goes wrong meanwhile is in ``acts``."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from infra.local.demo.facts import Places, read_places
 from infra.local.standin import Channel, Flag, Guild, Member, World
 
 BURST = 200
@@ -39,7 +40,8 @@ _VERBS = {
 
 # A name that would be bold and wake everybody, were it ever read as markup.
 _HOSTILE = "@everyone **bold**"
-_MEMBERS = ("Nelly", "Moss", "Kite", "Wren", "Pip", "Otto", "Fern", "Juno", "Dot", "Sable", "Rook", _HOSTILE)
+_DANCERS = ("Nelly", "Moss", "Kite", "Wren", "Pip", "Otto", "Fern", "Juno", "Dot", "Sable", "Rook", _HOSTILE)
+_LAST = "Ember"
 
 
 class Beat(NamedTuple):
@@ -48,48 +50,91 @@ class Beat(NamedTuple):
     where: str = ""
 
 
-_SCRIPT = (
-    Beat("Nelly", "joins", "General"),
-    Beat("Moss", "joins", "General"),
-    Beat("Nelly", "mutes"),
-    Beat("Kite", "joins", "Music"),
-    Beat(_HOSTILE, "joins", "General"),
-    Beat("Moss", "starts streaming"),
-    Beat("Wren", "joins", "General"),
-    Beat("Nelly", "unmutes"),
-    Beat("Kite", "deafens"),
-    Beat("Pip", "joins", "Music"),
-    Beat("Wren", "turns the camera on"),
-    Beat(_HOSTILE, "is muted by a moderator"),
-    Beat("Otto", "joins", "General"),
-    Beat("Pip", "moves to", "General"),
-    Beat("Moss", "stops streaming"),
-    Beat("Juno", "takes a seat at", "Open mic"),
-    Beat("Juno", "is invited to speak"),
-    Beat("Dot", "takes a seat at", "Open mic"),
-    Beat("Kite", "undeafens"),
-    Beat("Fern", "joins", "Music"),
-    Beat(_HOSTILE, "is unmuted by a moderator"),
-    Beat("Wren", "turns the camera off"),
-    Beat("Otto", "leaves"),
-    Beat(_HOSTILE, "leaves"),
-    Beat("Sable", "joins", "Music"),
-    Beat("Nelly", "moves to", "Music"),
-    Beat("Dot", "moves to", "General"),
-    Beat("Juno", "leaves"),
-    Beat("Rook", "joins", "General"),
-    Beat("Moss", "moves to", "Music"),
+class Script(NamedTuple):
+    """What people do, one after the other; ``pause_s`` is how long the audience is given for each."""
+
+    pause_s: float
+    beats: tuple[Beat, ...]
+
+
+OPENING = Script(
+    0.45,
+    (
+        Beat("Nelly", "joins", "General"),
+        Beat("Moss", "joins", "General"),
+        Beat("Nelly", "mutes"),
+        Beat("Kite", "joins", "Music"),
+        Beat(_HOSTILE, "joins", "General"),
+        Beat("Moss", "starts streaming"),
+        Beat("Wren", "joins", "General"),
+        Beat("Kite", "deafens"),
+        Beat("Wren", "turns the camera on"),
+        Beat(_HOSTILE, "is muted by a moderator"),
+        Beat("Juno", "takes a seat at", "Open mic"),
+        Beat("Nelly", "unmutes"),
+        Beat("Juno", "is invited to speak"),
+        Beat("Pip", "joins", "Music"),
+        Beat("Moss", "stops streaming"),
+    ),
 )
-_FAREWELL = (
-    Beat("Pip", "leaves"),
-    Beat("Dot", "leaves"),
-    Beat("Kite", "leaves"),
-    Beat(_HOSTILE, "leaves"),
-    Beat("Rook", "leaves"),
-    Beat("Nelly", "leaves"),
+ONE_MORE = Script(0.2, (Beat("Otto", "joins", "General"),))
+API_DOWN = Script(
+    0.4,
+    (
+        Beat("Pip", "moves to", "General"),
+        Beat(_HOSTILE, "is unmuted by a moderator"),
+        Beat("Fern", "joins", "Music"),
+        Beat("Kite", "undeafens"),
+    ),
 )
-_BEAT_S = 0.48
-_FAREWELL_BEAT_S = 0.25
+UNHEARD = Script(
+    0.6,
+    (
+        Beat("Pip", "leaves"),
+        Beat("Juno", "starts streaming"),
+        Beat("Otto", "moves to", "Open mic"),
+        Beat("Sable", "leaves"),
+        Beat("Sable", "joins", "General"),
+        Beat("Dot", "leaves"),
+    ),
+)
+GUILD_DOWN = Script(
+    0.45,
+    (
+        Beat("Wren", "moves to", "Open mic"),
+        Beat("Kite", "leaves"),
+        Beat("Pip", "joins", "Music"),
+    ),
+)
+# What nobody does a second time, like the end of the farewell: see Acts.wait_delivered.
+ALL_IS_WELL = Script(0.2, (Beat("Fern", "turns the camera on"),))
+AT_THE_KILL = Script(
+    0,
+    (
+        Beat("Moss", "starts streaming"),
+        Beat("Nelly", "leaves"),
+        Beat("Moss", "moves to", "Open mic"),
+    ),
+)
+BOT_DOWN = Script(
+    0.45,
+    (
+        Beat("Kite", "joins", "General"),
+        Beat(_HOSTILE, "leaves"),
+        Beat("Juno", "stops streaming"),
+    ),
+)
+FAREWELL = Script(
+    0.25,
+    (
+        Beat("Wren", "leaves"),
+        Beat("Pip", "leaves"),
+        Beat("Moss", "leaves"),
+        Beat("Otto", "leaves"),
+        Beat(_LAST, "joins", "General"),
+        Beat(_LAST, "leaves"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +153,7 @@ def set_scene(world: World) -> Scene:
     return Scene(
         guild=guild,
         text_channel=guild.add_text_channel("voice-log"),
-        members={name: guild.add_member(name.lower(), nick=name) for name in _MEMBERS},
+        members={name: guild.add_member(name.lower(), nick=name) for name in (*_DANCERS, _LAST)},
         channels={
             "General": guild.add_voice_channel("General"),
             "Music": guild.add_voice_channel("Music"),
@@ -117,56 +162,71 @@ def set_scene(world: World) -> Scene:
     )
 
 
-async def play_evening(scene: Scene, narrate: Narrate, *, pace: float) -> range:
-    """Play it and return which of its transitions were the burst; *pace* stretches the pauses, 0 has none."""
-    before = await _play(scene, _SCRIPT, narrate, pause_s=_BEAT_S * pace)
-    narrate(f"Suddenly everybody plays tag: {BURST} transitions within a second")
-    await _burst(scene, duration_s=_BURST_S * pace)
-    await _play(scene, _FAREWELL, narrate, pause_s=_FAREWELL_BEAT_S * pace)
-    narrate("The others stay. The channel catches up: Discord takes 5 messages in 2 seconds")
-    return range(before, before + BURST)
+class Players:
+    """Plays scripts in *scene*; *pace* stretches their pauses, 0 has none.
 
+    ``places`` is who was where before each transition and after the last; ``sent`` the number of them.
+    """
 
-async def _play(scene: Scene, script: Sequence[Beat], narrate: Narrate, *, pause_s: float) -> int:
-    for beat in script:
-        narrate(" ".join(filter(None, beat)))
-        await _perform(scene, beat)
-        await asyncio.sleep(pause_s)
-    return len(script)
+    def __init__(self, scene: Scene, narrate: Narrate, *, pace: float) -> None:
+        self.scene = scene
+        self.places: list[Places] = [read_places(scene.guild)]
+        self._narrate = narrate
+        self._pace = pace
 
+    @property
+    def sent(self) -> int:
+        return len(self.places) - 1
 
-async def _perform(scene: Scene, beat: Beat) -> None:
-    guild, member, verb = scene.guild, scene.members[beat.who], _VERBS[beat.does]
-    match verb.operation:
-        case "join":
-            await guild.join(member, scene.channels[beat.where], without=(), **verb.flags)
-        case "move":
-            # Only the audience of a stage is suppressed.
-            await guild.move(member, scene.channels[beat.where], suppress=False)
-        case "update":
-            await guild.update(member, without=(), **verb.flags)
-        case "leave":
-            await guild.leave(member)
+    async def play(self, script: Script) -> None:
+        for beat in script.beats:
+            self._narrate(" ".join(filter(None, beat)))
+            await self._perform(beat)
+            self._keep_places()
+            await self.pause(script.pause_s)
 
+    async def pause(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s * self._pace)
 
-async def _burst(scene: Scene, *, duration_s: float) -> None:
-    """Everybody runs to and fro between two channels and presses the mute button on the way."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    members = list(scene.members.values())
-    for number in range(BURST):
-        if number % (BURST // _BURST_TICKS) == 0:
-            await asyncio.sleep(started + duration_s * number / BURST - loop.time())
-        turn, place = divmod(number, len(members))
-        await _dash(scene, members[place], turn)
+    async def burst(self) -> range:
+        """Everybody runs to and fro between two channels and presses the mute button on the way.
 
+        Returns the places that this has among all transitions.
+        """
+        self._narrate(f"Suddenly everybody plays tag: {BURST} transitions within a second")
+        loop = asyncio.get_running_loop()
+        started, before = loop.time(), self.sent
+        for number in range(BURST):
+            if number % (BURST // _BURST_TICKS) == 0:
+                await asyncio.sleep(started + _BURST_S * self._pace * number / BURST - loop.time())
+            turn, place = divmod(number, len(_DANCERS))
+            await self._dash(self.scene.members[_DANCERS[place]], turn)
+            self._keep_places()
+        return range(before, self.sent)
 
-async def _dash(scene: Scene, member: Member, turn: int) -> None:
-    guild, general, music = scene.guild, scene.channels["General"], scene.channels["Music"]
-    state = guild.voice_states.get(member.id)
-    if state is None:
-        await guild.join(member, general)
-    elif turn % 2:
-        await guild.update(member, self_mute=not state.flags & Flag.SELF_MUTE)
-    else:
-        await guild.move(member, music if state.channel is general else general, suppress=False)
+    def _keep_places(self) -> None:
+        self.places.append(read_places(self.scene.guild))
+
+    async def _perform(self, beat: Beat) -> None:
+        guild, member, verb = self.scene.guild, self.scene.members[beat.who], _VERBS[beat.does]
+        match verb.operation:
+            case "join":
+                await guild.join(member, self.scene.channels[beat.where], without=(), **verb.flags)
+            case "move":
+                # Only the audience of a stage is suppressed.
+                await guild.move(member, self.scene.channels[beat.where], suppress=False)
+            case "update":
+                await guild.update(member, without=(), **verb.flags)
+            case "leave":
+                await guild.leave(member)
+
+    async def _dash(self, member: Member, turn: int) -> None:
+        guild, channels = self.scene.guild, self.scene.channels
+        state = guild.voice_states.get(member.id)
+        if state is None:
+            await guild.join(member, channels["General"])
+        elif turn % 2:
+            await guild.update(member, self_mute=not state.flags & Flag.SELF_MUTE)
+        else:
+            there = channels["Music" if state.channel is channels["General"] else "General"]
+            await guild.move(member, there, suppress=False)

@@ -1,20 +1,31 @@
 """What happened, in one form for the stand-in's log, an execution's input and a line in the channel."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from infra.local.standin import Transition
+from infra.local.standin import Guild, Transition
 
 # How the workflow's lines begin after the time.
 _SIGNS = {"🟢": "joined", "🔴": "left", "🔵": "moved", "🟡": "updated"}
 _LINE = re.compile(r"<t:\d+:T> (?P<sign>\S+) <@(?P<user>\d+)> (?P<rest>.*)")
+_GAP_LINE = re.compile(r"<t:\d+:T> \S+ Nobody was watching from <t:\d+:f> until <t:\d+:f>: (?P<why>.*)")
+_REASONS = {
+    "the relay was not running": "restart",
+    "the session with Discord was lost": "session_lost",
+    "the server was unavailable": "guild_unavailable",
+    "the relay could not store events": "store_full",
+}
 _CHANNEL = re.compile(r"<#(\d+)>")
-_INFERRED = "(inferred afterwards)"
+_INFERRED_LINE = "(inferred afterwards)"
+_INFERRED, _GAP = ", inferred", "gap, "
 
 
 class Fact(NamedTuple):
-    """Somebody joined, left, moved or was updated. What was inferred is a kind of its own: nobody saw it."""
+    """Somebody joined, left, moved or was updated, or nobody was watching.
+
+    What was inferred is a kind of its own, and so is a gap for each reason.
+    """
 
     kind: str
     guild_id: str
@@ -22,6 +33,14 @@ class Fact(NamedTuple):
     channel_id: str | None
     previous_channel_id: str | None
     changes: tuple[tuple[str, bool], ...]
+
+    @property
+    def gap_reason(self) -> str | None:
+        return self.kind.removeprefix(_GAP) if self.kind.startswith(_GAP) else None
+
+    @property
+    def inferred(self) -> bool:
+        return self.kind.endswith(_INFERRED)
 
     def as_told_in_channel(self) -> Self:
         """Return it without what a line says in words only."""
@@ -40,17 +59,60 @@ def parse_transition(transition: Transition) -> Fact:
 
 
 def parse_event(event: Mapping[str, Any]) -> Fact:
-    """Return what a CloudEvent says; a gap has neither a person nor a channel."""
+    """Return what a CloudEvent says."""
     data = event["data"]
     kind = event["type"].removeprefix("discord.voice.")
+    if kind == "gap":
+        return build_gap(data["guild"]["id"], data["reason"])
     return Fact(
-        f"{kind}, inferred" if data.get("inferred") else kind,
+        kind + _INFERRED if data["inferred"] else kind,
         data["guild"]["id"],
-        data["user"]["id"] if "user" in data else "",
+        data["user"]["id"],
         data["channel"]["id"] if data.get("channel") else None,
         data["previous_channel"]["id"] if data.get("previous_channel") else None,
         _parse_changes(data.get("changes", {})),
     )
+
+
+def build_gap(guild_id: str, reason: str) -> Fact:
+    return Fact(_GAP + reason, guild_id, "", None, None, ())
+
+
+class Seat(NamedTuple):
+    """Where somebody is, and which flags of theirs are on."""
+
+    channel_id: str
+    flags: frozenset[str]
+
+
+Places = Mapping[str, Seat]
+"""Who is in voice, by user id."""
+
+
+def read_places(guild: Guild) -> Places:
+    return {
+        user_id: Seat(state.channel.id, frozenset((flag.name or "").lower() for flag in state.flags))
+        for user_id, state in guild.voice_states.items()
+    }
+
+
+def infer(guild_id: str, before: Places, after: Places) -> Iterator[Fact]:
+    """Yield what must have happened to each person between two moments, if anything."""
+    for user_id in before.keys() | after.keys():
+        was, now = before.get(user_id), after.get(user_id)
+        if was == now:
+            continue
+        changes: Iterable[str] = was.flags ^ now.flags if was and now else ()
+        stayed = bool(was and now and was.channel_id == now.channel_id)
+        kind = "updated" if stayed else "moved" if was and now else "joined" if now else "left"
+        yield Fact(
+            kind + _INFERRED,
+            guild_id,
+            user_id,
+            now.channel_id if now else None,
+            was.channel_id if was and not stayed else None,
+            _parse_changes({name: bool(now and name in now.flags) for name in changes}),
+        )
 
 
 def parse_message(body: Mapping[str, Any]) -> Iterator[Fact]:
@@ -61,6 +123,9 @@ def parse_message(body: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _parse_line(line: str) -> Fact:
+    gap = _GAP_LINE.fullmatch(line)
+    if gap is not None and gap["why"] in _REASONS:
+        return build_gap("", _REASONS[gap["why"]])
     match = _LINE.fullmatch(line)
     if match is None or match["sign"] not in _SIGNS:
         return Fact(f"unreadable: {line}", "", "", None, None, ())
@@ -68,8 +133,8 @@ def _parse_line(line: str) -> Fact:
     channels: list[str | None] = [*_CHANNEL.findall(match["rest"]), None, None]
     # Those who move come from the first channel to the second; those who leave are in none afterwards.
     previous, channel = channels[:2] if kind in ("left", "moved") else (None, channels[0])
-    if match["rest"].endswith(_INFERRED):
-        kind += ", inferred"
+    if match["rest"].endswith(_INFERRED_LINE):
+        kind += _INFERRED
     return Fact(kind, "", match["user"], channel, previous, ())
 
 

@@ -21,7 +21,8 @@ class Forwarder:
     """Leads to the API at *url*; listens from ``async with`` on, at ``url``.
 
     ``answers`` counts the responses that reached the caller, ``lost`` those that were kept from it, and
-    ``turned_away`` the connections that an outage refused.
+    ``turned_away`` the connections that an outage refused. ``answers_at_loss`` is what ``answers`` was when
+    the last one was lost.
     """
 
     def __init__(self, url: str) -> None:
@@ -34,6 +35,7 @@ class Forwarder:
         self._down = False
         self._lose_next = False
         self.answers = 0
+        self.answers_at_loss = 0
         self.lost = 0
         self.turned_away = 0
 
@@ -124,6 +126,7 @@ class Forwarder:
             if self._lose_next and data.startswith(_SUCCESS):
                 self._lose_next = False
                 caller.transport.abort()
+                self.answers_at_loss = self.answers
                 self.lost += 1
                 self._bell.ring()
                 return

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bot.errors import StartupError
-from infra.local.leash import leashed
+from infra.local.leash import AGAIN, KILL, leashed
 from infra.local.machine import SingleMachine
 
 _RULES = Path(__file__).parent / "rules.toml"
@@ -21,7 +21,9 @@ _STOP_TIMEOUT_S = _LEASH_GRACE_S + 3
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
-def build_environment(machine: SingleMachine, *, token: str, discord_api_url: str) -> dict[str, str]:
+def build_environment(
+    machine: SingleMachine, *, token: str, discord_api_url: str, api_endpoint: str
+) -> dict[str, str]:
     """All that the bot may know. Nobody's own settings, credentials or profiles are among it."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "AWS_ACCESS_KEY_ID": machine.credentials.access_key_id,
@@ -30,11 +32,12 @@ def build_environment(machine: SingleMachine, *, token: str, discord_api_url: st
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "VOICE_RELAY_API_ENDPOINT": machine.api_endpoint,
+        "VOICE_RELAY_API_ENDPOINT": api_endpoint,
         "VOICE_RELAY_DISCORD_TOKEN": token,
         "VOICE_RELAY_DISCORD_API_URL": discord_api_url,
         "VOICE_RELAY_RULES_FILE": str(_RULES),
-        # The leash runs the bot in an empty directory: no .env, no secrets, and room for the outbox.
+        # The leash runs the bot in an empty directory: no .env, no secrets, and room for the outbox, which
+        # outlives a bot that is killed.
         "VOICE_RELAY_SECRETS_DIR": ".",
         "VOICE_RELAY_DATA_DIR": "data",
         "VOICE_RELAY_OPS_PORT": "",
@@ -44,7 +47,10 @@ def build_environment(machine: SingleMachine, *, token: str, discord_api_url: st
 
 
 class RelayProcess:
-    """``voice-relay run``, made by ``running_relay``; ``log`` is all that it wrote, once it has ended."""
+    """``voice-relay run``, made by ``running_relay``; ``log`` is all that it wrote, once it has ended.
+
+    *process* is the leash that it is on.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -54,6 +60,19 @@ class RelayProcess:
         """Return never; raises StartupError when the bot ends by itself."""
         code = await self._process.wait()
         raise StartupError(f"voice-relay run ended by itself, with exit code {code}")
+
+    def kill(self) -> None:
+        """End the bot as ``kill -9`` does."""
+        self._order(KILL)
+
+    def start_again(self) -> None:
+        """Start a new bot after ``kill``, on the data of the one before."""
+        self._order(AGAIN)
+
+    def _order(self, order: bytes) -> None:
+        if self._process.stdin is None:
+            raise RuntimeError("the bot is on no leash")
+        self._process.stdin.write(order)
 
     async def stop(self) -> int:
         """Stop it as an operator would, and return its exit code; its outbox goes with it."""

@@ -5,6 +5,7 @@ On a terminal with colours and a moving bar; elsewhere the same as plain lines w
 
 import datetime as dt
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +18,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from infra.local.demo.account import Account, Comparison
+from infra.local.demo.account import Account
+from infra.local.demo.comparison import Comparison
 from infra.local.standin import World, render_message
 
 _WIDTH = 80
-_MOST_LINES = 5
+_MOST_LINES = 8
 _LINES_OF_MANY = 3
 _LOG_LINES = 15
+# A gap, or what was inferred.
+_TELLING = re.compile(r"^▌ \S+ ⚠|\(inferred afterwards\)$")
 _MENTION = "#a5b0ff"
 _BAR = "▌ "
 
@@ -95,8 +99,12 @@ class Screen:
         """Say what happens in the guild, before the channel hears of it."""
         self._print(Text(f"  {text}", "dim italic"))
 
+    def trouble(self, text: str) -> None:
+        """Say what is being broken, or is whole again, and what to look for."""
+        self._print(Text(f"  {text}", "dim yellow"))
+
     def message(self, sender: str, body: Mapping[str, Any], at: float) -> None:
-        """Show a message as its readers see it; of a long one only the beginning."""
+        """Show a message as its readers see it; of a long one the beginning, and what nobody saw happen."""
         clock = dt.datetime.fromtimestamp(at, self._tz).strftime("%H:%M:%S")
         self._print(
             Text.assemble((sender, "bold"), " ", ("APP", "bold white on #5865f2"), (f" {clock}", "dim"))
@@ -104,7 +112,8 @@ class Screen:
         lines = render_message(dict(body), self._world, self._tz).split("\n")
         hidden = 0
         if len(lines) > _MOST_LINES:
-            hidden, lines = len(lines) - _LINES_OF_MANY, lines[:_LINES_OF_MANY]
+            kept = lines[:_LINES_OF_MANY] + [line for line in lines[_LINES_OF_MANY:] if _TELLING.search(line)]
+            hidden, lines = len(lines) - len(kept), kept
         colour = _colour(body)
         for line in lines:
             self._print_line(line, colour)
@@ -135,8 +144,9 @@ class Screen:
         self._console.print()
         verdict = "✓" if account.balanced else "✗"
         line = (
-            f"{verdict} {account.workflow.sent} transitions sent, {account.delivered} delivered, "
-            f"{account.lost} lost, {account.duplicated} duplicated; {took_s:.0f} s in all"
+            f"{verdict} {account.sent} sent, {account.delivered} delivered, {account.lost} lost, "
+            f"{account.doubled} doubled, {account.inferred} inferred, {account.gaps} gaps; "
+            f"{took_s:.0f} s in all"
         )
         self._print(Text(line, "bold green" if account.balanced else "bold red"))
 
@@ -175,20 +185,22 @@ def _colour(body: Mapping[str, Any]) -> str:
 
 def _comparison_table(account: Account) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False)
-    table.add_column("transitions")
+    table.add_column("")
     places = {"in the workflow": account.workflow, "in the channel": account.channel}
-    for name in places:
+    for name in ("expected", *places):
         table.add_column(name, justify="right")
-    rows = {
-        "sent": [comparison.sent for comparison in places.values()],
-        "delivered": [comparison.delivered for comparison in places.values()],
-        "lost": [comparison.lost.total() for comparison in places.values()],
-        "duplicated": [comparison.duplicated.total() for comparison in places.values()],
-        "never happened": [comparison.invented.total() for comparison in places.values()],
-        "out of order": [comparison.misplaced for comparison in places.values()],
+    columns = places.values()
+    rows: dict[str, tuple[int, list[int]]] = {
+        "transitions delivered": (account.sent - account.unseen, [each.delivered for each in columns]),
+        "inferred afterwards": (account.workflow.inferred_expected, [each.inferred for each in columns]),
+        "gaps declared": (account.workflow.gaps_expected, [each.gaps for each in columns]),
+        "lost": (0, [each.lost.total() for each in columns]),
+        "doubled": (0, [each.duplicated.total() for each in columns]),
+        "never happened": (0, [each.invented.total() for each in columns]),
+        "out of order": (0, [each.misplaced for each in columns]),
     }
-    for name, counts in rows.items():
-        table.add_row(name, *map(str, counts))
+    for name, (expected, counts) in rows.items():
+        table.add_row(name, str(expected), *map(str, counts))
     return table
 
 
@@ -196,7 +208,10 @@ def _figures_table(account: Account) -> Table:
     table = Table.grid(padding=(0, 2))
     others = ", ".join(f"{count} {status}" for status, count in account.unsuccessful.items())
     rows = {
+        "transitions sent": f"{account.sent}, {account.unseen} of them while the bot was blind",
         "executions": f"{account.executions}, {others or 'all succeeded'}",
+        "names or ids used twice": str(len(account.repeated)),
+        "gaps that are too short": str(account.uncovered),
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
         "Discord said 'slow down'": f"{account.slow_downs} times; who waits is overtaken",
@@ -212,7 +227,7 @@ def _figures_table(account: Account) -> Table:
 def _describe_problems(comparison: Comparison) -> Iterator[str]:
     kinds = {
         "lost": comparison.lost,
-        "duplicated": comparison.duplicated,
+        "doubled": comparison.duplicated,
         "never happened": comparison.invented,
     }
     for what, facts in kinds.items():

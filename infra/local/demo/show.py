@@ -15,10 +15,11 @@ import pydantic
 
 from bot.errors import RelayError, StartupError
 from infra.deploy import DEFAULT_STACK_NAME, TEMPLATE, StackEvent
-from infra.local.demo.account import Account, draw_up
-from infra.local.demo.evening import Scene, play_evening, set_scene
-from infra.local.demo.executions import read_executions
-from infra.local.demo.facts import parse_message
+from infra.local.demo.account import Account, Evening, draw_up
+from infra.local.demo.acts import Acts
+from infra.local.demo.evening import Players, Scene, set_scene
+from infra.local.demo.executions import Executions
+from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess, build_environment, running_relay
 from infra.local.demo.screen import Screen, Starting, open_console
 from infra.local.machine import SingleMachine, single_machine
@@ -30,7 +31,6 @@ _SENDER = "Voice Relay"
 _CONNECT_TIMEOUT_S = 30.0
 # Generous: Discord's "slow down" spreads a burst's messages over some seconds.
 _DELIVERY_TIMEOUT_S = 60.0
-_SETTLE_TIMEOUT_S = 10.0
 _LONGEST_SILENCE_S = 600.0
 _STACK = "AWS::CloudFormation::Stack"
 # The stand-in, the embedded AWS, the stack, the bot, its connection; the stack's resources come on top.
@@ -78,31 +78,26 @@ class _Show:
 
     async def put_on(self, pace: float) -> Account:
         async with AsyncExitStack() as stack:
-            webhook, machine, relay = await self._start(stack)
+            webhook, machine, road, relay = await self._start(stack)
             self._screen.title(self._scene.text_channel.name, self._scene.guild.name)
-            burst = await _guarded(self._perform(webhook, pace), relay.watch(), self._follow(webhook))
+            players = Players(self._scene, self._screen.narrate, pace=pace)
+            states = machine.aws.client("stepfunctions")
+            executions = Executions(states, machine.outputs["NotifyStateMachineArn"])
+            acts = Acts(self._discord, webhook, road, relay, executions, players, self._screen.trouble)
+            await _guarded(self._perform(acts), relay.watch(), self._follow(webhook))
             self._show_new(webhook)
             self.doing = "stopping the bot"
             # From here on nothing new begins, so what is counted is the end.
             if code := await relay.stop():
                 raise StartupError(f"voice-relay run ended with exit code {code}")
             self.doing = "reading the executions back"
-            executions = await asyncio.to_thread(
-                read_executions,
-                machine.aws.client("stepfunctions"),
-                machine.outputs["NotifyStateMachineArn"],
-                timeout_s=_SETTLE_TIMEOUT_S,
+            evening = Evening(
+                self._scene.guild.id, list(self._discord.sent), players.places, acts.stretches, acts.burst
             )
-            self._show_new(webhook)
-            return draw_up(
-                list(self._discord.sent),
-                executions,
-                webhook.messages,
-                burst=burst,
-                slow_downs=webhook.answers[429],
-            )
+            ended = await asyncio.to_thread(executions.read)
+            return draw_up(evening, ended, webhook.messages, slow_downs=webhook.answers[429])
 
-    async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, RelayProcess]:
+    async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, Forwarder, RelayProcess]:
         """Start everything, each thing when what it needs is there; *stack* stops it in reverse order."""
         resources = len(_RESOURCE.findall(build_template(TEMPLATE)))
         with self._screen.starting(_STEPS + resources) as starting:
@@ -121,14 +116,17 @@ class _Show:
             starting.done(f"Stack {DEFAULT_STACK_NAME}: {resources} resources, and a user for the bot")
 
             self._begin("starting voice-relay run", starting)
-            environment = build_environment(machine, token=_TOKEN, discord_api_url=self._discord.api_url)
+            road = await stack.enter_async_context(Forwarder(machine.api_endpoint))
+            environment = build_environment(
+                machine, token=_TOKEN, discord_api_url=self._discord.api_url, api_endpoint=road.url
+            )
             self._relay = relay = await stack.enter_async_context(running_relay(environment))
             starting.done("Bot: voice-relay run, in a process of its own")
 
             self._begin("waiting for the bot to connect", starting)
             await _guarded(self._discord.wait_connected(_CONNECT_TIMEOUT_S), relay.watch())
             starting.done("Connected to the gateway")
-        return webhook, machine, relay
+        return webhook, machine, road, relay
 
     def _begin(self, what: str, starting: Starting) -> None:
         self.doing = what
@@ -144,17 +142,17 @@ class _Show:
         if event.status == "CREATE_COMPLETE":
             starting.advance()
 
-    async def _perform(self, webhook: Webhook, pace: float) -> range:
-        """Play the evening and wait for its last line in the channel."""
+    async def _perform(self, acts: Acts) -> None:
+        """Play the evening and wait for its last message."""
         self.doing = "playing the evening"
-        burst = await play_evening(self._scene, self._screen.narrate, pace=pace)
+        await acts.play()
+        self._screen.narrate("The others stay. The channel catches up: Discord takes 5 messages in 2 seconds")
         self.doing = "waiting for the last messages"
         # What does not come in time is found missing by the account.
         with contextlib.suppress(TimeoutError):
-            await self._discord.wait_until(
-                lambda: _count_lines(webhook) >= len(self._discord.sent), _DELIVERY_TIMEOUT_S
-            )
-        return burst
+            async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
+                await acts.wait_delivered()
+                await acts.wait_posted()
 
     async def _follow(self, webhook: Webhook) -> None:
         """Show messages as they come, until cancelled."""
@@ -168,10 +166,6 @@ class _Show:
         for message in webhook.messages[self._shown :]:
             self._screen.message(_SENDER, message.body, message.received_at)
         self._shown = len(webhook.messages)
-
-
-def _count_lines(webhook: Webhook) -> int:
-    return sum(1 for message in webhook.messages for _ in parse_message(message.body))
 
 
 async def _guarded(work: Coroutine[Any, Any, _T], *guards: Coroutine[Any, Any, None]) -> _T:

@@ -9,9 +9,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from infra.local.demo.account import Evening, Execution, draw_up
 from infra.local.demo.evening import set_scene
+from infra.local.demo.expectation import Stretch
+from infra.local.demo.facts import Seat
 from infra.local.demo.screen import Screen, open_console
-from infra.local.standin import StandIn
+from infra.local.standin import PostedMessage, StandIn, Transition
 
 AT = dt.datetime(2026, 11, 21, 20, 15, tzinfo=dt.UTC).timestamp()
 
@@ -70,8 +73,20 @@ def test_long_message_is_cut(plain: Stage) -> None:
     assert shown[-1] == "▌ … and 22 more lines"
 
 
-def test_message_of_five_lines_is_not_cut(plain: Stage) -> None:
-    assert len(plain.show(*[plain.line("Nelly")] * 5).splitlines()) == 6
+def test_what_nobody_saw_is_not_cut(plain: Stage) -> None:
+    gap = f"<t:{int(AT)}:T> ⚠️ Nobody was watching"
+    inferred = plain.line("Moss") + " (inferred afterwards)"
+    shown = plain.show(*[plain.line("Nelly")] * 10, gap, inferred, *[plain.line("Nelly")] * 10).splitlines()
+    assert [line[11:] for line in shown[4:-1]] == [
+        "⚠️ Nobody was watching",
+        "🟢 @Moss joined #General (inferred afterwards)",
+    ]
+    assert shown[-1] == "▌ … and 17 more lines"
+
+
+def test_message_of_eight_lines_is_not_cut(plain: Stage) -> None:
+    """A gap and what was inferred in it are read in one piece."""
+    assert len(plain.show(*[plain.line("Nelly")] * 8).splitlines()) == 9
 
 
 def test_plain_has_no_control_characters(plain: Stage) -> None:
@@ -81,6 +96,7 @@ def test_plain_has_no_control_characters(plain: Stage) -> None:
         starting.advance()
         starting.done("Something")
     plain.screen.narrate("Nelly joins General")
+    plain.screen.trouble("The API is down")
     plain.screen.failure("trying", "no luck")
     plain.screen.log("one\ntwo", "some.log")
     shown = plain.show(plain.line("@everyone **bold**"))
@@ -107,6 +123,37 @@ def test_only_the_end_of_a_log_is_shown(plain: Stage) -> None:
     assert "some.log" in shown
     assert shown.endswith("  98\n  99\n")
     assert "  50\n" not in shown
+
+
+@pytest.mark.parametrize(("balanced", "verdict"), [(True, "✓"), (False, "✗")])
+def test_count_ends_with_what_it_amounts_to(plain: Stage, *, balanced: bool, verdict: str) -> None:
+    places = [{}, {"10": Seat("20", frozenset())}]
+    sent = [Transition("joined", "1", "10", "20", None, {}, "live", AT)]
+    evening = Evening("1", sent, places, [] if balanced else [Stretch("restart", 0, 1)], range(0))
+    fact = "<t:1:T> 🟢 <@10> joined <#20> · 1 there"
+    event: dict[str, Any] = {
+        "id": "one",
+        "type": "discord.voice.joined",
+        "data": {
+            "guild": {"id": "1"},
+            "user": {"id": "10"},
+            "channel": {"id": "20"},
+            "previous_channel": None,
+            "changes": {},
+            "inferred": False,
+        },
+    }
+    messages = [PostedMessage("1", AT, {"embeds": [{"description": fact}]}, b"", {}, {})]
+    account = draw_up(evening, [Execution("one", "SUCCEEDED", AT, [event])], messages, slow_downs=0)
+
+    plain.screen.account(account, took_s=12.3)
+
+    shown = plain.output.getvalue().splitlines()
+    lost = 0 if balanced else 1
+    expected = f"{verdict} 1 sent, 1 delivered, {lost} lost, 0 doubled, 0 inferred, 0 gaps; 12 s in all"
+    assert shown[-1] == expected
+    assert any("lost: 1 × gap, restart" in line for line in shown) is not balanced
+    assert all(cell_len(line) <= 80 for line in shown)
 
 
 def test_output_that_is_no_terminal_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:

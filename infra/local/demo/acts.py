@@ -1,0 +1,154 @@
+"""The course of the evening: what people do, and what goes wrong meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from infra.local.demo import evening
+from infra.local.demo.evening import Players
+from infra.local.demo.executions import Executions
+from infra.local.demo.expectation import Stretch
+from infra.local.demo.facts import parse_event, parse_transition
+from infra.local.demo.forwarder import Forwarder
+from infra.local.demo.relay import RelayProcess
+from infra.local.standin import StandIn, Webhook
+
+# Generous: a machine may be busy, and whoever knocks in vain waits longer every time.
+_TIMEOUT_S = 45.0
+_POLL_S = 0.05
+_THROTTLED = 6
+_RETRY_AFTER_S = 1.0
+# As long as it takes to read a line.
+_READING_S = 1.0
+
+
+@dataclass
+class Acts:
+    """The acts in their order; *say* tells the audience what is being broken and what to look for.
+
+    ``stretches`` are those in which the bot was blind, ``burst`` the places of the burst's transitions. Where
+    something that is to go wrong does not, or what is to come back does not, TimeoutError is raised.
+    """
+
+    discord: StandIn
+    webhook: Webhook
+    road: Forwarder
+    relay: RelayProcess
+    executions: Executions
+    players: Players
+    say: Callable[[str], None]
+    stretches: list[Stretch] = field(default_factory=list)
+    burst: range = range(0)
+
+    async def play(self) -> None:
+        await self.players.play(evening.OPENING)
+        await self._lose_an_answer()
+        await self._take_the_api_down()
+        await self._lose_the_session()
+        await self._take_the_guild_down()
+        await self._kill_the_bot()
+        await self.players.play(evening.FAREWELL)
+
+    async def _lose_an_answer(self) -> None:
+        await self._tell("⚡ The API's next answer gets lost. Was the request heard? Look for doubles")
+        lost = self.road.lost
+        self.road.lose_next_answer()
+        await self.players.play(evening.ONE_MORE)
+        await self.road.wait_for_loss(lost + 1, _TIMEOUT_S)
+        await self.road.wait_for_answers(self.road.answers_at_loss + 1, _TIMEOUT_S)
+        await self._tell("… the bot asked again under the same name: one execution, one message")
+
+    async def _take_the_api_down(self) -> None:
+        await self._tell("⚡ The API is down. What happens now waits on disk")
+        refused = self.road.turned_away
+        self.road.begin_outage()
+        await self.players.play(evening.API_DOWN)
+        self.burst = await self.players.burst()
+        await self.road.wait_for_refusals(refused + 2, _TIMEOUT_S)
+        self.webhook.throttle_next(_THROTTLED, _RETRY_AFTER_S)
+        self.road.end_outage()
+        await self._tell("… the API is back. Look for what waited: nothing may be missing")
+        await self._tell(f"⚡ Discord has had enough: it answers the next {_THROTTLED} messages with 429")
+
+    async def _lose_the_session(self) -> None:
+        """discord.py lets five seconds pass before it identifies anew; the API gets its backlog meanwhile."""
+        await self._tell("⚡ Discord hangs up and refuses to resume: nobody hears of what happens now")
+        began = await self._catch_up()
+        answered, refused = self.road.answers, self._count("resume_refused")
+        await self.discord.faults.expire_sessions()
+        await self.discord.faults.drop()
+        await self.players.play(evening.UNHEARD)
+        await self.discord.wait_until(
+            lambda: self._count("resume_refused") > refused, _TIMEOUT_S, "the bot resuming"
+        )
+        await self._end_stretch("session_lost", began)
+        await self.road.wait_for_answers(answered + 1, _TIMEOUT_S)
+        await self._tell("… a new session. Look for the gap, and for what was inferred afterwards")
+
+    async def _take_the_guild_down(self) -> None:
+        await self._tell("⚡ The guild is gone: an outage at Discord's")
+        began = await self._catch_up()
+        await self.players.scene.guild.begin_outage()
+        await self._catch_up()
+        await self.players.play(evening.GUILD_DOWN)
+        await self.players.scene.guild.end_outage()
+        await self._end_stretch("guild_unavailable", began)
+        await self.players.play(evening.ALL_IS_WELL)
+        await self._tell("… it is back: again a gap, and who came and went in it")
+
+    async def _kill_the_bot(self) -> None:
+        await self._tell("⚡ kill -9 of the bot, in the middle of this")
+        # Only what is on disk outlives a kill.
+        await self.wait_delivered()
+        began = self.players.sent
+        await self.players.play(evening.AT_THE_KILL)
+        self.relay.kill()
+        await self.discord.wait_disconnected(_TIMEOUT_S)
+        await self.players.play(evening.BOT_DOWN)
+        self.say("… a new process takes over its file")
+        self.relay.start_again()
+        await self._end_stretch("restart", began)
+        await self._tell("… what was written down is delivered once, what nobody saw is declared")
+
+    async def _tell(self, text: str) -> None:
+        self.say(text)
+        await self.players.pause(_READING_S)
+
+    async def wait_delivered(self) -> None:
+        """Wait until the workflow was given the latest transition, which must be like no other before it.
+
+        The events of a guild are delivered in order: everything before it is there too.
+        """
+        last = parse_transition(self.discord.sent[-1])
+        async with asyncio.timeout(_TIMEOUT_S):
+            while True:
+                events = await asyncio.to_thread(self.executions.read_events)
+                if any(parse_event(event) == last for event in events):
+                    return
+                await asyncio.sleep(_POLL_S)
+
+    async def wait_posted(self) -> None:
+        """Wait until no execution runs: what was delivered stands in the channel."""
+        while True:
+            if not await asyncio.to_thread(self.executions.any_running):
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def _end_stretch(self, reason: str, began: int) -> None:
+        self.stretches.append(Stretch(reason, began, await self._catch_up()))
+
+    async def _catch_up(self) -> int:
+        """Wait until the bot has taken all that it was sent; return how many transitions that makes.
+
+        It answers a request for a heartbeat in its turn, after the frames before it.
+        """
+        await self.discord.wait_connected(_TIMEOUT_S)
+        heard = self._count("heartbeat")
+        await self.discord.faults.request_heartbeat()
+        await self.discord.wait_until(
+            lambda: self._count("heartbeat") > heard, _TIMEOUT_S, "the bot's heartbeat"
+        )
+        return self.players.sent
+
+    def _count(self, what: str) -> int:
+        return self.discord.counts.get(what, 0)
