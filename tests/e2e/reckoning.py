@@ -47,11 +47,14 @@ class Found:
         self.reasons |= other.reasons
 
 
+_SOME_TIME = "some time"
+
+
 class _Person(NamedTuple):
     channel_id: str
     flags: Flags
     arrived: str | None
-    """When they came to the channel, where that was seen."""
+    """When they came to the channel; ``None`` where nobody saw it, _SOME_TIME where memory alone knows."""
 
 
 class _Places:
@@ -98,6 +101,9 @@ def reckon(
         assert len(users) == len(set(users)), "more than the net difference was inferred"
         for event in inferred:
             _apply(event, people)
+        if gap is not None and gap["data"]["reason"] == "store_full":
+            # What a full disk did not take was seen all the same, and so was when each person came.
+            people = {user_id: person._replace(arrived=_SOME_TIME) for user_id, person in people.items()}
         accounts = [read_account(event) for event in seen]
         begin = _find(accounts, places.of(people), truth, places.after, place)
         if gap is not None and before is not None:
@@ -167,7 +173,8 @@ def _apply(event: Event, people: dict[str, _Person]) -> None:
     if told.channel_id is None:
         del people[told.user_id]
         return
-    arrived = was.arrived if was and told.kind == "updated" else None if data["inferred"] else event["time"]
+    seen_at = None if data["inferred"] else event["time"]
+    arrived = was.arrived if was and told.kind == "updated" else seen_at
     people[told.user_id] = _Person(told.channel_id, data["state"], arrived)
 
 
@@ -175,6 +182,8 @@ def _check_duration(duration_s: Any, was: _Person | None, event: Event) -> None:
     """A stay has a duration where both its ends were seen, also by different processes."""
     if was is None or was.arrived is None or event["data"]["inferred"]:
         assert duration_s is None, f"a duration without a beginning or an end: {event}"
+    elif was.arrived == _SOME_TIME:
+        assert duration_s is None or duration_s >= 0
     else:
         assert duration_s == max(0, _read_ms(event["time"]) - _read_ms(was.arrived)) / 1000, event
 

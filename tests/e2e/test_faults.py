@@ -1,0 +1,353 @@
+"""Faults that only a process of its own can have: credentials, compression, disks; and an exact account."""
+
+import asyncio
+import itertools
+import random
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from infra.local.standin import Guild, StandIn
+from infra.local.standin.compression import COMPRESSIONS, Compress
+from tests.e2e.accounts import EVERYTHING, add_guilds, wander
+from tests.e2e.crashing import see_the_last
+from tests.e2e.ledger import Ledger
+from tests.e2e.output import TOKEN, check_output
+from tests.e2e.reckoning import Found, Life, reckon
+from tests.support.process import CREDENTIALS, Child, start_child, start_relay
+
+GUILDS = 3
+_EXEC = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Ledger]:
+    async with Ledger() as api:
+        yield api
+
+
+@pytest.fixture
+def guilds(standin: StandIn) -> list[Guild]:
+    return add_guilds(standin, GUILDS)
+
+
+@asynccontextmanager
+async def relaying(
+    standin: StandIn,
+    api: Ledger,
+    directory: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    credentials: Mapping[str, str] = CREDENTIALS,
+) -> AsyncIterator[Child]:
+    """Run the relay, connected and with every event forwarded; it is to end in good order."""
+    (directory / "rules.toml").write_text(EVERYTHING)
+    async with start_relay(
+        directory,
+        discord_api_url=standin.api_url,
+        token=TOKEN,
+        api_endpoint=api.endpoint,
+        credentials=credentials,
+        settings={"RULES_FILE": "rules.toml", **(settings or {})},
+    ) as relay:
+        await standin.wait_connected(20)
+        yield relay
+        if relay.exit_code is None:
+            relay.terminate()
+            assert await relay.wait() == 0
+    check_output(relay)
+
+
+class Lives(list[Life]):
+    """When each process lived."""
+
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[None]:
+        began_ms = time.time_ns() // 1_000_000
+        yield
+        self.append(Life(began_ms, time.time_ns() // 1_000_000))
+
+
+async def walk(guilds: Sequence[Guild], steps: int, chance: random.Random) -> None:
+    dice = [random.Random(chance.random()) for _ in guilds]
+    await asyncio.gather(*(wander(guild, steps, die) for guild, die in zip(guilds, dice, strict=True)))
+
+
+def account(standin: StandIn, guilds: Sequence[Guild], api: Ledger, lives: Sequence[Life] = ()) -> Found:
+    api.check()
+    told, found = api.events(), Found()
+    for guild in guilds:
+        of_guild = [event for event in told if event["data"]["guild"]["id"] == guild.id]
+        found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
+    return found
+
+
+# --- credentials
+
+
+class Vault(Ledger):
+    """Hands out short-lived keys, as the container service does, and takes requests that they signed.
+
+    A key ends for the API one second after it was handed out, or when it is revoked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.issued_at: list[float] = []
+        self.used: set[int] = set()
+        self.refused = 0
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET":
+            return self._issue()
+        number = len(self.issued_at) - 1
+        key = request.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+        fresh = time.monotonic() - self.issued_at[number] < 1 if number >= 0 else False
+        if key != f"AKIDEXAMPLE{number}" or not fresh:
+            await request.read()
+            self.refused += 1
+            kind = "com.amazon.coral.service#ExpiredTokenException"
+            message = "The security token included in the request is expired"
+            return web.json_response({"__type": kind, "message": message}, status=403)
+        assert request.headers["X-Amz-Security-Token"] == f"token-that-no-line-may-hold-{number}"
+        self.used.add(number)
+        return await super()._handle(request)
+
+    def revoke(self) -> None:
+        self.issued_at[-1] = float("-inf")
+
+    def _issue(self) -> web.Response:
+        number = len(self.issued_at)
+        self.issued_at.append(time.monotonic())
+        # The relay looks for others when less than a minute is left: in half a second.
+        ends = datetime.now(UTC) + timedelta(seconds=60.5)
+        return web.json_response(
+            {
+                "AccessKeyId": f"AKIDEXAMPLE{number}",
+                "SecretAccessKey": f"secret-that-no-line-may-hold-{number}",
+                "Token": f"token-that-no-line-may-hold-{number}",
+                "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        )
+
+
+async def test_credentials_that_expire_on_the_way_cost_nothing(standin: StandIn, tmp_path: Path) -> None:
+    """They are renewed in time, and where the API ends them before their time, as soon as it says so."""
+    guilds, chance = add_guilds(standin, GUILDS), random.Random(6)
+    async with Vault() as api:
+        credentials = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{api.endpoint}/keys",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        async with relaying(standin, api, tmp_path, credentials=credentials) as relay:
+            for turn in itertools.count(1):
+                await walk(guilds, 5, chance)
+                await api.wait_until(lambda: api.event_count >= len(standin.sent))
+                if turn % 50 == 0:
+                    api.revoke()
+                if len(api.used) >= 4 and api.refused >= 2:
+                    break
+            await see_the_last(guilds, api)
+        check_output(relay, ["that-no-line-may-hold"])
+        found = account(standin, guilds, api)
+    assert (found.seen, found.gaps) == (len(standin.sent), 0)
+
+
+# --- the gateway's compression
+
+
+@pytest.mark.parametrize("kind", COMPRESSIONS)
+async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
+    standin: StandIn,
+    guilds: list[Guild],
+    api: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """With either compression; discord.py asks for zlib where it finds no zstandard."""
+    chance, opened = random.Random(9), 0
+    open_context: Callable[[], Compress] = COMPRESSIONS[kind]
+
+    def count() -> Compress:
+        nonlocal opened
+        opened += 1
+        return open_context()
+
+    monkeypatch.setitem(COMPRESSIONS, kind, count)
+    credentials = dict(CREDENTIALS)
+    if kind == "zlib-stream":
+        (tmp_path / "without").mkdir()
+        for module in ("zstandard", "compression"):
+            (tmp_path / "without" / f"{module}.py").write_text("raise ImportError")
+        credentials["PYTHONPATH"] = str(tmp_path / "without")
+    async with relaying(standin, api, tmp_path, credentials=credentials):
+        for cut in range(4):
+            await walk(guilds, 20, chance)
+            await standin.faults.cut_frame()
+            await walk(guilds, 20, chance)
+            await standin.wait_until(lambda cut=cut: standin.counts.get("resumed", 0) > cut, 20)  # type: ignore[misc]
+        await see_the_last(guilds, api)
+    found = account(standin, guilds, api)
+    assert opened == 5
+    assert standin.counts["identified"] == 1
+    assert (found.seen, found.gaps) == (len(standin.sent), 0)
+
+
+# --- disks
+
+
+async def _fail_and_recover(
+    standin: StandIn, guilds: list[Guild], api: Ledger, relay: Child, mend: Callable[[], None]
+) -> None:
+    """Walk until the disk takes no more, and on; when it is mended, everything comes."""
+    chance = random.Random(12)
+    api.down = True
+    while not relay.log("outbox_commit_failed"):
+        relay.check_alive()
+        await walk(guilds, 50, chance)
+        assert len(standin.sent) < 20_000
+    await walk(guilds, 50, chance)
+    relay.check_alive()
+    (listening,) = relay.log("ops_listening")
+    url = f"http://{listening['host']}:{listening['port']}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert response.status == 503
+        assert "cannot be written" in await response.text()
+    mend()
+    await relay.wait_for_log("outbox_commit_recovered")
+    api.down = False
+    await walk(guilds, 50, chance)
+    await see_the_last(guilds, api)
+
+
+def _limit_files(relay: Child, limit_bytes: int) -> None:
+    resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
+
+
+def _size(directory: Path) -> int:
+    return max(path.stat().st_size for path in directory.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process's files")
+async def test_files_that_may_not_grow_cost_nothing_once_they_may(
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+) -> None:
+    async with relaying(standin, api, tmp_path) as relay:
+        await see_the_last(guilds, api)
+        _limit_files(relay, _size(tmp_path / "data") + 100_000)
+        await _fail_and_recover(
+            standin, guilds, api, relay, lambda: _limit_files(relay, resource.RLIM_INFINITY)
+        )
+        # Said once, and not at every try.
+        assert len(relay.log("outbox_commit_failed")) == 1
+    found = account(standin, guilds, api)
+    assert (found.seen, found.gaps) == (len(standin.sent), 0)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process's files")
+async def test_kill_while_files_may_not_grow_is_a_gap_and_no_more(
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+) -> None:
+    """What was kept in memory is gone; what was on disk is told, and of the rest the difference."""
+    chance, lives = random.Random(13), Lives()
+    async with lives.another(), relaying(standin, api, tmp_path):
+        await see_the_last(guilds, api)
+    async with lives.another(), relaying(standin, api, tmp_path) as relay:
+        await see_the_last(guilds, api)
+        _limit_files(relay, _size(tmp_path / "data") + 100_000)
+        api.down = True
+        while not relay.log("outbox_commit_failed"):
+            await walk(guilds, 50, chance)
+        await walk(guilds, 50, chance)
+        relay.kill()
+        assert await relay.wait() == -9
+    api.down = False
+    async with lives.another(), relaying(standin, api, tmp_path):
+        await see_the_last(guilds, api)
+    found = account(standin, guilds, api, lives)
+    assert (found.gaps, found.reasons) == (2 * GUILDS, {"restart"})
+    assert found.missed >= 50
+
+
+@asynccontextmanager
+async def relaying_on(mount: str, standin: StandIn, api: Ledger, directory: Path) -> AsyncIterator[Child]:
+    """Run the relay where *mount*, shell code, has put something else in the place of ``$data``.
+
+    In a mount namespace of its own, which needs no privilege where user namespaces are allowed.
+    """
+    data = directory / "data"
+    data.mkdir(exist_ok=True)
+    (directory / "rules.toml").write_text(EVERYTHING)
+    settings = {
+        "DISCORD_TOKEN": TOKEN,
+        "DISCORD_API_URL": standin.api_url,
+        "API_ENDPOINT": api.endpoint,
+        "DATA_DIR": str(data),
+        "RULES_FILE": "rules.toml",
+        "OPS_PORT": "0",
+        "LOG_FORMAT": "json",
+    }
+    environment = {f"VOICE_RELAY_{name}": value for name, value in settings.items()}
+    command = ["unshare", "-Urm", "sh", "-ec", f'{mount}; exec "$python" -m bot.cli run']
+    environment |= {**CREDENTIALS, "data": str(data), "python": sys.executable}
+    async with start_child(["-c", _EXEC, *command], directory, environment) as relay:
+        yield relay
+    check_output(relay)
+
+
+@pytest.fixture
+async def _may_mount(tmp_path: Path) -> None:
+    command = ["unshare", "-Urm", "sh", "-ec", f"mount -t tmpfs none {tmp_path}"]
+    async with start_child(["-c", _EXEC, *command], tmp_path, {}) as child:
+        if await child.wait() != 0:
+            pytest.skip("this user may not mount anything, not even in a namespace")
+
+
+@pytest.mark.usefixtures("_may_mount")
+async def test_disk_that_is_full_costs_nothing_once_there_is_room(
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+) -> None:
+    mount = 'mount -t tmpfs -o size=64m none "$data"; head -c 65000000 /dev/zero > "$data/filler"'
+    async with relaying_on(mount, standin, api, tmp_path) as relay:
+        await standin.wait_connected(20)
+        await see_the_last(guilds, api)
+        # Its view of the files, from outside.
+        filler = Path(f"/proc/{relay.pid}/root{tmp_path}/data/filler")
+        await _fail_and_recover(standin, guilds, api, relay, filler.unlink)
+        relay.terminate()
+        assert await relay.wait() == 0
+    found = account(standin, guilds, api)
+    assert (found.seen, found.gaps) == (len(standin.sent), 0)
+
+
+@pytest.mark.usefixtures("_may_mount")
+async def test_disk_that_is_read_only_is_said_and_left_alone(
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+) -> None:
+    """The relay does not start on it; when it is writable again, what happened meanwhile is accounted for."""
+    chance, lives = random.Random(14), Lives()
+    async with lives.another(), relaying(standin, api, tmp_path):
+        await see_the_last(guilds, api)
+        api.down = True
+        await walk(guilds, 20, chance)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    mount = 'mount --bind "$data" "$data"; mount -o remount,bind,ro "$data"'
+    async with relaying_on(mount, standin, api, tmp_path) as relay:
+        assert await relay.wait() == 3
+    assert "VOICE_RELAY_DATA_DIR" in relay.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
+    api.down = False
+    await walk(guilds, 20, chance)
+    async with lives.another(), relaying(standin, api, tmp_path):
+        await see_the_last(guilds, api)
+    found = account(standin, guilds, api, lives)
+    assert (found.gaps, found.reasons) == (GUILDS, {"restart"})
