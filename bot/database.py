@@ -141,7 +141,8 @@ def _is_damage(error: sqlite3.Error) -> bool:
 def _lock(data_dir: Path) -> IO[str]:
     """Take the data directory for this process, until the returned file is closed or the process ends."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        # Who was where is nobody's business but the relay's.
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data_dir / LOCK_NAME).open("a")
     except OSError as error:
         raise StoreError(

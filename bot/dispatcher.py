@@ -39,7 +39,7 @@ class Dispatcher:
         self._start_execution = start_execution
         self._report = report
         self._spawn = spawn
-        self._gate = EndpointGate(sleep=sleep)
+        self._gates: dict[str, EndpointGate] = {}
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -79,26 +79,27 @@ class Dispatcher:
 
     async def _deliver(self, batch: Batch) -> None:
         attempts = 0
+        gate = self._gate_of(batch)
         while True:
-            probe = await self._waiting_for(self._gate.enter())
+            probe = await self._waiting_for(gate.enter())
             attempts += 1
             try:
                 arn = await self._start_execution(batch)
             except (TemporaryFailure, Unauthorized) as error:
-                self._gate.fail(_wish(error), probe=probe)
+                gate.fail(_wish(error), probe=probe)
                 if self._closing:
                     return
                 self._report(Failed(batch, attempts, str(error)))
-                await self._fail(batch, error, attempts)
+                await self._fail(batch, gate, error, attempts)
             except Rejected as error:
-                self._gate.succeed(probe=probe)
+                gate.succeed(probe=probe)
                 self._reject(batch, error)
                 return
             except BaseException:
-                self._gate.leave(probe=probe)
+                gate.leave(probe=probe)
                 raise
             else:
-                self._gate.succeed(probe=probe)
+                gate.succeed(probe=probe)
                 self._succeed(batch, arn, attempts)
                 return
 
@@ -129,10 +130,17 @@ class Dispatcher:
                 reason=str(error),
             )
 
-    async def _fail(self, batch: Batch, error: DeliveryError, attempts: int) -> None:
+    def _gate_of(self, batch: Batch) -> EndpointGate:
+        """Return the gate before the batch's route: a workflow that is not deployed stops no other."""
+        workflow = batch.lane.workflow
+        if workflow not in self._gates:
+            self._gates[workflow] = EndpointGate(sleep=self._sleep)
+        return self._gates[workflow]
+
+    async def _fail(self, batch: Batch, gate: EndpointGate, error: DeliveryError, attempts: int) -> None:
         """Wait for the next attempt, unless the endpoint's pause is the wait."""
-        paused = self._gate.paused
-        delay_s = self._gate.pause_s if paused else backoff_s(attempts, _wish(error))
+        paused = gate.paused
+        delay_s = gate.pause_s if paused else backoff_s(attempts, _wish(error))
         if paused or isinstance(error, Unauthorized):
             self.trouble = str(error)
         write = log.error if isinstance(error, Unauthorized) else log.warning
@@ -146,7 +154,10 @@ class Dispatcher:
             retry_s=round(delay_s, 1),
             endpoint_paused=paused,
         )
-        if not paused:
+        if paused:
+            # Whoever has waited longer probes next: this batch may be what is wrong.
+            await asyncio.sleep(0)
+        else:
             await self._waiting_for(self._sleep(delay_s))
 
     async def _waiting_for(self, wait: Awaitable[_T]) -> _T:

@@ -87,7 +87,8 @@ async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
     running = 0
     try:
         async with asyncio.timeout(grace_s):
-            while machine.aws.running and (running := await asyncio.to_thread(count_running)):
+            # Nothing tells of it: what is asked is another process.
+            while machine.aws.running and (running := await asyncio.to_thread(count_running)):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         if running:

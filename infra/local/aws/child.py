@@ -5,9 +5,11 @@ One line of JSON comes in on standard input (credentials and the like), one goes
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -73,6 +75,11 @@ def _guarded(app: App, started: Callable[[], None]) -> App:
     return serve
 
 
+def _end_at_once(directory: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(0)
+
+
 async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, stdout: Any) -> None:
     # Imported here because ministack reads its environment at import.
     import hypercorn.asyncio
@@ -88,12 +95,15 @@ async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, 
         stdin.read()
         loop.call_soon_threadsafe(stop.set)
         # Threads of executions under way, or a stuck loop, must not keep the process alive.
-        threading.Timer(_STOP_GRACE_S, os._exit, (0,)).start()
+        threading.Timer(_STOP_GRACE_S, _end_at_once, (tempfile.gettempdir(),)).start()
+
+    # First of all: a parent that goes while this starts must not leave it behind.
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
     def started() -> None:
-        stdout.write(json.dumps({"port": listener.getsockname()[1]}).encode() + b"\n")
-        stdout.flush()
-        threading.Thread(target=wait_for_parent, daemon=True).start()
+        with contextlib.suppress(BrokenPipeError):
+            stdout.write(json.dumps({"port": listener.getsockname()[1]}).encode() + b"\n")
+            stdout.flush()
 
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.fileno()}"]

@@ -1,6 +1,8 @@
 """Every batch is sent until the API has taken it or has said that it never will."""
 
 import asyncio
+import dataclasses
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -9,6 +11,7 @@ import pytest
 from bot.backoff import BASE_S, CAP_S, backoff_s
 from bot.batch import Batch, Delivered, Failed, Lane, Refused, Report
 from bot.dispatcher import Dispatcher
+from bot.endpoint_gate import FAILURES_TO_PAUSE
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
 Outcome = str | DeliveryError
@@ -97,6 +100,32 @@ async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None
         await until(lambda: bool(waits))
         assert dispatcher.trouble == "no such key"
     assert dispatcher.trouble is None
+
+
+@pytest.mark.parametrize("workflow", ["other", "notify"])
+async def test_one_batch_that_always_fails_holds_up_no_other(workflow: str) -> None:
+    """Be it a workflow that is not deployed, or something about the batch itself."""
+    delivered: list[str] = []
+    asked: Counter[str] = Counter()
+
+    async def start(sent: Batch) -> str:
+        asked[sent.execution] += 1
+        if sent.execution == "bad":
+            raise TemporaryFailure("the API answered 404: Not Found", status=404)
+        delivered.append(sent.execution)
+        return "arn"
+
+    reports: list[Report] = []
+    async with asyncio.TaskGroup() as tasks:
+        dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
+        bad = dataclasses.replace(batch("bad"), lane=Lane(workflow, "1"))
+        dispatcher.deliver(bad)
+        await until(lambda: asked["bad"] > FAILURES_TO_PAUSE)
+        for number in range(5):
+            dispatcher.deliver(batch(f"good{number}"))
+        await until(lambda: len(delivered) == 5, turns=1000)
+        await dispatcher.close(0)
+    assert asked["bad"] < 100
 
 
 async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -> None:
