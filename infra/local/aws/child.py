@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -124,9 +125,15 @@ def main() -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         os.environ.update(_environment(settings, listener.getsockname()[1], directory))
         tempfile.tempdir = directory
-        asyncio.run(_serve(settings, listener, stdin, stdout))
-    # Executions run on threads that nobody joins.
-    os._exit(0)
+        exit_code = 0
+        try:
+            asyncio.run(_serve(settings, listener, stdin, stdout))
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
+            exit_code = 1
+    # Executions run on threads that nobody joins, and one reads standard input to its end.
+    os._exit(exit_code)
 
 
 if __name__ == "__main__":
