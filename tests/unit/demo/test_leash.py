@@ -137,8 +137,8 @@ def test_command_is_killed_by_order_and_runs_again_in_the_same_directory() -> No
         second, listing = read_line(process).split(" ", 1)
         assert second != first
         assert listing == "['kept']"
-        process.kill()
-        os.kill(int(second), signal.SIGKILL)
+        order(process, KILL)
+        assert let_go(process) == 128 + signal.SIGKILL
 
 
 def test_leash_that_is_let_go_after_a_kill_ends_by_itself() -> None:
