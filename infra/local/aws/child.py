@@ -128,7 +128,7 @@ def main() -> None:
         exit_code = 0
         try:
             asyncio.run(_serve(settings, listener, stdin, stdout))
-        except Exception:
+        except Exception:  # noqa: BLE001  # the parent reads it from here, and says it
             traceback.print_exc()
             sys.stderr.flush()
             exit_code = 1
