@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(STAMP) ## run the linters and the type checker
 
 bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain approach
 	@$(BIN)/python -m tests.bench
+
+soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million events, with an exact account
+	@$(BIN)/python -m tests.soak
 
 lock: $(STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml

@@ -60,9 +60,7 @@ class WarmRelay:
         return "".join(path.read_text(errors="replace") for path in files if path.exists())
 
     @asynccontextmanager
-    async def start(
-        self, *, settings: Mapping[str, str], watch_tick_s: float = 0.02, home: Path | None = None
-    ) -> AsyncIterator[Life]:
+    async def start(self, *, settings: Mapping[str, str], watch_tick_s: float = 0.02) -> AsyncIterator[Life]:
         """Run ``voice-relay run``; killed, if it still runs, at the end of the block."""
         environment = {f"VOICE_RELAY_{name}": value for name, value in settings.items()}
         order = {

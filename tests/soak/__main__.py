@@ -1,0 +1,68 @@
+"""The long version of the crash test, and a backlog of a million events: ``make soak``."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.backlog import drain_both
+from tests.e2e.crashing import crash_cold, crash_warm
+
+_SHARE = 50
+"""Kills in one account: what is told of a guild is held against all that happened in it."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--seed", type=int, help="repeats an earlier run's random moments")
+    parser.add_argument("--cold", type=int, default=200, help="kills of the program as it is started")
+    parser.add_argument("--warm", type=int, default=2000, help="kills of processes with their imports done")
+    parser.add_argument("--backlog", type=int, default=1_000_000, help="events to drain")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
+    _say(f"seed {seed}")
+    try:
+        asyncio.run(_soak(seed, cold=arguments.cold, warm=arguments.warm, backlog=arguments.backlog))
+    except AssertionError as error:
+        _say(f"FAILED: {error}\nRepeat it with: python -m tests.soak --seed {seed}")
+        return 1
+    _say("Nothing lost, nothing doubled, nothing invented.")
+    return 0
+
+
+async def _soak(seed: int, *, cold: int, warm: int, backlog: int) -> None:
+    chance = random.Random(seed)
+    await _crash("whole program", crash_cold, cold, chance)
+    await _crash("imports done", crash_warm, warm, chance)
+    if backlog:
+        with tempfile.TemporaryDirectory() as directory:
+            few, many = await drain_both(Path(directory), 20, backlog)
+        _say(f"few:  {few}\nmany: {many}")
+        assert many.first_s - few.first_s < 1, "the backlog does not begin to drain within a second"
+        assert many.peak_rss_bytes < many.early_rss_bytes * 1.25, "memory grows with what is drained"
+
+
+async def _crash(
+    name: str, crash: Callable[..., Coroutine[Any, Any, Any]], kills: int, chance: random.Random
+) -> None:
+    for done in range(0, kills, _SHARE):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as directory:
+            found = await crash(
+                Path(directory), seed=chance.randrange(2**32), kills=min(_SHARE, kills - done)
+            )
+        _say(f"{name}, {done + found.kills} of {kills} kills, {time.monotonic() - began:.0f} s: {found}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
