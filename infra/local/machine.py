@@ -13,6 +13,7 @@ from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 
 _POLL_S = 0.02
+_FAILURES_POLL_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -69,10 +70,41 @@ async def single_machine(
             credentials=credentials,
             outputs=outputs,
         )
+        told: set[str] = set()
+        telling = asyncio.create_task(_tell_of_failures(machine, told))
         try:
             yield machine
         finally:
+            telling.cancel()
             await _let_executions_end(machine, grace_s)
+            await asyncio.to_thread(_log_failures, machine, told)
+
+
+async def _tell_of_failures(machine: SingleMachine, told: set[str]) -> None:
+    """Log each execution that fails: here nobody has an alarm on them."""
+    while machine.aws.running:
+        await asyncio.sleep(_FAILURES_POLL_S)
+        await asyncio.to_thread(_log_failures, machine, told)
+
+
+def _log_failures(machine: SingleMachine, told: set[str]) -> None:
+    if not machine.aws.running:
+        return
+    states = machine.aws.client("stepfunctions")
+    found = states.list_executions(
+        stateMachineArn=machine.outputs["NotifyStateMachineArn"], statusFilter="FAILED"
+    )
+    for execution in found["executions"]:
+        arn = execution["executionArn"]
+        if arn not in told:
+            told.add(arn)
+            failed = states.describe_execution(executionArn=arn)
+            log.error(
+                "execution_failed",
+                execution=execution["name"],
+                error=failed.get("error"),
+                cause=failed.get("cause"),
+            )
 
 
 async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:

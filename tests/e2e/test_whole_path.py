@@ -203,6 +203,29 @@ async def test_one_machine_does_it_all_and_leaves_nothing_behind(
     assert says(line, say(happened))
 
 
+async def test_one_machine_says_which_execution_discord_refused(
+    standin: StandIn, webhook: Webhook, tmp_path: Path
+) -> None:
+    """The relay has delivered its part, so nothing else would tell."""
+    (guild,) = add_guilds(standin, 1)
+    webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
+    async with start_relay(
+        tmp_path,
+        discord_api_url=standin.api_url,
+        token=TOKEN,
+        credentials={},
+        settings={"WEBHOOK_URL": webhook.url},
+    ) as relay:
+        await standin.wait_connected(30)
+        await join_somebody(guild)
+        (delivered,) = await relay.wait_for_log("batch_delivered")
+        relay.terminate()
+        assert await relay.wait() == 0
+    (line,) = relay.log("execution_failed")
+    assert (line["execution"], line["error"]) == (delivered["execution"], "WebhookRefused")
+    assert "10015" in line["cause"]
+
+
 async def test_one_machine_posts_what_it_accepted_before_it_ends(
     standin: StandIn, webhook: Webhook, tmp_path: Path
 ) -> None:
