@@ -15,7 +15,8 @@ from infra.local.leash import AGAIN, KILL, leashed
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 TIMEOUT_S = 20.0
-_WAITS = "import signal; print('ready', flush=True); signal.pause()"
+# In short naps: a signal just before a long sleep would be looked at only after it.
+_WAITS = "import time; print('ready', flush=True)\nwhile True: time.sleep(0.02)"
 _SAYS_GOODBYE = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {_WAITS}"
 _STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_WAITS}"
 _PARENT = """
