@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.abc import ResolveResult
 
 from bot.database import open_database
+from bot.endpoint_gate import FAILURES_TO_PAUSE
 from bot.store import Store
 from infra.local.standin import Guild, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
@@ -266,3 +267,32 @@ async def test_clock_that_is_ten_minutes_off_is_said_and_costs_nothing(
     said = {reason for reason in reasons if "clock is" in reason}
     assert said
     assert all(words in reason and "NTP" in reason for reason in said)
+
+
+async def test_batch_that_always_fails_does_not_hold_up_the_other_guilds(
+    standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path
+) -> None:
+    """It makes the endpoint look down, and would be the only one to ask whether it is back."""
+    sick, *others = guilds
+    mended = False
+
+    async def fail_the_sick(request: web.BaseRequest) -> web.StreamResponse | None:
+        api.answers.append(fail_the_sick)
+        body = await request.read()
+        if mended or f'"/discord/guilds/{sick.id}"'.encode() not in body:
+            return None
+        api.attempts[request.headers["Execution-Name"]].append(body)
+        api.changed.set()
+        return web.json_response({"message": "Internal Server Error"}, status=500)
+
+    api.answers.append(fail_the_sick)
+    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules):
+        for turn in range(3):
+            await wander(sick, 1, random.Random(turn))
+            await api.wait_for_attempts(api.attempt_count + 2 * FAILURES_TO_PAUSE)
+            told = api.event_count
+            for guild in others:
+                await wander(guild, 1, random.Random(turn))
+            await api.wait_until(lambda told=told: api.event_count == told + len(others))  # type: ignore[misc]
+        mended = True
+    check(standin, guilds, api, tmp_path)

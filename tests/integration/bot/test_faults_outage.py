@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
 from bot.capture import Capture
@@ -28,6 +29,25 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 GUILDS = ("1", "2", "3")
 BATCH = 25
 KEY = ReadOnlyCredentials("AKIDEXAMPLE", "secret", None)
+
+
+class Api(Ledger):
+    """Counts how many requests are there at once while it is down, but for those that find that out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most_at_once = self._here = 0
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._here += 1
+        if self.down and self.attempt_count > 2 * len(GUILDS):
+            self.most_at_once = max(self.most_at_once, self._here)
+        # Whoever else is on the way arrives meanwhile.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        answer = await super()._handle(request)
+        self._here -= 1
+        return answer
 
 
 class World:
@@ -105,7 +125,7 @@ async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
     """What was begun before it got too old is delivered; the rest comes in full batches, not in a flood."""
     every_ms = 10 * MINUTE_MS
     plan = plan_joins(hours=hours, every_ms=every_ms)
-    async with Ledger() as api:
+    async with Api() as api:
         api.down = True
         back_ms = BEGIN_MS + hours * HOUR_MS + every_ms // 2
         world = World(api, back_ms=back_ms, plan=plan[len(GUILDS) :])
@@ -130,6 +150,7 @@ async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
     assert len(api.executions) == len(GUILDS) * (1 + full_batches)
     # One probe at a time, half a minute apart on average: no herd, and no busy waiting.
     assert hours * 60 < api.attempt_count < hours * 60 * 4
+    assert api.most_at_once == 1
 
 
 def users_of(told: Sequence[Event], guild_id: str) -> list[str]:
