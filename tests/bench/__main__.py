@@ -17,12 +17,15 @@ from rich.console import Console
 from tests.bench.machine import describe_machine
 from tests.bench.report import render, to_json
 from tests.bench.suite import FULL, MEASUREMENTS, QUICK, run_suite
+from tests.e2e.backlog import drain_both
+
+_BACKLOG = "backlog"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     plan = QUICK if arguments.quick else FULL
-    names = arguments.only or list(MEASUREMENTS)
+    names = arguments.only or [*MEASUREMENTS, _BACKLOG]
     parent = Path("build")
     parent.mkdir(exist_ok=True)
     progress = Console(stderr=True)
@@ -33,8 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         directory = Path(name).resolve()
         machine = describe_machine(directory)
-        results = runner.run(run_suite(plan, names, directory, status.update))
+        results = runner.run(
+            run_suite(plan, [name for name in names if name != _BACKLOG], directory, status.update)
+        )
+        drained = None
+        if _BACKLOG in names:
+            status.update(f"a backlog of {plan.backlog:,} events")
+            drained = runner.run(drain_both(directory, 20, plan.backlog))
     Console().print(render(plan, machine, results))
+    for one in drained or ():
+        Console().print(f"Backlog: {one}")
     if arguments.json is not None:
         arguments.json.write_bytes(to_json(plan, machine, results))
     return 0
@@ -43,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small and once: to see that it works")
-    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="may be given repeatedly")
+    parser.add_argument(
+        "--only", action="append", choices=[*MEASUREMENTS, _BACKLOG], help="may be given repeatedly"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, every run, there too")
     return parser
 

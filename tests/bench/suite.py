@@ -25,6 +25,7 @@ class Plan:
     seconds: float
     many_guilds: int
     traffic: int
+    backlog: int
 
 
 FULL = Plan(
@@ -35,6 +36,7 @@ FULL = Plan(
     seconds=8,
     many_guilds=1_000,
     traffic=2_000,
+    backlog=1_000_000,
 )
 QUICK = Plan(
     repeats=1,
@@ -44,6 +46,7 @@ QUICK = Plan(
     seconds=2,
     many_guilds=1_000,
     traffic=500,
+    backlog=20_000,
 )
 
 
