@@ -237,6 +237,8 @@ class _Writer:
         self._losing = False
         self._lost_guilds: set[str] = set()
         self._lost_since_ms = 0
+        # The two last commits: whatever was seen before the earlier one is on disk.
+        self._committed_ms = self._safe_ms = clock()
         self._asked = False
         self._reminded_ms: int | None = None
         self.failing: str | None = None
@@ -343,6 +345,7 @@ class _Writer:
         self._slots -= len(batches)
         self._outbox.hand_out(batches)
         if not self._losing:
+            self._safe_ms, self._committed_ms = self._committed_ms, now_ms
             self._recover()
         elif not self._store.has_room():
             self._remind(now_ms)
@@ -357,7 +360,7 @@ class _Writer:
     def _begin_to_lose(self) -> None:
         """Let go of what cannot be kept; what became of batches is few, and is kept."""
         if not self._lost_guilds:
-            self._lost_since_ms = self._clock()
+            self._lost_since_ms = self._safe_ms
         self._losing = True
         self._asked = False
         self._lost_guilds.update(observation.guild_id for observation in self._work.observations)

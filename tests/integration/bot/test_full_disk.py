@@ -21,6 +21,7 @@ from bot.occupancy import GuildOccupancy
 from bot.outbox import Outbox
 from bot.rules import DEFAULT_RULES, Rule, Rules
 from bot.store import Limits, Store, Work
+from bot.timestamps import format_ms
 
 GUILD = "41771983423143937"
 TIMEOUT_S = 20
@@ -49,7 +50,7 @@ class Relay:
         self.changed = asyncio.Event()
         self.accepting = True
         self.held: list[Batch] = []
-        self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01)
+        self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01, clock=lambda: self.now_ms)
         self.intake = Intake(
             Capture({}, UlidFactory()), rules, self.outbox.put, self.outbox.settled, clock=lambda: self.now_ms
         )
@@ -121,7 +122,10 @@ async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recove
             relay.say(user, 5)
         await relay.wait(lambda: len(relay.delivered) == 3)
         relay.store.error = StoreError("disk I/O error")
+        first_lost_ms = relay.now_ms
         relay.say(1, None)
+        await relay.wait(lambda: relay.outbox.failing is not None)
+        relay.now_ms += 60_000
         relay.say(2, 6)
         for _ in range(50):
             relay.say(3, 6)
@@ -134,6 +138,7 @@ async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recove
         await relay.wait(lambda: len(relay.delivered) == 8)
     gap, *inferred = relay.delivered[3:7]
     assert gap["data"]["reason"] == "store_full"
+    assert gap["data"]["from"] <= format_ms(first_lost_ms) < gap["data"]["until"]
     assert [(event["type"].rpartition(".")[2], event["data"]["user"]["id"]) for event in inferred] == [
         ("left", "1"),
         ("moved", "2"),
