@@ -42,8 +42,9 @@ class Story:
         self._tell(otto.id, lobby.id)
         await guild.update(otto, self_mute=True)
         self._tell(otto.id, lobby.id, self_mute=True)
-        self.lives.append(Life(began_ms, self._now_ms))
-        self.capture.unwatch(guild.id, "restart", since_ms=self._now_ms)
+        ended_ms = self._now_ms
+        self.lives.append(Life(began_ms, ended_ms))
+        self.capture.unwatch(guild.id, "restart", since_ms=ended_ms)
         await guild.leave(nelly)
         await guild.move(otto, stage)
         self._snapshot()
