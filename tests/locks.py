@@ -1,9 +1,11 @@
 """Checks the lock files: ``python -m tests.locks``. Needs no network and no index.
 
 Every requirement of pyproject.toml stands in its lock file in a version that it allows; every line there is
-pinned and has hashes; both files agree on what they share; and none names an index, a host or a path.
+pinned and has hashes; what runs together agrees on what it shares; and none names an index, a host or a path.
+So does node's lock file.
 """
 
+import json
 import re
 import sys
 import tomllib
@@ -17,8 +19,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 ROOT: Final = Path(__file__).parent.parent
-LOCKS: Final = {"requirements.txt": "local", "requirements-dev.txt": "dev"}
-"""The lock files, each with the extra that it is made for."""
+EXTRAS: Final = {"requirements.txt": "local", "requirements-dev.txt": "dev"}
+"""The lock files of the project itself, each with the extra that it is made for."""
+GROUPS: Final = {"requirements-scan.txt": "scan"}
+"""The lock files of environments without the project, each with its dependency group."""
+LOCKS: Final = (*EXTRAS, *GROUPS)
+NODE: Final = ROOT / ".ci" / "node"
 
 _PIN: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==([^\s;]+)(?: ; [^\\@:]+?)?(?: \\)?")
 _HASH: Final = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
@@ -30,17 +36,33 @@ Pins = dict[NormalizedName, set[Version]]
 
 def find_problems(pyproject: str, locks: dict[str, str]) -> list[str]:
     """Return a sentence for everything that is out of step; *locks* holds the texts of all LOCKS."""
-    project = tomllib.loads(pyproject)["project"]
+    document = tomllib.loads(pyproject)
+    asked = {name: _requirements(document["project"], extra) for name, extra in EXTRAS.items()}
+    asked |= {name: map(Requirement, document["dependency-groups"][group]) for name, group in GROUPS.items()}
     problems = []
     for name, text in locks.items():
-        pins = _read_pins(text)
-        found = [*_check_lines(text), *_check_requirements(pins, _requirements(project, LOCKS[name]))]
+        found = [*_check_lines(text), *_check_requirements(_read_pins(text), asked[name])]
         problems += [f"{name}: {each}" for each in found]
-    small, large = (_read_pins(locks[name]) for name in LOCKS)
+    small, large = (_read_pins(locks[name]) for name in EXTRAS)
     for package, versions in small.items():
         if large.get(package) != versions:
             problems.append(f"requirements.txt and requirements-dev.txt do not agree on {package}")
     return problems
+
+
+def find_node_problems(manifest: str, lock: str) -> list[str]:
+    """Return a sentence for everything wrong with node's *lock* file, made for the *manifest*."""
+    asked = json.loads(manifest)["devDependencies"]
+    packages = json.loads(lock)["packages"]
+    problems = []
+    if packages[""].get("devDependencies") != asked:
+        problems.append("does not have what package.json asks for; run `make lock`")
+    for path, package in packages.items():
+        if path and "integrity" not in package:
+            problems.append(f"{path} has no hash")
+        if "resolved" in package:
+            problems.append(f"{path} names where it came from")
+    return [f"package-lock.json: {each}" for each in problems]
 
 
 def _check_lines(text: str) -> Iterator[str]:
@@ -93,6 +115,9 @@ def _requirements(project: dict[str, Any], extra: str) -> Iterator[Requirement]:
 def main() -> int:
     locks = {name: (ROOT / name).read_text() for name in LOCKS}
     problems = find_problems((ROOT / "pyproject.toml").read_text(), locks)
+    problems += find_node_problems(
+        *((NODE / name).read_text() for name in ("package.json", "package-lock.json"))
+    )
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.locks import LOCKS, ROOT, find_problems
+from tests.locks import LOCKS, NODE, ROOT, find_node_problems, find_problems
 
 HASH = "0" * 64
 PYPROJECT = """
@@ -12,6 +12,8 @@ dependencies = ["Alpha_One[x]>=1.2,<2", "beta>=3; sys_platform != 'win32'"]
 [project.optional-dependencies]
 local = ["gamma==4.0"]
 dev = ["relay[local]", "delta>=5"]
+[dependency-groups]
+scan = ["epsilon>=6"]
 """
 
 
@@ -22,16 +24,21 @@ def lock(*pins: str) -> str:
 
 
 SMALL = ("alpha-one==1.3", "beta==3.1 ; sys_platform != 'win32'", "gamma==4.0")
+APART = ("beta==9.0", "epsilon==6.1")
 LARGE = (*SMALL, "delta==5.0 ; python_version < '3.12'", "delta==6.0 ; python_version >= '3.12'")
 
 
-def problems(small: str = lock(*SMALL), large: str = lock(*LARGE)) -> list[str]:
-    return find_problems(PYPROJECT, dict(zip(LOCKS, (small, large), strict=True)))
+def problems(small: str = lock(*SMALL), large: str = lock(*LARGE), apart: str = lock(*APART)) -> list[str]:
+    return find_problems(PYPROJECT, dict(zip(LOCKS, (small, large, apart), strict=True)))
 
 
 def test_the_project_s_own_lock_files_are_in_step() -> None:
     locks = {name: (ROOT / name).read_text() for name in LOCKS}
     assert find_problems((ROOT / "pyproject.toml").read_text(), locks) == []
+    assert (
+        find_node_problems(*((NODE / name).read_text() for name in ("package.json", "package-lock.json")))
+        == []
+    )
 
 
 def test_files_that_are_in_step_have_no_problem() -> None:
@@ -77,3 +84,26 @@ def test_a_version_for_another_machine_is_judged_too() -> None:
     assert problems(large=lock(*LARGE).replace("delta==6.0", "delta==4.0")) == [
         "requirements-dev.txt: delta is not locked to what pyproject.toml asks for; run `make lock`"
     ]
+
+
+def test_an_environment_of_its_own_is_judged_by_its_group_alone() -> None:
+    assert problems(apart=lock("beta==9.0")) == ["requirements-scan.txt: epsilon is missing; run `make lock`"]
+
+
+MANIFEST = '{"devDependencies": {"zeta": "1.0.0"}}'
+ROOT_PACKAGE = '"": {"devDependencies": {"zeta": "1.0.0"}}'
+
+
+@pytest.mark.parametrize(
+    ("root", "package", "problem"),
+    [
+        (ROOT_PACKAGE, '{"integrity": "sha512-x", "version": "1.0.0"}', None),
+        (ROOT_PACKAGE.replace("1.0.0", "1.1.0"), '{"integrity": "sha512-x"}', "run `make lock`"),
+        (ROOT_PACKAGE, '{"version": "1.0.0"}', "node_modules/zeta has no hash"),
+        (ROOT_PACKAGE, '{"integrity": "sha512-x", "resolved": "https://host.example/zeta"}', "came from"),
+    ],
+)
+def test_judges_node_s_lock_file(root: str, package: str, problem: str | None) -> None:
+    found = find_node_problems(MANIFEST, f'{{"packages": {{{root}, "node_modules/zeta": {package}}}}}')
+    assert len(found) == (problem is not None)
+    assert problem is None or problem in found[0]
