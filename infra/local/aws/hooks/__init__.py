@@ -10,6 +10,8 @@ from typing import Any
 
 from infra.local.aws.hooks import (
     apigateway_invoke,
+    budgets,
+    composite_alarms,
     error_matching,
     forbidden,
     http_proxy,
@@ -34,6 +36,8 @@ SEAMS: tuple[Seam, ...] = (
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
     *apigateway_invoke.SEAMS,
+    *composite_alarms.SEAMS,
+    *budgets.SEAMS,
 )
 
 
@@ -52,5 +56,7 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     start_execution.install(retained=retained_executions)
     service_integrations.install(door)
     apigateway_invoke.install(door)
+    composite_alarms.install()
+    budgets.install()
     async with http_proxy.installed():
         yield
