@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pydantic
 import structlog
@@ -14,6 +15,8 @@ from infra.local.aws.credentials import Credentials
 
 _POLL_S = 0.02
 _FAILURES_POLL_S = 5.0
+# Outputs of the stack: the workflows whose executions somebody waits for the message of.
+_POSTING = ("NotifyStateMachineArn", "DigestStateMachineArn")
 
 log = structlog.get_logger(__name__)
 
@@ -91,10 +94,7 @@ def _log_failures(machine: SingleMachine, told: set[str]) -> None:
     if not machine.aws.running:
         return
     states = machine.aws.client("stepfunctions")
-    found = states.list_executions(
-        stateMachineArn=machine.outputs["NotifyStateMachineArn"], statusFilter="FAILED"
-    )
-    for execution in found["executions"]:
+    for execution in _executions(states, machine.outputs, "FAILED"):
         arn = execution["executionArn"]
         if arn not in told:
             told.add(arn)
@@ -107,14 +107,22 @@ def _log_failures(machine: SingleMachine, told: set[str]) -> None:
             )
 
 
+def _executions(states: Any, outputs: Mapping[str, str], status: str) -> list[Any]:
+    """The newest executions of the workflows that post."""
+    return [
+        execution
+        for output in _POSTING
+        for execution in states.list_executions(stateMachineArn=outputs[output], statusFilter=status)[
+            "executions"
+        ]
+    ]
+
+
 async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
     states = machine.aws.client("stepfunctions")
 
     def count_running() -> int:
-        found = states.list_executions(
-            stateMachineArn=machine.outputs["NotifyStateMachineArn"], statusFilter="RUNNING"
-        )
-        return len(found["executions"])
+        return len(_executions(states, machine.outputs, "RUNNING"))
 
     running = 0
     try:

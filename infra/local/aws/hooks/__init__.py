@@ -13,14 +13,18 @@ from infra.local.aws.hooks import (
     budgets,
     composite_alarms,
     error_matching,
+    express,
     forbidden,
     http_proxy,
     jsonata_engine,
     provisioning,
     root,
+    running_machine,
+    sdk_task,
     service_integrations,
     service_roles,
     start_execution,
+    stopping,
 )
 from infra.local.aws.hooks.front_door import FrontDoor
 from infra.local.aws.hooks.seam import Seam, check_version
@@ -32,10 +36,14 @@ SEAMS: tuple[Seam, ...] = (
     *jsonata_engine.SEAMS,
     *error_matching.SEAMS,
     *start_execution.SEAMS,
+    *express.SEAMS,
+    *stopping.SEAMS,
     *service_roles.SEAMS,
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
+    *running_machine.SEAMS,
     *apigateway_invoke.SEAMS,
+    *sdk_task.SEAMS,
     *composite_alarms.SEAMS,
     *budgets.SEAMS,
 )
@@ -54,8 +62,12 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     jsonata_engine.install()
     error_matching.install()
     start_execution.install(retained=retained_executions)
+    express.install()
+    stopping.install()
     service_integrations.install(door)
+    running_machine.install()
     apigateway_invoke.install(door)
+    sdk_task.install(door)
     composite_alarms.install()
     budgets.install()
     async with http_proxy.installed():

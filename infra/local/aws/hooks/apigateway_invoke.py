@@ -3,7 +3,6 @@
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html; result and error shapes as
 # recorded against AWS (facts: Step Functions, apigateway:invoke)
 
-import contextvars
 import json
 import re
 from collections.abc import Mapping
@@ -12,12 +11,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from infra.local.aws.hooks.front_door import FrontDoor, Response, sign
+from infra.local.aws.hooks.running_machine import MachineRole
 from infra.local.aws.hooks.seam import Seam, module
-from infra.local.aws.hooks.service_roles import NotTrusted, ServiceRoles
 
 _STATES = "ministack.services.stepfunctions"
-_RUN = Seam(_STATES, "_run_execution", ("exec_arn",))
-SEAMS = (_RUN, Seam(_STATES, "_execute_task", ("state_def", "raw_input", "execution", "ctx")))
+SEAMS = (Seam(_STATES, "_invoke_resource", ("resource", "input_data")),)
 
 RESOURCE = "arn:aws:states:::apigateway:invoke"
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
@@ -31,10 +29,6 @@ _FORBIDDEN_HEADER = re.compile(
     r"|transfer-encoding|upgrade|via|www-authenticate|x-forwarded.*|x-amz.*",
     re.IGNORECASE,
 )
-
-# The state machine whose execution this thread walks. ministack hands its tasks no more than their input,
-# but copies the context into the threads that it starts for branches, items and time-outs.
-_state_machine: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("state_machine")
 
 
 class InvalidTask(Exception):
@@ -105,7 +99,7 @@ class ApiGatewayInvoke:
 
     def __init__(self, door: FrontDoor) -> None:
         self._door = door
-        self._roles = ServiceRoles("states.amazonaws.com", "states")
+        self._role = MachineRole()
         self._error = module(_STATES)._ExecutionError
 
     def __call__(self, _resource: str, arguments: Any) -> dict[str, Any]:
@@ -120,16 +114,7 @@ class ApiGatewayInvoke:
         # ministack knows API hosts under a name of its own only; by path it knows them under any.
         url = url.replace(f"https://{host[0]}/", f"https://{host[0]}/_aws/execute-api/{api_id}/", 1)
         if auth_type == "IAM_ROLE":
-            machine = _state_machine.get()
-            try:
-                who = self._roles.assume(
-                    machine["roleArn"], source_arn=machine["stateMachineArn"], region=region
-                )
-            except NotTrusted as error:
-                cause = (
-                    f"Neither the global service principal states.amazonaws.com can assume the role {error}"
-                )
-                raise self._error("States.TaskFailed", cause) from None
+            who = self._role.assume(region)
             headers = sign(method, url, headers, body, service="execute-api", region=region, who=who)
         else:
             headers = {"Host": host[0], **headers}
@@ -140,13 +125,4 @@ class ApiGatewayInvoke:
 
 
 def install(door: FrontDoor) -> None:
-    run = _RUN.original()
-    states = module(_STATES)
-
-    def run_execution(exec_arn: str) -> None:
-        # Runs in a thread and a context of its own, so the variable needs no reset.
-        _state_machine.set(states._state_machines[states._executions[exec_arn]["stateMachineArn"]])
-        run(exec_arn)
-
-    _RUN.replace(run_execution)
-    states._SERVICE_DISPATCH[RESOURCE] = ApiGatewayInvoke(door)
+    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = ApiGatewayInvoke(door)

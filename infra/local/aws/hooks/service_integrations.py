@@ -41,6 +41,19 @@ _PARAMETERS = {
 _Response = tuple[int, dict[str, str], bytes]
 
 
+# Context variable to ministack's name for what it knows of a signed request's caller.
+_IDENTITY = {
+    "identity.accountId": "accountId",
+    "identity.caller": "callerId",
+    "identity.user": "userId",
+    "identity.userArn": "userArn",
+}
+
+
+def _identity(caller: Mapping[str, Any]) -> dict[str, str]:
+    return {name: caller[key] for name, key in _IDENTITY.items() if caller.get(key)}
+
+
 def _message(status: int, text: str) -> _Response:
     return status, {"Content-Type": "application/json"}, json.dumps({"message": text}).encode()
 
@@ -106,6 +119,7 @@ def install(door: FrontDoor) -> None:
         route_key: str = "$default",
         path_params: Mapping[str, str] | None = None,
         *,
+        authorizer_iam: Mapping[str, Any] | None = None,
         owner_account_id: str,
         owner_region: str,
         **rest: Any,
@@ -113,7 +127,8 @@ def install(door: FrontDoor) -> None:
         if "integrationSubtype" not in integration:
             return await invoke_lambda(
                 integration, api_id, stage, path, method, headers, body, query_params, route_key, path_params,
-                owner_account_id=owner_account_id, owner_region=owner_region, **rest,
+                authorizer_iam=authorizer_iam, owner_account_id=owner_account_id, owner_region=owner_region,
+                **rest,
             )  # fmt: skip
         request = parameter_mapping.Request(
             headers=headers,
@@ -126,6 +141,7 @@ def install(door: FrontDoor) -> None:
                 "path": path,
                 "httpMethod": method,
                 "routeKey": route_key,
+                **_identity(authorizer_iam or {}),
             },
         )
         source_arn = f"arn:aws:execute-api:{owner_region}:{owner_account_id}:{api_id}/{stage}/{route_key}"

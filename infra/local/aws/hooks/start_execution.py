@@ -2,13 +2,14 @@
 
 ministack answers every name that it knows with ExecutionAlreadyExists, and takes any name and any input.
 It also keeps every execution for good, where AWS forgets those closed 90 days ago; here the oldest closed
-ones are forgotten, all but their names.
+ones are forgotten, all but their names. Of Express executions, which AWS keeps none of, a few are kept.
 """
 
 # facts: Step Functions, StartExecution; the service model's documentation of StartExecution
 
 import json
 import re
+import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -26,18 +27,20 @@ SEAMS = (
 )
 
 MAX_INPUT_BYTES = 262_144
+# They must not push the Standard ones out, and come as often as the bot's heart beats.
+_EXPRESS_RETAINED = 100
 # Names that stay taken after their executions are forgotten.
 _NAMES_KEPT = 100_000
 _NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,80}""")
 # AWS puts the whole name of the exception's Java class before the "#".
-_PREFIX = "com.amazonaws.swf.service.v2.model#"
+PREFIX = "com.amazonaws.swf.service.v2.model#"
 
 
 def problem(data: dict[str, Any]) -> tuple[str, str] | None:
     """The error name and message with which AWS refuses the request *data*, before it looks anything up."""
     name, document = data.get("name"), data.get("input", "{}")
     if name is not None and not _NAME.fullmatch(name):
-        return _PREFIX + "InvalidName", f"Invalid Name: '{name}'"
+        return PREFIX + "InvalidName", f"Invalid Name: '{name}'"
     if len(document.encode()) > MAX_INPUT_BYTES:
         constraint = f"Member must have length less than or equal to {MAX_INPUT_BYTES}"
         return (
@@ -48,7 +51,7 @@ def problem(data: dict[str, Any]) -> tuple[str, str] | None:
         json.loads(document)
     except ValueError:
         reason = "Invalid State Machine Execution Input: 'Invalid execution input.'"
-        return _PREFIX + "InvalidExecutionInput", reason
+        return PREFIX + "InvalidExecutionInput", reason
     return None
 
 
@@ -58,6 +61,17 @@ def install(*, retained: int) -> None:
     states = module("ministack.services.stepfunctions")
     responses = module("ministack.core.responses")
     executions = _Executions(states._executions, retained)
+    express = _Executions(states._executions, min(retained, _EXPRESS_RETAINED))
+
+    def start_express(data: dict[str, Any]) -> Any:
+        # Any number of Express executions may have the same name, so each gets an ARN of its own.
+        unique = secrets.token_hex(16)
+        response = start(data | {"name": unique})
+        if response[0] == 200:
+            arn = json.loads(response[2])["executionArn"]
+            states._executions[arn]["name"] = data.get("name") or unique
+            express.add(arn)
+        return response
 
     def start_execution(data: dict[str, Any]) -> Any:
         if refused := problem(data):
@@ -69,13 +83,20 @@ def install(*, retained: int) -> None:
             if earlier and earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}"):
                 return responses.json_response({"executionArn": arn, "startDate": earlier["startDate"]})
             message = f"Execution Already Exists: '{arn}'"
-            return responses.error_response_json(_PREFIX + "ExecutionAlreadyExists", message, 400)
+            return responses.error_response_json(PREFIX + "ExecutionAlreadyExists", message, 400)
+        if _is_express(states, data):
+            return start_express(data)
         response = start(data)
         if response[0] == 200:
             executions.add(json.loads(response[2])["executionArn"])
         return response
 
     _START.replace(start_execution)
+
+
+def _is_express(states: Any, data: dict[str, Any]) -> bool:
+    machine = states._state_machines.get(data.get("stateMachineArn", ""))
+    return machine is not None and machine["type"] == "EXPRESS"
 
 
 def _execution_arn(states: Any, data: dict[str, Any]) -> str | None:

@@ -1,0 +1,50 @@
+"""Which state machine a task runs for: ministack hands its tasks no more than their input.
+
+A task acts as the role of its machine, so whatever performs one has to know the machine.
+"""
+
+import contextvars
+from collections.abc import Mapping
+from typing import Any
+
+from infra.local.aws.credentials import Credentials
+from infra.local.aws.hooks.seam import Seam, module
+from infra.local.aws.hooks.service_roles import NotTrusted, ServiceRoles
+
+_STATES = "ministack.services.stepfunctions"
+_RUN = Seam(_STATES, "_run_execution", ("exec_arn",))
+SEAMS = (_RUN, Seam(_STATES, "_execute_task", ("state_def", "raw_input", "execution", "ctx")))
+
+# ministack copies the context into the threads that it starts for branches, items and time-outs.
+_state_machine: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("state_machine")
+
+
+class MachineRole:
+    """Credentials of the role of the state machine whose execution this thread walks."""
+
+    def __init__(self) -> None:
+        self._roles = ServiceRoles("states.amazonaws.com", "states")
+        self._error = module(_STATES)._ExecutionError
+
+    def assume(self, region: str) -> Credentials:
+        """Raises the error that a task fails with where Step Functions may not assume the role."""
+        machine = _state_machine.get()
+        try:
+            return self._roles.assume(
+                machine["roleArn"], source_arn=machine["stateMachineArn"], region=region
+            )
+        except NotTrusted as error:
+            cause = f"Neither the global service principal states.amazonaws.com can assume the role {error}"
+            raise self._error("States.TaskFailed", cause) from None
+
+
+def install() -> None:
+    run = _RUN.original()
+    states = module(_STATES)
+
+    def run_execution(exec_arn: str) -> None:
+        # Runs in a thread and a context of its own, so the variable needs no reset.
+        _state_machine.set(states._state_machines[states._executions[exec_arn]["stateMachineArn"]])
+        run(exec_arn)
+
+    _RUN.replace(run_execution)

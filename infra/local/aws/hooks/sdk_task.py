@@ -1,0 +1,69 @@
+"""The tasks ``arn:aws:states:::aws-sdk:sfn:…``: Step Functions called as the state machine's own role.
+
+ministack performs them as root, and names errors as they are on the wire instead of after the SDK's classes.
+"""
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+
+import json
+from typing import Any
+
+import botocore.session
+
+from infra.local.aws.hooks.front_door import FrontDoor, sign
+from infra.local.aws.hooks.running_machine import MachineRole
+from infra.local.aws.hooks.seam import Seam, module
+
+_STATES = "ministack.services.stepfunctions"
+SEAMS = (
+    Seam(_STATES, "_invoke_resource", ("resource", "input_data")),
+    Seam(_STATES, "_sdk_json_params", ("service_info", "service_key", "action", "input_data")),
+    Seam(_STATES, "_sdk_json_result", ("service_key", "action", "result")),
+    Seam("ministack.core.responses", "get_region", ()),
+)
+
+RESOURCE = "arn:aws:states:::aws-sdk:sfn:"
+_SERVICE = "states"
+
+
+class SdkTask:
+    """Performs the task through *door*."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        self._door = door
+        self._role = MachineRole()
+        self._states = module(_STATES)
+        self._region = module("ministack.core.responses").get_region
+        model = botocore.session.get_session().get_service_model("stepfunctions")
+        self._modelled = {shape.name for shape in model.error_shapes}
+
+    def __call__(self, resource: str, arguments: Any) -> Any:
+        name = resource.removeprefix(RESOURCE)
+        action = name[0].upper() + name[1:]
+        region = self._region()
+        body = json.dumps(self._states._sdk_json_params({}, _SERVICE, action, arguments)).encode()
+        headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": f"AWSStepFunctions.{action}",
+        }
+        url = f"https://states.{region}.amazonaws.com/"
+        who = self._role.assume(region)
+        signed = sign("POST", url, headers, body, service=_SERVICE, region=region, who=who)
+        response = self._door.request_from_thread("POST", url, signed, body)
+        answer: dict[str, Any] = json.loads(response.body)
+        if response.status >= 300:
+            code = str(answer.get("__type", "")).rpartition("#")[2]
+            raise self._states._ExecutionError(
+                self._class_name(code), answer.get("message") or answer.get("Message") or code
+            )
+        return self._states._sdk_json_result(_SERVICE, action, answer)
+
+    def _class_name(self, code: str) -> str:
+        """The class of the SDK for Java; an error outside the service's model is of the service's own."""
+        if code not in self._modelled:
+            return "Sfn.SfnException"
+        return f"Sfn.{code}" if code.endswith("Exception") else f"Sfn.{code}Exception"
+
+
+def install(door: FrontDoor) -> None:
+    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = SdkTask(door)
