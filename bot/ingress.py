@@ -1,8 +1,8 @@
-"""The ingress API: one signed request that starts one execution."""
+"""The ingress API: signed requests that start executions, and ask about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 import yarl
@@ -19,9 +19,13 @@ _CONNECT_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 55.0
 _RESPONSE_MAX_BYTES = 64 * 1024
 
+_T = TypeVar("_T")
+Parse = Callable[[int, Mapping[str, str], bytes, datetime], _T]
+"""Makes something of a response's status, headers and body at a time, or raises a DeliveryError."""
+
 
 class Ingress:
-    """Starts executions through the API at *endpoint*; open it as a context manager.
+    """Speaks to the API at *endpoint*; open it as a context manager.
 
     Every request is signed anew, with credentials asked for at that moment and the time of *utc_now*.
     """
@@ -63,20 +67,38 @@ class Ingress:
         Raises a DeliveryError. Of a TemporaryFailure it is not known whether the request arrived; sending the
         same batch again is safe.
         """
+        return await self.post(
+            f"/workflows/{batch.lane.workflow}", batch.body, parse_response, execution=batch.execution
+        )
+
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        parse: Parse[_T],
+        *,
+        execution: str | None = None,
+        response_max_bytes: int = _RESPONSE_MAX_BYTES,
+    ) -> _T:
+        """Return what *parse* makes of the response; raises its DeliveryError, or a TemporaryFailure.
+
+        *execution* is the name of the execution that is to be started. What a response has beyond
+        *response_max_bytes* is not read.
+        """
         if self._session is None:
             raise RuntimeError("the ingress is not open")
-        url = self._url(batch.lane.workflow)
+        url = self._url(path)
         credentials = await self._credentials.get()
-        headers = {"content-type": "application/json", "execution-name": batch.execution}
-        signed = sign(
-            "POST", str(url), headers, batch.body, credentials, region=self._region, now=self._utc_now()
-        )
+        headers = {"content-type": "application/json"}
+        if execution is not None:
+            headers["execution-name"] = execution
+        signed = sign("POST", str(url), headers, body, credentials, region=self._region, now=self._utc_now())
         try:
             # A redirect would lead the signature, and the body, somewhere else.
             async with self._session.post(
-                url, data=batch.body, headers={**headers, **signed}, allow_redirects=False
+                url, data=body, headers={**headers, **signed}, allow_redirects=False
             ) as response:
-                answer = await _read(response.content)
+                answer = await _read(response.content, response_max_bytes)
         except TimeoutError:
             raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -84,24 +106,24 @@ class Ingress:
                 f"the API cannot be reached: {str(error) or type(error).__name__}", code=type(error).__name__
             ) from error
         try:
-            return parse_response(response.status, response.headers, answer, now=self._utc_now())
+            return parse(response.status, response.headers, answer, self._utc_now())
         except Unauthorized:
             # A profile or a session may have been renewed on disk since these were read.
             self._credentials.forget()
             raise
 
-    def _url(self, workflow: str) -> yarl.URL:
-        url = self._urls.get(workflow)
+    def _url(self, path: str) -> yarl.URL:
+        url = self._urls.get(path)
         if url is None:
             # Taken as it is: what is signed and what is sent must be the same to the byte.
-            url = yarl.URL(f"{self._endpoint}/workflows/{workflow}", encoded=True)
-            self._urls[workflow] = url
+            url = yarl.URL(self._endpoint + path, encoded=True)
+            self._urls[path] = url
         return url
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
     """Return the whole body, which may come in pieces, or as much of it as anybody needs."""
     answer = bytearray()
-    while len(answer) < _RESPONSE_MAX_BYTES and (piece := await content.readany()):
+    while len(answer) < max_bytes and (piece := await content.readany()):
         answer += piece
     return bytes(answer)

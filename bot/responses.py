@@ -44,6 +44,7 @@ _CODES: dict[str, type[DeliveryError]] = {
     "InvalidExecutionInput": Rejected,
     "InvalidName": Rejected,
     "InvalidArn": Rejected,
+    "ExecutionDoesNotExist": Rejected,
     "ValidationException": Rejected,
     "SerializationException": Rejected,
 }
@@ -58,30 +59,62 @@ _STATUSES: dict[int, type[DeliveryError]] = {
 """Every other status may pass: 404 and 405 are a route that is not deployed, 3xx and the rest not ours."""
 
 _ARN = re.compile(r"arn:[a-z-]+:states:[^'\"\s]+")
+_MESSAGE_MAX_CHARS = 200
+_BOT_POLICY = "bot policy"
 
 
-def parse_response(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str:
+def parse_response(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """Return the ARN of the execution that was started, or raise the DeliveryError that it amounts to.
 
     An execution of that name that exists already is a success: names are never used for other bytes. Its ARN
     is in the message; should it ever not be, the result is empty.
     """
     answer = _parse_object(body)
-    code = str(answer.get("__type", "")).rpartition("#")[2]
-    message = str(answer.get("message") or answer.get("Message") or "")[:200]
-    if code == "ExecutionAlreadyExists":
-        found = _ARN.search(message)
+    if _code(answer) == "ExecutionAlreadyExists":
+        found = _ARN.search(_message(answer))
         return found.group() if found else ""
     if 200 <= status < 300 and isinstance(answer.get("executionArn"), str):
         return str(answer["executionArn"])
+    raise _failure(status, headers, answer, now)
+
+
+def parse_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, policy: str = _BOT_POLICY
+) -> dict[str, Any]:
+    """Return what the service answered to another request, or raise the DeliveryError that it amounts to.
+
+    *policy* is the one that the request needs, as a person knows it.
+    """
+    answer = _parse_object(body)
+    if 200 <= status < 300 and answer:
+        return answer
+    raise _failure(status, headers, answer, now, policy)
+
+
+def _failure(
+    status: int,
+    headers: Mapping[str, str],
+    answer: Mapping[str, Any],
+    now: datetime,
+    policy: str = _BOT_POLICY,
+) -> DeliveryError:
+    code, message = _code(answer), _message(answer)
     kind = _CODES.get(code) or _STATUSES.get(status, TemporaryFailure)
     text = f"the API answered {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")
     if kind is TemporaryFailure:
         retry_after_s = _parse_retry_after(headers.get("Retry-After"), now)
-        raise TemporaryFailure(text, status=status, code=code, retry_after_s=retry_after_s)
+        return TemporaryFailure(text, status=status, code=code, retry_after_s=retry_after_s)
     if kind is Unauthorized:
-        text += _explain_refusal(headers.get("Date"), now)
-    raise kind(text, status=status, code=code)
+        text += _explain_refusal(headers.get("Date"), now, policy)
+    return kind(text, status=status, code=code)
+
+
+def _code(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("__type", "")).rpartition("#")[2]
+
+
+def _message(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("message") or answer.get("Message") or "")[:_MESSAGE_MAX_CHARS]
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
@@ -102,7 +135,7 @@ def _parse_retry_after(value: str | None, now: datetime) -> float | None:
     return None if when is None else max(0.0, (when - now).total_seconds())
 
 
-def _explain_refusal(date: str | None, now: datetime) -> str:
+def _explain_refusal(date: str | None, now: datetime, policy: str) -> str:
     """Say what may be wrong; an HTTP API gives no reason, but its clock tells one."""
     when = _parse_date(date) if date else None
     if when is not None and abs((now - when).total_seconds()) > CLOCK_SKEW_MAX_S:
@@ -113,8 +146,8 @@ def _explain_refusal(date: str | None, now: datetime) -> str:
             "set it right (NTP), signatures expire after five minutes"
         )
     return (
-        "; check that the credentials belong to a principal with the stack's bot policy, "
-        "and that API_ENDPOINT and AWS_REGION are those of the stack"
+        f"; check that the credentials belong to a principal with the stack's {policy}, that API_ENDPOINT "
+        "and AWS_REGION are those of the stack, and that this machine's address is in its AllowedCidrs"
     )
 
 
