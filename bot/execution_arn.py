@@ -14,7 +14,7 @@ EXAMPLE: Final = "arn:aws:states:eu-central-1:123456789012:execution:voice-relay
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):\d{12}:execution:([^\s:]+):([^\s:]+)")
 _NAME: Final = re.compile(r"[^\s:/]{1,80}")
 _SHOWN_MAX_CHARS: Final = 200
-_EXPRESS: Final = "is an Express execution's ARN: Step Functions keeps no record of those, see its state machine's log group"
+_EXPRESS: Final = "is an Express execution's ARN: Step Functions keeps no record of those"
 _MACHINE: Final = f"is a state machine's ARN: give one of its executions', like {EXAMPLE}"
 _ANY: Final = f"is not the ARN of an execution: expected one like {EXAMPLE}"
 _NAME_UNKNOWN: Final = (
@@ -29,8 +29,8 @@ _OTHERS: Final = (
 )
 """What was given instead of an execution's ARN, and what is said about it; the first that fits."""
 _ELSEWHERE: Final = (
-    "the execution is in {}, but the API of VOICE_RELAY_API_ENDPOINT is in {}: give the endpoint of the stack "
-    "that it belongs to"
+    "the execution is in {}, but the API of VOICE_RELAY_API_ENDPOINT is in {}: give the endpoint of the "
+    "stack that it belongs to"
 )
 
 

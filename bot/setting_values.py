@@ -35,6 +35,7 @@ WANTED: Final = {
     "receipts_kept_s": "must be a number of seconds, 0 or more",
     "ops_host": "must be an address of this machine, like 127.0.0.1 or 0.0.0.0",
     "ops_port": "must be a port from 0 to 65535; 0 picks a free one, empty turns the pages off",
+    "heartbeat_s": "must be a number of seconds, 1 or more, or 0 for none",
     "log_format": "must be auto, json or text",
     "log_level": "must be debug, info, warning, error or critical",
     "shutdown_grace_s": "must be a number of seconds, 0 or more",
@@ -102,14 +103,19 @@ def check_region(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
-def check_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+def require_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    """Return *value*, which may only be missing where there is an endpoint."""
+    # Where the endpoint itself was refused it is absent here, and its own problem is enough.
+    if value is None and info.data.get("api_endpoint", "") is None:
+        raise problem(
+            "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
+            "or the webhook to run everything on this machine"
+        )
+    return value
+
+
+def check_webhook(value: SecretStr | None) -> SecretStr | None:
     if value is None:
-        # Where the endpoint itself was refused it is absent here, and its own problem is enough.
-        if info.data.get("api_endpoint", "") is None:
-            raise problem(
-                "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
-                "or the webhook to run everything on this machine"
-            )
         return None
     url = check_url(value.get_secret_value())
     parts = urlsplit(url)
@@ -119,6 +125,12 @@ def check_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr | 
     if not re.fullmatch(r"/api(/v\d+)?/webhooks/\d+/[\w-]+", parts.path, re.ASCII):
         raise ValueError
     return SecretStr(url)
+
+
+def check_heartbeat(value: float) -> float:
+    if 0 < value < 1:
+        raise ValueError
+    return value
 
 
 def check_host(value: str) -> str:

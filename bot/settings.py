@@ -27,6 +27,7 @@ from bot.errors import SettingsError
 from bot.setting_values import (
     WANTED,
     check_endpoint,
+    check_heartbeat,
     check_host,
     check_region,
     check_shard_count,
@@ -38,12 +39,15 @@ from bot.setting_values import (
     parse_shard_ids,
     parse_token,
     parse_word,
+    require_webhook,
 )
 
 PREFIX: Final = "VOICE_RELAY_"
+ENV_FILE: Final = Path(".env")
 _SECRETS_DIR_VARIABLE: Final = "VOICE_RELAY_SECRETS_DIR"
 _SECRETS_DIR: Final = Path("/run/secrets")
 _DATA_DIR: Final = Path("./data")
+_GRACE_S: Final = 10.0
 # Kubernetes puts the address of every service into the environment, and one may be called voice-relay.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK: Final = re.compile(r"(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
@@ -70,6 +74,14 @@ class _Sourced(BaseSettings):
         return tuple(_NonEmpty(settings_cls, source) for source in order)
 
 
+_Endpoint = Annotated[str | None, AfterValidator(check_endpoint)]
+_Region = Annotated[str | None, AfterValidator(check_region)]
+_Webhook = Annotated[SecretStr | None, AfterValidator(check_webhook)]
+_LogFormat = Annotated[Literal["auto", "json", "text"], BeforeValidator(parse_word)]
+_LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(parse_word)]
+_Grace = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Settings(_Sourced):
     """How this process works. Made by ``load_settings``; ``.env.example`` holds the same descriptions."""
 
@@ -79,13 +91,13 @@ class Settings(_Sourced):
     discord_api_url: Annotated[str, AfterValidator(check_url)] = Field(
         "https://discord.com/api/v10", description="The base of Discord's REST API, or of a proxy for it."
     )
-    api_endpoint: Annotated[str | None, AfterValidator(check_endpoint)] = Field(
+    api_endpoint: _Endpoint = Field(
         None, description="The ingress API. Unset: everything runs on this machine, with no AWS account."
     )
-    aws_region: Annotated[str | None, AfterValidator(check_region)] = Field(
+    aws_region: _Region = Field(
         None, description="The signing region. Unset: that in the endpoint's name, else AWS's own settings."
     )
-    webhook_url: Annotated[SecretStr | None, AfterValidator(check_webhook)] = Field(
+    webhook_url: Annotated[_Webhook, AfterValidator(require_webhook)] = Field(
         None, description="The Discord webhook to post to; needed only without API_ENDPOINT. A secret."
     )
     data_dir: Path = Field(_DATA_DIR, description="The directory of the outbox.")
@@ -114,14 +126,18 @@ class Settings(_Sourced):
     ops_port: Annotated[int | None, Field(ge=0, le=65535), BeforeValidator(parse_port)] = Field(
         8080, description="Their port. 0 picks a free one; empty turns them off."
     )
-    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(parse_word)] = Field(
+    heartbeat_s: Annotated[float, AfterValidator(check_heartbeat)] = Field(
+        60,
+        ge=0,
+        allow_inf_nan=False,
+        description="How often to send a sign of life while all is well, in seconds. 0 sends none.",
+    )
+    log_format: _LogFormat = Field(
         "auto", description="auto (text on a terminal, JSON elsewhere), json or text."
     )
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(parse_word)
-    ] = Field("info", description="debug, info, warning, error or critical.")
-    shutdown_grace_s: float = Field(
-        10, ge=0, allow_inf_nan=False, description="How long SIGTERM waits for what is in flight, in seconds."
+    log_level: _LogLevel = Field("info", description="debug, info, warning, error or critical.")
+    shutdown_grace_s: _Grace = Field(
+        _GRACE_S, description="How long SIGTERM waits for what is in flight, in seconds."
     )
     shard_ids: Annotated[
         tuple[int, ...] | None, NoDecode, BeforeValidator(parse_shard_ids), AfterValidator(check_shard_ids)
@@ -132,15 +148,37 @@ class Settings(_Sourced):
 
     def secrets(self) -> list[str]:
         """Return what no log line may hold."""
-        found = [self.discord_token.get_secret_value()]
-        if self.webhook_url is not None:
-            url = self.webhook_url.get_secret_value()
-            found += [url, url.rpartition("/")[2]]
-        return found
+        return [self.discord_token.get_secret_value(), *_secrets_of(self.webhook_url)]
+
+
+class ApiSettings(_Sourced):
+    """What it takes to speak to the API alone, without Discord. Made by ``load_api_settings``."""
+
+    api_endpoint: _Endpoint = None
+    aws_region: _Region = None
+    webhook_url: _Webhook = None
+    log_format: _LogFormat = "auto"
+    log_level: _LogLevel = "info"
+    shutdown_grace_s: _Grace = _GRACE_S
+
+    def secrets(self) -> list[str]:
+        """Return what no log line may hold."""
+        return _secrets_of(self.webhook_url)
 
 
 class _DataSettings(_Sourced):
     data_dir: Path = _DATA_DIR
+
+
+class _WebhookSettings(_Sourced):
+    webhook_url: Annotated[SecretStr | None, AfterValidator(check_webhook)] = None
+
+
+def _secrets_of(webhook_url: SecretStr | None) -> list[str]:
+    if webhook_url is None:
+        return []
+    url = webhook_url.get_secret_value()
+    return [url, url.rpartition("/")[2]]
 
 
 _Settings = TypeVar("_Settings", bound=_Sourced)
@@ -161,21 +199,31 @@ class _NonEmpty(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value != "" or name == "ops_port"}
 
 
-def load_settings(*, env_file: Path | None = Path(".env")) -> Settings:
+def load_settings(*, env_file: Path | None = ENV_FILE) -> Settings:
     """Read the settings; raises SettingsError with every problem that there is."""
     return _load(Settings, env_file, whole=True)
 
 
-def load_data_dir(*, env_file: Path | None = Path(".env")) -> Path:
+def load_api_settings(*, env_file: Path | None = ENV_FILE) -> ApiSettings:
+    """Read what it takes to speak to the API; what else is set may be wrong, but not of an unknown name."""
+    return _load(ApiSettings, env_file, whole=True)
+
+
+def load_data_dir(*, env_file: Path | None = ENV_FILE) -> Path:
     """Read DATA_DIR, for what needs no other setting: the others may be missing or wrong."""
     return _load(_DataSettings, env_file, whole=False).data_dir
 
 
+def load_webhook_url(*, env_file: Path | None = ENV_FILE) -> SecretStr | None:
+    """Read WEBHOOK_URL, for a deployment, which needs no other setting."""
+    return _load(_WebhookSettings, env_file, whole=False).webhook_url
+
+
 def _load(kind: type[_Settings], env_file: Path | None, *, whole: bool) -> _Settings:
-    """Read settings; if they are the *whole* of them, a name that is none of them is a problem."""
+    """Read settings; if *whole*, a name that is no setting at all is a problem."""
     problems: list[str] = []
     try:
-        secrets_dir = _find_secrets_dir()
+        secrets_dir = find_secrets_dir()
         if whole:
             problems += _find_unknown(_names(env_file, secrets_dir))
         settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
@@ -192,7 +240,7 @@ def _load(kind: type[_Settings], env_file: Path | None, *, whole: bool) -> _Sett
     raise SettingsError(problems) from None
 
 
-def _find_secrets_dir() -> Path | None:
+def find_secrets_dir() -> Path | None:
     """Return the directory that files of secrets are read from; OSError if the one that is named is none."""
     named = os.environ.get(_SECRETS_DIR_VARIABLE)
     if not named:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from bot import settings as settings_module
 from bot.errors import SettingsError
 from bot.setting_values import WANTED, region_of
-from bot.settings import PREFIX, Settings, load_settings
+from bot.settings import PREFIX, Settings, load_api_settings, load_settings
 
 TOKEN = "MTE3NzE5ODM0MjM0MzQzMDA.GabcdE.a-secret-part-of-27-chars-xx"
 ENDPOINT = "https://a1b2c3.execute-api.eu-central-1.amazonaws.com"
@@ -71,6 +71,7 @@ def test_has_a_default_for_everything_but_the_token(machine: Machine) -> None:
         "receipts_kept_s": 604_800,
         "ops_host": "127.0.0.1",
         "ops_port": 8080,
+        "heartbeat_s": 60,
         "log_format": "auto",
         "log_level": "info",
         "shutdown_grace_s": 10,
@@ -89,12 +90,14 @@ def test_reads_every_kind_of_value(machine: Machine) -> None:
         RULES_FILE="rules.toml",
         OPS_PORT="0",
         BATCH_MAX_EVENTS="1000",
+        HEARTBEAT_S="0",
         AWS_REGION="eu-central-1",
     )
     loaded = machine.load()
     assert loaded.shard_ids == (0, 2, 1)
     assert (loaded.shard_count, loaded.ops_port, loaded.batch_max_events) == (3, 0, 1000)
     assert (loaded.log_level, loaded.log_format, loaded.shutdown_grace_s) == ("debug", "json", 2.5)
+    assert loaded.heartbeat_s == 0
     assert loaded.rules_file == Path("rules.toml")
     assert loaded.aws_region == "eu-central-1"
 
@@ -210,6 +213,7 @@ BAD = [
     ("BATCH_MAX_EVENTS", ["0", "1001", "many", "2.5"]),
     ("OPS_HOST", ["http://127.0.0.1", "a b"]),
     ("OPS_PORT", ["-1", "65536", "http"]),
+    ("HEARTBEAT_S", ["-1", "0.5", "inf", "often"]),
     ("LOG_FORMAT", ["xml"]),
     ("LOG_LEVEL", ["loud"]),
     ("SHUTDOWN_GRACE_S", ["-1", "inf", "nan", "soon"]),
@@ -272,6 +276,28 @@ def test_a_wrong_endpoint_is_not_taken_for_a_missing_one(machine: Machine) -> No
 def test_a_region_is_taken_with_an_endpoint_that_names_none(machine: Machine) -> None:
     machine.set(API_ENDPOINT="https://relay.example.com", AWS_REGION="us-east-1")
     assert machine.load().aws_region == "us-east-1"
+
+
+def test_the_api_alone_needs_no_token_and_no_good_setting_of_anything_else(machine: Machine) -> None:
+    machine.set(DISCORD_TOKEN=None, OPS_PORT="x", DATA_DIR="")
+    loaded = load_api_settings(env_file=machine.env_file)
+    assert loaded.api_endpoint == ENDPOINT
+    assert (loaded.webhook_url, loaded.log_level, loaded.secrets()) == (None, "info", [])
+
+
+def test_the_api_alone_needs_neither_endpoint_nor_webhook_to_be_set(machine: Machine) -> None:
+    """Whoever goes on without one says so in words of their own."""
+    machine.set(DISCORD_TOKEN=None, API_ENDPOINT=None)
+    loaded = load_api_settings(env_file=machine.env_file)
+    assert (loaded.api_endpoint, loaded.webhook_url) == (None, None)
+
+
+def test_the_api_alone_refuses_what_it_needs_and_names_it_cannot_know(machine: Machine) -> None:
+    machine.set(API_ENDPOINT="nonsense", WEBHOOK_URL="nonsense", API_ENDPIONT=ENDPOINT)
+    with pytest.raises(SettingsError) as caught:
+        load_api_settings(env_file=machine.env_file)
+    named = [problem.split(" ")[0].removeprefix(PREFIX) for problem in caught.value.problems]
+    assert sorted(named) == ["API_ENDPIONT", "API_ENDPOINT", "WEBHOOK_URL"]
 
 
 def test_suggests_the_name_that_was_meant(machine: Machine) -> None:
