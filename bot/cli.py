@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bot.deploy_arguments import add_deploy, add_destroy, add_outputs
 from bot.errors import RelayError, SettingsError, StoreError
 from bot.outbox_arguments import add_outbox, add_trace
 
@@ -48,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RelayError as error:
         print(f"voice-relay: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        # What goes on without us says so.
+        if str(interrupt):
+            print(f"\nvoice-relay: {interrupt}", file=sys.stderr)
         return 130
 
 
@@ -77,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_rules(commands)
     add_outbox(commands).set_defaults(command=_outbox)
     add_trace(commands).set_defaults(command=_trace)
+    add_deploy(commands).set_defaults(command=_deploy)
+    add_destroy(commands).set_defaults(command=_destroy)
+    add_outputs(commands).set_defaults(command=_outputs)
     return parser
 
 
@@ -193,6 +200,26 @@ def _trace(arguments: argparse.Namespace) -> int:
     from bot.trace_command import answer_trace
 
     return _say(answer_trace(arguments))
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    from infra.console import Console
+    from infra.deploy_command import run_deploy
+
+    return run_deploy(arguments, Console.of_process())
+
+
+def _destroy(arguments: argparse.Namespace) -> int:
+    from infra.console import Console
+    from infra.destroy_command import run_destroy
+
+    return run_destroy(arguments, Console.of_process())
+
+
+def _outputs(arguments: argparse.Namespace) -> int:
+    from infra.destroy_command import answer_outputs
+
+    return _say(answer_outputs(arguments))
 
 
 def _say(answer: "Answer") -> int:

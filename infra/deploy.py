@@ -1,33 +1,89 @@
 """Deploy the relay into an AWS account, real or embedded, with nothing but botocore.
 
-The webhook's URL goes straight into Secrets Manager. No template, parameter, event or error shows it.
+The webhooks' URLs go straight into Secrets Manager. No template, parameter, event or error shows one. Nothing
+is changed before somebody, or the caller's own *review*, has said yes to all that would be.
 """
 
-import json
-import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import botocore.exceptions
 import pydantic
 
-from infra.stack import DeployError, OnEvent, Stack, StackEvent
-from infra.template import build_template
+from bot.errors import RelayError
+from infra.aws_errors import DeployError
+from infra.bucket import upload_template
+from infra.change_set import ChangeSet
+from infra.destinations import (
+    DEFAULT_DESTINATION,
+    DestinationWishes,
+    choose_destinations,
+    parse_names,
+)
+from infra.stack import OnEvent, Stack, StackEvent, TemplateSource
+from infra.template import MAX_INLINE_BYTES, Template, TooLargeError, load_template
+from infra.webhook_secret import load_secret, mask_urls
 
-__all__ = ["DeployError", "OnEvent", "StackEvent", "deploy", "destroy"]
+__all__ = [
+    "Conduct",
+    "DeclinedError",
+    "DeployError",
+    "OnEvent",
+    "Plan",
+    "StackEvent",
+    "deploy",
+    "deploy_template",
+]
 
 # Makes a botocore client for a service; this is all that a deployment knows of the AWS that it deploys to.
 ClientFactory = Callable[[str], Any]
 
-TEMPLATE = Path(__file__).parent / "relay.yaml"
-DEFAULT_STACK_NAME = "voice-relay"
+TEMPLATE: Final = Path(__file__).parent / "relay.yaml"
+DEFAULT_STACK_NAME: Final = "voice-relay"
 
-_WEBHOOK_TOKEN = re.compile(r"(/webhooks/\d+/)[\w-]+")
+
+class DeclinedError(RelayError):
+    """The answer to what would be changed was no; nothing was."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deployment would do; ``webhooks`` says what happens to each whose URL does not stay."""
+
+    stack_name: str
+    change_set: ChangeSet
+    webhooks: Mapping[str, str] = field(default_factory=dict)
+    secret_name: str | None = None
+
+
+Review = Callable[[Plan], bool]
 
 
 def _ignore(event: StackEvent) -> None:
     """Report to nobody."""
+
+
+def _approve(_: Plan) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a deployment goes about its work: who hears of it, who is asked, how it waits.
+
+    *bucket* is for templates above the limit of a request; with *account_id*, it has to be that account's.
+    """
+
+    on_event: OnEvent = _ignore
+    review: Review = _approve
+    wait: bool = True
+    poll_s: float = 2.0
+    sleep: Callable[[float], None] = time.sleep
+    bucket: str | None = None
+    account_id: str | None = None
 
 
 def deploy(
@@ -37,103 +93,130 @@ def deploy(
     stack_name: str = DEFAULT_STACK_NAME,
     secret_name: str | None = None,
     parameters: Mapping[str, str] | None = None,
+    destinations: DestinationWishes | None = None,
     on_event: OnEvent = _ignore,
     template: Path = TEMPLATE,
     poll_s: float = 2.0,
+    conduct: Conduct | None = None,
 ) -> dict[str, str]:
-    """Create or update the stack and return its outputs; does nothing where nothing changed.
+    """Create or update the relay's stack and return its outputs; does nothing where nothing changed.
 
-    *webhook_url* ``None`` keeps the secret as it is. *on_event* hears of every step. Raises DeployError.
+    *webhook_url* is that of the destination "default"; ``None`` keeps the secret as it is. *on_event* hears
+    of every step. *conduct*, if given, says both that and *poll_s*. Raises DeployError, DeclinedError.
     """
-    body = build_template(template)
-    stack = Stack(client("cloudformation"), stack_name, on_event=_redacting(on_event), poll_s=poll_s)
-    try:
-        secret_arn, version = _store_webhook(
-            client("secretsmanager"), secret_name or _secret_name(stack_name), webhook_url
+    conduct = conduct or Conduct(on_event=on_event, poll_s=poll_s)
+    wishes = destinations or DestinationWishes()
+    if webhook_url is not None:
+        wishes = replace(wishes, webhooks={DEFAULT_DESTINATION: webhook_url, **wishes.webhooks})
+    body = load_template(template)
+    asked = dict(parameters or {})
+    urls = [url.get_secret_value() for url in wishes.webhooks.values()]
+    stack = _stack(client, stack_name, conduct, urls)
+    with _masked(urls):
+        present = stack.parameters()
+        name = secret_name or asked.get("WebhookSecret") or present.get("WebhookSecret")
+        secret = load_secret(client("secretsmanager"), name or secret_name_of(stack_name))
+        urls += secret.urls.values()
+        listed = asked.get("Destinations") or present.get("Destinations") or DEFAULT_DESTINATION
+        chosen = choose_destinations(wishes, present=parse_names(listed), held=secret.urls.keys())
+        urls += chosen.given.values()
+        planned = secret.plan(chosen.given, wishes.removed)
+        source = _hand_over(client, body, conduct, times=len(chosen.names))
+        given = asked | {
+            "WebhookSecret": secret.name,
+            "WebhookSecretVersion": asked.get("WebhookSecretVersion", planned.version),
+            "Destinations": ",".join(chosen.names),
+        }
+        _bring_about(
+            stack,
+            source,
+            given,
+            conduct,
+            plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
+            prepare=lambda: secret.carry_out(planned),
         )
-        given = {"WebhookSecret": secret_arn, "WebhookSecretVersion": version}
-        stack.deploy(body, given | dict(parameters or {}))
-    except DeployError as error:
-        # A service may quote what it refuses, and the webhook's URL is among what it is given.
-        raise DeployError(_redact(str(error))) from None
-    return stack.outputs()
+        return stack.outputs() if conduct.wait else {}
 
 
-def destroy(
+def deploy_template(
     client: ClientFactory,
+    template: Path,
     *,
-    stack_name: str = DEFAULT_STACK_NAME,
-    secret_name: str | None = None,
-    on_event: OnEvent = _ignore,
-    poll_s: float = 2.0,
-) -> None:
-    """Delete the stack and the secret; nothing to do where there is neither."""
-    Stack(client("cloudformation"), stack_name, on_event=_redacting(on_event), poll_s=poll_s).delete()
-    secrets = client("secretsmanager")
-    try:
-        # At once: a secret that waits for its deletion would be in the next deployment's way, and the URL
-        # can be had from Discord again.
-        secrets.delete_secret(
-            SecretId=secret_name or _secret_name(stack_name), ForceDeleteWithoutRecovery=True
-        )
-    except secrets.exceptions.ResourceNotFoundException:
-        return
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        raise DeployError(f"the webhook's secret was not deleted: {_reason(error)}") from None
+    stack_name: str,
+    parameters: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
+    conduct: Conduct | None = None,
+) -> dict[str, str]:
+    """Create or update the stack of another template and return its outputs.
+
+    *defaults* are for what neither *parameters* nor the stack says, where the template has such parameters.
+    Raises DeployError, DeclinedError.
+    """
+    conduct = conduct or Conduct()
+    stack = _stack(client, stack_name, conduct, [])
+    source = _hand_over(client, load_template(template), conduct, times=1)
+    declared, present = stack.defaults(source), stack.parameters()
+    new = {key: value for key, value in (defaults or {}).items() if key in declared and key not in present}
+    _bring_about(
+        stack, source, new | dict(parameters or {}), conduct, plan=lambda found: Plan(stack_name, found)
+    )
+    return stack.outputs() if conduct.wait else {}
 
 
-def _secret_name(stack_name: str) -> str:
+def secret_name_of(stack_name: str) -> str:
+    """The name that the secret of a stack has unless the stack says otherwise."""
     return f"{stack_name}/webhooks"
 
 
-def _store_webhook(secrets: Any, name: str, url: pydantic.SecretStr | None) -> tuple[str, str]:
-    """The secret's ARN and the version to use, written only if *url* is not what it holds already."""
+def _bring_about(
+    stack: Stack,
+    source: TemplateSource,
+    parameters: Mapping[str, str],
+    conduct: Conduct,
+    *,
+    plan: Callable[[ChangeSet], Plan],
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
+    """Have the change looked at, and only then *prepare* and make it."""
+    change_set = stack.prepare(source, parameters)
+    if change_set is None:
+        prepare()
+        return
     try:
-        try:
-            held = secrets.get_secret_value(SecretId=name)
-        except secrets.exceptions.ResourceNotFoundException:
-            if url is None:
-                raise DeployError(f"there is no secret {name}; name the webhook's URL") from None
-            made = secrets.create_secret(
-                Name=name,
-                Description="Discord webhook URLs of Voice Relay, one for each destination.",
-                SecretString=json.dumps({"default": url.get_secret_value()}),
-            )
-            return made["ARN"], made["VersionId"]
-        urls = _parse_urls(name, held.get("SecretString"))
-        if url is None or urls.get("default") == url.get_secret_value():
-            return held["ARN"], held["VersionId"]
-        # Other destinations in the same secret stay.
-        put = secrets.put_secret_value(
-            SecretId=name, SecretString=json.dumps(urls | {"default": url.get_secret_value()})
-        )
-        return put["ARN"], put["VersionId"]
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        raise DeployError(f"the webhook's URL was not stored in secret {name}: {_reason(error)}") from None
+        if not conduct.review(plan(change_set)):
+            raise DeclinedError(f"stack {stack.name}: nothing was changed")
+        prepare()
+    except BaseException:
+        stack.discard(change_set)
+        raise
+    stack.execute(change_set, wait=conduct.wait)
 
 
-def _parse_urls(name: str, document: str | None) -> dict[str, str]:
+def _hand_over(client: ClientFactory, template: Template, conduct: Conduct, *, times: int) -> TemplateSource:
+    """The template in the request where it fits, else by way of the bucket."""
+    if template.fits_inline and (
+        conduct.bucket is None or template.expanded_bytes(times) <= MAX_INLINE_BYTES
+    ):
+        return {"TemplateBody": template.body}
+    if conduct.bucket is None:
+        raise DeployError(str(TooLargeError(template)))
+    url = upload_template(client("s3"), conduct.bucket, template, account_id=conduct.account_id)
+    return {"TemplateURL": url}
+
+
+def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) -> Stack:
+    """The stack; its events are told without what is in *urls* by then."""
+
+    def told(event: StackEvent) -> None:
+        conduct.on_event(replace(event, reason=mask_urls(event.reason, urls)))
+
+    return Stack(client("cloudformation"), name, on_event=told, poll_s=conduct.poll_s, sleep=conduct.sleep)
+
+
+@contextmanager
+def _masked(urls: list[str]) -> Iterator[None]:
+    """Let no error out of the block that quotes what is in *urls* by then."""
     try:
-        urls = json.loads(document or "")
-    except ValueError:
-        urls = None
-    if not isinstance(urls, dict):
-        raise DeployError(f"secret {name} holds something else than webhook URLs; name another secret")
-    return urls
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, botocore.exceptions.ClientError):
-        return str(error.response["Error"].get("Code"))
-    return type(error).__name__
-
-
-def _redact(text: str) -> str:
-    return _WEBHOOK_TOKEN.sub(r"\1…", text)
-
-
-def _redacting(on_event: OnEvent) -> OnEvent:
-    def redacted(event: StackEvent) -> None:
-        on_event(StackEvent(event.logical_id, event.resource_type, event.status, _redact(event.reason)))
-
-    return redacted
+        yield
+    except DeployError as error:
+        raise DeployError(mask_urls(str(error), urls)) from None

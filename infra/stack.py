@@ -1,22 +1,20 @@
-"""One CloudFormation stack: created or updated through a change set, watched to the end, deleted.
+"""One CloudFormation stack: changed through a change set that can be looked at first, watched, deleted.
 
 Blocking, like botocore. Every failure comes out as a DeployError whose text is one line.
 """
 
+import difflib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import botocore.exceptions
 
-from bot.errors import RelayError
-
-
-class DeployError(RelayError):
-    """A stack could not be brought to where it should be; the text names the stack and the first reason."""
+from infra.aws_errors import DeployError, explained, one_line
+from infra.change_set import ChangeSet, compare_parameters, parse_changes
+from infra.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
 
 
 @dataclass(frozen=True)
@@ -29,115 +27,217 @@ class StackEvent:
     reason: str
 
 
+@dataclass(frozen=True)
+class StackResource:
+    """A resource that the stack has now."""
+
+    logical_id: str
+    resource_type: str
+    physical_id: str
+    status: str
+    reason: str
+
+
 OnEvent = Callable[[StackEvent], None]
 
+# How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
+TemplateSource = Mapping[str, str]
+
 # How a change set says that there is nothing to do; there is no code for it.
-_NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
+_NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
 # A resource that failed only because another one did.
-_CONSEQUENCE = ("cancelled", "canceled")
+_CONSEQUENCE: Final = ("cancelled", "canceled")
+# Names of users and roles are in the templates, and one of them has a transform.
+_CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
-@contextmanager
-def _one_line_errors(stack_name: str) -> Iterator[None]:
-    try:
-        yield
-    except botocore.exceptions.ClientError as error:
-        code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message")
-        raise DeployError(f"stack {stack_name}: {error.operation_name}: {code}: {message}") from error
-    except botocore.exceptions.BotoCoreError as error:
-        raise DeployError(f"stack {stack_name}: {error}") from error
+class StillUnderWayError(KeyboardInterrupt):
+    """Ctrl-C while AWS is at work, which goes on; the text says how to look at it."""
 
 
 class Stack:
-    """The stack *name*; *poll_s* is the pause between looks at it."""
+    """The stack *name*; *poll_s* is the pause between looks at it, which *sleep* makes."""
 
-    def __init__(self, cloudformation: Any, name: str, *, on_event: OnEvent, poll_s: float) -> None:
+    def __init__(
+        self,
+        cloudformation: Any,
+        name: str,
+        *,
+        on_event: OnEvent,
+        poll_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = cloudformation
-        self._name = name
+        self.name = name
         self._on_event = on_event
         self._poll_s = poll_s
+        self._sleep = sleep
 
-    def deploy(self, template: str, parameters: Mapping[str, str]) -> bool:
-        """Bring the stack to *template*; False if it was there already.
+    def defaults(self, source: TemplateSource) -> dict[str, str | None]:
+        """The parameters that the template declares, with their defaults."""
+        with self._explained():
+            declared = self._client.validate_template(**source).get("Parameters", [])
+        return {entry["ParameterKey"]: entry.get("DefaultValue") for entry in declared}
+
+    def parameters(self) -> dict[str, str]:
+        """The parameters that the stack has now; empty where there is none."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET | REMOVED_FIRST:
+            return {}
+        return {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
+
+    def exists(self) -> bool:
+        with self._explained():
+            return self._describe(self.name) is not None
+
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs by key; raises DeployError where there is no stack."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET:
+            raise DeployError(f"stack {self.name}: there is none")
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+    def resources(self) -> list[StackResource]:
+        """What the stack has; empty where there is none."""
+        with self._explained():
+            return self._resources(self.name) if self._describe(self.name) else []
+
+    def importers(self) -> list[str]:
+        """The names of the stacks that use this one's exports, each once."""
+        with self._explained():
+            stack = self._describe(self.name)
+            exports = [output.get("ExportName") for output in (stack or {}).get("Outputs", [])]
+            found = (name for export in filter(None, exports) for name in self._importers(export))
+            return list(dict.fromkeys(found))
+
+    def prepare(self, source: TemplateSource, parameters: Mapping[str, str]) -> ChangeSet | None:
+        """A change set that would bring the stack to the template; None if it is there already.
 
         A parameter that is not named keeps the value that the stack has, or takes the template's default.
+        What an earlier creation that failed has left is removed.
         """
-        with _one_line_errors(self._name):
+        with self._explained():
             stack = self._ready_for_change()
-            change_set = self._create_change_set(stack, template, parameters)
-            if change_set is None:
-                return False
-            seen = self._event_ids(change_set["StackId"])
-            self._client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-            self._watch(change_set["StackId"], seen, {"CREATE_COMPLETE", "UPDATE_COMPLETE"})
-            return True
+            before = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
+            defaults = self.defaults(source)
+            self._check_names(parameters, defaults)
+            kept = (defaults.keys() & before.keys()) - parameters.keys()
+            created = self._create_change_set(stack, source, parameters, kept)
+            if created is None:
+                return None
+            found = {name: value for name, value in defaults.items() if value is not None}
+            after = found | {name: before[name] for name in kept} | dict(parameters)
+            pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=created["Id"])
+            return ChangeSet(
+                id=created["Id"],
+                stack_id=created["StackId"],
+                creates=not stack,
+                changes=parse_changes(change for page in pages for change in page.get("Changes", [])),
+                parameters=compare_parameters(before if stack else found, after),
+            )
+
+    def discard(self, change_set: ChangeSet) -> None:
+        """Take the change set back, and the shell of the stack that came with it."""
+        with self._explained():
+            self._client.delete_change_set(ChangeSetName=change_set.id)
+            if change_set.creates:
+                self._remove_shell(change_set.stack_id)
+
+    def execute(self, change_set: ChangeSet, *, wait: bool = True) -> None:
+        """Carry the change set out; with *wait*, to the end."""
+        with self._explained():
+            seen = self._event_ids(change_set.stack_id)
+            self._client.execute_change_set(ChangeSetName=change_set.id)
+            if wait:
+                self._watch(change_set.stack_id, seen, CREATED)
 
     def delete(self) -> None:
         """Delete the stack and wait until it is gone; nothing to do if there is none."""
-        with _one_line_errors(self._name):
-            if stack := self._describe(self._name):
+        with self._explained():
+            if stack := self._describe(self.name):
+                if _is_under_way(stack["StackStatus"]):
+                    raise DeployError(self._blocked(stack))
                 seen = self._event_ids(stack["StackId"])
                 self._client.delete_stack(StackName=stack["StackId"])
                 self._watch(stack["StackId"], seen, {"DELETE_COMPLETE"})
 
-    def outputs(self) -> dict[str, str]:
-        """The stack's outputs by key."""
-        with _one_line_errors(self._name):
-            stack = self._describe(self._name)
-        if stack is None:
-            raise DeployError(f"stack {self._name}: there is none")
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    def _explained(self) -> Any:
+        return explained(f"stack {self.name}")
 
     def _ready_for_change(self) -> Any:
-        """The stack, or None where one must be created; what an earlier failed creation left is removed."""
-        stack = self._describe(self._name)
-        if stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS":
-            return None
-        if stack["StackStatus"] == "ROLLBACK_COMPLETE":
+        """The stack; empty where one must be created."""
+        stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET:
+            return {}
+        status = stack["StackStatus"]
+        if status in REMOVED_FIRST:
             self.delete()
-            return None
-        if stack["StackStatus"].endswith("_IN_PROGRESS"):
-            raise DeployError(f"stack {self._name}: another operation is under way: {stack['StackStatus']}")
+            return {}
+        if status in STUCK or _is_under_way(status):
+            raise DeployError(self._blocked(stack))
         return stack
 
-    def _create_change_set(self, stack: Any, template: str, parameters: Mapping[str, str]) -> Any:
-        """An executable change set, or None if there is nothing to change."""
+    def _check_names(self, parameters: Collection[str], declared: Collection[str]) -> None:
+        for name in sorted(set(parameters) - set(declared)):
+            nearest = difflib.get_close_matches(name, declared, n=1)
+            raise DeployError(
+                f"stack {self.name}: the template has no parameter {name}"
+                + (f": did you mean {nearest[0]}?" if nearest else f"; it has {', '.join(sorted(declared))}")
+            )
+
+    def _blocked(self, stack: Any) -> str:
+        status = stack["StackStatus"]
+        if _is_under_way(status):
+            return f"stack {self.name}: {UNDER_WAY.format(name=self.name, status=status)}"
+        failed = [
+            f"{resource.logical_id}: {one_line(resource.reason) or resource.status}"
+            for resource in self._resources(stack["StackId"])
+            if resource.status.endswith("_FAILED") and not _is_consequence(resource.reason)
+        ]
+        # The stack's own reason where no resource has one.
+        why = "; ".join(failed) or one_line(stack.get("StackStatusReason") or "")
+        remedy = STUCK[status].format(name=self.name)
+        return f"stack {self.name} is stuck in {status}{f' ({why})' if why else ''}: {remedy}"
+
+    def _create_change_set(
+        self, stack: Any, source: TemplateSource, parameters: Mapping[str, str], kept: Collection[str]
+    ) -> Any:
+        """Ids of an executable change set, or None if there is nothing to change."""
         given: list[dict[str, Any]] = [
             {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
         ]
-        if stack:
-            kept = self._kept_parameters(stack, template) - parameters.keys()
-            given += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+        given += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
         created = self._client.create_change_set(
-            StackName=self._name,
+            StackName=self.name,
             ChangeSetName=f"deploy-{uuid.uuid4()}",
             ChangeSetType="UPDATE" if stack else "CREATE",
-            TemplateBody=template,
             Parameters=given,
-            Capabilities=["CAPABILITY_IAM"],
+            Capabilities=_CAPABILITIES,
+            **source,
         )
         while True:
             change_set = self._client.describe_change_set(ChangeSetName=created["Id"])
             if change_set["Status"] == "CREATE_COMPLETE":
-                return change_set
+                return created
             if change_set["Status"] == "FAILED":
                 break
-            time.sleep(self._poll_s)
+            self._sleep(self._poll_s)
         reason = change_set.get("StatusReason", "no reason given")
         self._client.delete_change_set(ChangeSetName=created["Id"])
         if stack and any(words in reason for words in _NOTHING_TO_DO):
             return None
         if not stack:
-            # The shell of a stack that the change set came with.
-            self._client.delete_stack(StackName=created["StackId"])
-        raise DeployError(f"stack {self._name}: the change set failed: {reason}")
+            self._remove_shell(created["StackId"])
+        raise DeployError(f"stack {self.name}: the change set failed: {one_line(reason)}")
 
-    def _kept_parameters(self, stack: Any, template: str) -> set[str]:
-        """The parameters whose values can stay: those that the stack has and the template still knows."""
-        declared = self._client.validate_template(TemplateBody=template).get("Parameters", [])
-        return {entry["ParameterKey"] for entry in declared} & {
-            entry["ParameterKey"] for entry in stack.get("Parameters", [])
-        }
+    def _remove_shell(self, stack_id: str) -> None:
+        """Delete the stack that a change set came with, unless another change set waits there."""
+        stack = self._describe(stack_id)
+        waiting = self._client.list_change_sets(StackName=self.name).get("Summaries")
+        if stack and stack["StackStatus"] in NO_STACK_YET and not waiting:
+            self._client.delete_stack(StackName=stack_id)
 
     def _describe(self, name: str) -> Any:
         try:
@@ -147,7 +247,31 @@ class Stack:
                 return None
             raise
         # Asked by id, CloudFormation goes on to describe a stack that is gone.
-        return stack if stack["StackStatus"] != "DELETE_COMPLETE" or name != self._name else None
+        return stack if stack["StackStatus"] != "DELETE_COMPLETE" or name != self.name else None
+
+    def _resources(self, stack: str) -> list[StackResource]:
+        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=stack)
+        return [
+            StackResource(
+                entry["LogicalResourceId"],
+                entry["ResourceType"],
+                entry.get("PhysicalResourceId", ""),
+                entry["ResourceStatus"],
+                entry.get("ResourceStatusReason", ""),
+            )
+            for page in pages
+            for entry in page["StackResourceSummaries"]
+        ]
+
+    def _importers(self, export: str) -> list[str]:
+        try:
+            pages = list(self._client.get_paginator("list_imports").paginate(ExportName=export))
+        except botocore.exceptions.ClientError as error:
+            # Said of an export that nobody uses, and of one that is not there.
+            if "not imported" in error.response["Error"].get("Message", ""):
+                return []
+            raise
+        return [name for page in pages for name in page["Imports"]]
 
     def _events(self, stack_id: str) -> list[Any]:
         """Every event of the stack, oldest first."""
@@ -157,8 +281,21 @@ class Stack:
     def _event_ids(self, stack_id: str) -> set[str]:
         return {event["EventId"] for event in self._events(stack_id)}
 
-    def _watch(self, stack_id: str, seen: set[str], wanted: set[str]) -> None:
+    def _watch(self, stack_id: str, seen: set[str], wanted: Collection[str]) -> None:
         """Report events until the stack rests; raise the first failure unless it rests as *wanted*."""
+        try:
+            status, failure = self._follow(stack_id, seen)
+        except KeyboardInterrupt:
+            raise StillUnderWayError(
+                f"stack {self.name}: AWS goes on with it; look with "
+                f"aws cloudformation describe-stack-events --stack-name {self.name}"
+            ) from None
+        if status not in wanted:
+            after = AFTER_FAILURE.get(status, f"The stack is in {status}").format(name=self.name)
+            raise DeployError(f"stack {self.name}: {failure.rstrip('.')}. {after}.")
+
+    def _follow(self, stack_id: str, seen: set[str]) -> tuple[str, str]:
+        """Return the status that the stack comes to rest in, and the first reason of a failure."""
         failure = ""
         while True:
             # The status before the events, so that the events of a final status have all been seen.
@@ -168,21 +305,26 @@ class Stack:
                 if event["EventId"] in seen:
                     continue
                 seen.add(event["EventId"])
-                reason = event.get("ResourceStatusReason", "")
-                self._on_event(
-                    StackEvent(
-                        event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], reason
-                    )
-                )
-                if event["ResourceStatus"].endswith("_FAILED") and not _is_consequence(reason):
-                    failure = failure or f"{event['LogicalResourceId']}: {reason}"
-            if not status.endswith("_IN_PROGRESS"):
-                break
-            time.sleep(self._poll_s)
-        if status not in wanted:
-            raise DeployError(
-                f"stack {self._name}: {failure or (stack or {}).get('StackStatusReason', status)}"
-            )
+                told = _parse_event(event)
+                self._on_event(told)
+                if told.status.endswith("_FAILED") and not _is_consequence(told.reason):
+                    failure = failure or f"{told.logical_id}: {told.reason}"
+            if not _is_under_way(status):
+                return status, failure or one_line((stack or {}).get("StackStatusReason") or status)
+            self._sleep(self._poll_s)
+
+
+def _parse_event(event: Any) -> StackEvent:
+    return StackEvent(
+        event["LogicalResourceId"],
+        event["ResourceType"],
+        event["ResourceStatus"],
+        one_line(event.get("ResourceStatusReason", "")),
+    )
+
+
+def _is_under_way(status: str) -> bool:
+    return status.endswith("_IN_PROGRESS") and status not in NO_STACK_YET
 
 
 def _is_consequence(reason: str) -> bool:

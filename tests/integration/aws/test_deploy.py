@@ -9,14 +9,18 @@ from typing import Any
 import pydantic
 import pytest
 
-from infra.deploy import TEMPLATE, DeployError, StackEvent, deploy, destroy
+from infra.deploy import TEMPLATE, DeployError, StackEvent, deploy
+from infra.destroy import destroy
 from infra.local.aws import EmbeddedAws
-from infra.local.machine import create_bot_user
+from infra.local.aws.credentials import Credentials
 from infra.template import build_template
 from tests.integration.aws.relay import POLL_S, Relay, Webhook, unique
 from tests.unit.infra.template_yaml import load_template
 
 URL = pydantic.SecretStr("https://discord.test/api/webhooks/99/s3cret-webhook_token")
+
+
+WITH_USER = {"CreateBotUser": "true"}
 
 
 @pytest.fixture
@@ -30,6 +34,11 @@ def stack(aws: EmbeddedAws) -> Iterator[str]:
 def _deploy(aws: EmbeddedAws, name: str, **kwargs: Any) -> dict[str, str]:
     given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "poll_s": POLL_S}
     return deploy(aws.client, **(given | kwargs))
+
+
+def _bot_key(aws: EmbeddedAws, outputs: dict[str, str]) -> Credentials:
+    key = aws.client("iam").create_access_key(UserName=outputs["BotUserName"])["AccessKey"]
+    return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
 
 def _integration_uri(aws: EmbeddedAws, outputs: dict[str, str]) -> str:
@@ -50,7 +59,8 @@ def test_creates_the_stack_and_returns_its_outputs(aws: EmbeddedAws, stack: str)
 
     outputs = _deploy(aws, stack, on_event=events.append)
 
-    assert outputs.keys() == load_template(TEMPLATE.read_text())["Outputs"].keys()
+    declared = load_template(TEMPLATE.read_text())["Outputs"]
+    assert outputs.keys() == {name for name, output in declared.items() if "Condition" not in output}
     assert StackEvent(stack, "AWS::CloudFormation::Stack", "CREATE_COMPLETE", "") in events
     assert _integration_uri(aws, outputs) == URL.get_secret_value()
 
@@ -126,12 +136,10 @@ def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: P
     """The ingress integration is what the embedded AWS keeps by a hook, on update as on creation."""
     with Webhook() as webhook:
         url = pydantic.SecretStr(webhook.url)
-        outputs = _deploy(aws, stack, webhook_url=url)
+        outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
         changed = _mutated(tmp_path, "NotifyIntegration", Description="Changed.")
         _deploy(aws, stack, webhook_url=url, template=changed)
-        relay = Relay(
-            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
-        )
+        relay = Relay(aws, webhook, stack, outputs, _bot_key(aws, outputs))
         name = unique("after")
 
         assert relay.start(name).status == 200
@@ -142,14 +150,12 @@ def test_an_update_changes_the_integrations_role(aws: EmbeddedAws, stack: str, t
     """Which the embedded AWS keeps by a hook too: with a role that is not there, the ingress fails."""
     with Webhook() as webhook:
         url = pydantic.SecretStr(webhook.url)
-        outputs = _deploy(aws, stack, webhook_url=url)
+        outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
         # By name: ministack takes one GetAtt for another when it looks for changes.
         other = {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/nobody"}
         changed = _mutated(tmp_path, "NotifyIntegration", CredentialsArn=other)
         _deploy(aws, stack, webhook_url=url, template=changed)
-        relay = Relay(
-            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
-        )
+        relay = Relay(aws, webhook, stack, outputs, _bot_key(aws, outputs))
 
         answer = relay.start(unique("refused"))
 
@@ -158,22 +164,23 @@ def test_an_update_changes_the_integrations_role(aws: EmbeddedAws, stack: str, t
 
 def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
     """As ``aws cloudformation package`` leaves the template: the definition in a bucket, and its address."""
-    bucket, key = unique("artefacts"), "definition"
+    bucket = unique("artefacts")
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=bucket)
     template = load_template(TEMPLATE.read_text())
-    machine = template["Resources"]["NotifyStateMachine"]["Properties"]
-    definition = (TEMPLATE.parent / machine["DefinitionS3Location"]).read_bytes()
-    s3.put_object(Bucket=bucket, Key=key, Body=definition)
-    machine["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
+    for resource in template["Resources"].values():
+        path = isinstance(resource, dict) and resource.get("Properties", {}).get("DefinitionS3Location")
+        if path:
+            s3.put_object(Bucket=bucket, Key=path, Body=(TEMPLATE.parent / path).read_bytes())
+            resource["Properties"]["DefinitionS3Location"] = {"Bucket": bucket, "Key": path}
     packaged = tmp_path / "packaged.json"
     packaged.write_text(json.dumps(template))
 
     with Webhook() as webhook:
-        outputs = _deploy(aws, stack, webhook_url=pydantic.SecretStr(webhook.url), template=packaged)
-        relay = Relay(
-            aws, webhook, stack, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+        outputs = _deploy(
+            aws, stack, webhook_url=pydantic.SecretStr(webhook.url), template=packaged, parameters=WITH_USER
         )
+        relay = Relay(aws, webhook, stack, outputs, _bot_key(aws, outputs))
         name = unique("packaged")
 
         assert relay.start(name).status == 200
@@ -199,25 +206,19 @@ def test_shows_the_webhook_in_no_template_parameter_event_or_output(aws: Embedde
 def test_names_the_resource_that_failed_and_its_own_reason(
     aws: EmbeddedAws, stack: str, tmp_path: Path
 ) -> None:
-    broken = _mutated(
-        tmp_path,
-        "DefaultDestinationIntegration",
-        IntegrationUri={"Fn::Sub": "{{resolve:secretsmanager:${WebhookSecret}:SecretString:missing}}"},
-    )
+    broken = _mutated(tmp_path, "ProxyApi", Description="{{resolve:secretsmanager:missing}}")
 
     with pytest.raises(DeployError) as failed:
         _deploy(aws, stack, template=broken)
 
     message = str(failed.value)
-    assert message.startswith(f"stack {stack}: DefaultDestinationIntegration: ")
+    assert message.startswith(f"stack {stack}: ProxyApi: ")
     assert "missing" in message
     assert "\n" not in message
 
 
 def test_comes_back_after_a_failed_creation(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
-    broken = _mutated(
-        tmp_path, "DefaultDestinationIntegration", IntegrationUri="{{resolve:secretsmanager:no}}"
-    )
+    broken = _mutated(tmp_path, "ProxyApi", Description="{{resolve:secretsmanager:no}}")
     with pytest.raises(DeployError):
         _deploy(aws, stack, template=broken)
 
@@ -230,7 +231,7 @@ def test_says_which_parameter_is_refused(aws: EmbeddedAws, stack: str) -> None:
 
 
 def test_wants_a_webhook_the_first_time(aws: EmbeddedAws, stack: str) -> None:
-    with pytest.raises(DeployError, match="no secret"):
+    with pytest.raises(DeployError, match="destination default has no webhook"):
         _deploy(aws, stack, webhook_url=None)
 
 

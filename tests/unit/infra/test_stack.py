@@ -1,4 +1,4 @@
-"""What a deployment makes of the answers that the embedded AWS never gives."""
+"""What a stack makes of the answers that the embedded AWS never gives."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,10 +8,11 @@ import botocore.exceptions
 import pydantic
 import pytest
 
-from infra.deploy import DeployError, StackEvent, deploy
-from infra.stack import Stack
+from infra.deploy import Conduct, DeclinedError, DeployError, StackEvent, deploy
+from infra.stack import Stack, StillUnderWayError
 
 URL = "https://discord.test/api/webhooks/99/s3cret-webhook_token"
+SOURCE = {"TemplateBody": "{}"}
 
 
 def _client_error(operation: str, code: str, message: str) -> botocore.exceptions.ClientError:
@@ -19,10 +20,13 @@ def _client_error(operation: str, code: str, message: str) -> botocore.exception
 
 
 class CloudFormation:
-    """Goes through *statuses* of one stack, a status each time that it is described; the last one stays."""
+    """A stack that rests in *before*; what is done to it leads through *after*, of which the last stays."""
 
-    def __init__(self, statuses: Sequence[str], events: Sequence[tuple[str, str, str]] = ()) -> None:
-        self._statuses = list(statuses)
+    def __init__(
+        self, before: str, after: Sequence[str] = (), events: Sequence[tuple[str, str, str]] = ()
+    ) -> None:
+        self._status = before
+        self._after = list(after)
         # CloudFormation tells the newest first.
         self._events = [
             {
@@ -36,17 +40,22 @@ class CloudFormation:
         ]
         self.executed = False
         self.refusal = ""
+        self.resources: list[dict[str, str]] = []
+        self.waiting: list[str] = []
         self.deleted: list[str] = []
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
-        status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
-        if status == "none":
+        if self.executed and self._after:
+            self._status = self._after.pop(0)
+        if self._status == "none":
             raise _client_error(
                 "DescribeStacks", "ValidationError", f"Stack with id {StackName} does not exist"
             )
-        return {"Stacks": [{"StackId": "arn:stack", "StackStatus": status, "Parameters": []}]}
+        return {"Stacks": [{"StackId": "arn:stack", "StackStatus": self._status, "Parameters": []}]}
 
     def create_change_set(self, **given: Any) -> Any:
+        if self._status == "none":
+            self._status = "REVIEW_IN_PROGRESS"
         return {"Id": "arn:change", "StackId": "arn:stack"}
 
     def describe_change_set(self, **given: Any) -> Any:
@@ -57,37 +66,59 @@ class CloudFormation:
     def delete_change_set(self, **given: Any) -> None:
         self.deleted.append("change set")
 
+    def list_change_sets(self, **given: Any) -> Any:
+        return {"Summaries": self.waiting}
+
     def validate_template(self, **given: Any) -> Any:
-        return {}
+        names = ("WebhookSecret", "WebhookSecretVersion", "Destinations")
+        return {"Parameters": [{"ParameterKey": name} for name in names]}
 
     def execute_change_set(self, **given: Any) -> None:
         self.executed = True
 
     def delete_stack(self, StackName: str) -> None:  # noqa: N803
+        self.executed = True
         self.deleted.append(StackName)
 
-    def get_paginator(self, operation: str) -> "CloudFormation":
-        assert operation == "describe_stack_events"
-        return self
+    def get_paginator(self, operation: str) -> "_Pages":
+        # Page by page, as for a stack with a long history; nothing happened before the deployment began.
+        pages: dict[str, list[Any]] = {
+            "describe_stack_events": [{"StackEvents": [each]} for each in self._events if self.executed],
+            "describe_change_set": [{"Changes": []}],
+            "list_stack_resources": [{"StackResourceSummaries": self.resources}],
+        }
+        return _Pages(pages[operation])
+
+
+class _Pages:
+    def __init__(self, pages: Sequence[Any]) -> None:
+        self._pages = pages
 
     def paginate(self, **given: Any) -> Iterator[Any]:
-        # Page by page, as for a stack with a long history; nothing happened before the deployment began.
-        for event in self._events if self.executed else []:
-            yield {"StackEvents": [event]}
+        return iter(self._pages)
 
 
 def _stack(client: CloudFormation, seen: list[StackEvent] | None = None) -> Stack:
     return Stack(client, "relay", on_event=(seen if seen is not None else []).append, poll_s=0)
 
 
+def _deploy(client: CloudFormation, seen: list[StackEvent] | None = None) -> bool:
+    stack = _stack(client, seen)
+    change_set = stack.prepare(SOURCE, {})
+    if change_set is not None:
+        stack.execute(change_set)
+    return change_set is not None
+
+
 def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
     client = CloudFormation(
-        ["none", "CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"],
+        "none",
+        ["CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"],
         [("A", "CREATE_IN_PROGRESS", ""), ("A", "CREATE_COMPLETE", ""), ("relay", "CREATE_COMPLETE", "")],
     )
     seen: list[StackEvent] = []
 
-    assert _stack(client, seen).deploy("{}", {})
+    assert _deploy(client, seen)
     assert [(event.logical_id, event.status) for event in seen] == [
         ("A", "CREATE_IN_PROGRESS"),
         ("A", "CREATE_COMPLETE"),
@@ -95,34 +126,113 @@ def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
     ]
 
 
-def test_names_the_first_failure_and_not_what_it_brought_down() -> None:
+def test_waits_while_an_update_cleans_up() -> None:
     client = CloudFormation(
-        ["none", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE"],
+        "CREATE_COMPLETE", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"]
+    )
+
+    assert _deploy(client)
+    assert client.describe_stacks("relay")["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        ("none", "ROLLBACK_COMPLETE", "gone again; put this right, then deploy again."),
+        ("CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "as it was before, and works as it did."),
+        ("CREATE_COMPLETE", "UPDATE_ROLLBACK_FAILED", "continue-update-rollback --stack-name relay"),
+        ("none", "ROLLBACK_FAILED", "voice-relay destroy"),
+        ("none", "SOMETHING_NEW_FAILED", "The stack is in SOMETHING_NEW_FAILED."),
+    ],
+)
+def test_a_failure_is_its_first_reason_and_how_the_stack_was_left(before: str, after: str, left: str) -> None:
+    client = CloudFormation(
+        before,
+        ["ROLLBACK_IN_PROGRESS", after],
         [
             ("B", "CREATE_FAILED", "Resource creation cancelled"),
-            ("A", "CREATE_FAILED", "Not authorized"),
+            (
+                "A",
+                "CREATE_FAILED",
+                'Handler says: "Not\nauthorized" (RequestToken: 4f6a0c7e, HandlerErrorCode: AccessDenied)',
+            ),
             ("C", "CREATE_FAILED", "Later trouble"),
         ],
     )
 
-    with pytest.raises(DeployError, match=r"^stack relay: A: Not authorized$"):
-        _stack(client).deploy("{}", {})
+    with pytest.raises(DeployError) as failed:
+        _deploy(client)
+
+    text = str(failed.value)
+    assert text.startswith('stack relay: A: Handler says: "Not authorized". ')
+    assert left in text
+    assert "\n" not in text
 
 
-def test_does_not_disturb_an_operation_that_is_under_way() -> None:
-    client = CloudFormation(["UPDATE_IN_PROGRESS"])
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("UPDATE_IN_PROGRESS", "another operation is under way (UPDATE_IN_PROGRESS): wait until it is done"),
+        ("DELETE_IN_PROGRESS", "under way"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "under way"),
+        ("CREATE_FAILED", "delete it with voice-relay destroy"),
+        ("ROLLBACK_FAILED", "delete it with voice-relay destroy"),
+        ("DELETE_FAILED", "voice-relay destroy again"),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name relay"),
+        ("IMPORT_ROLLBACK_FAILED", "then deploy again"),
+    ],
+)
+def test_a_stuck_stack_is_left_alone_and_named_with_the_next_step(status: str, sentence: str) -> None:
+    client = CloudFormation(status)
+    client.resources = [
+        {
+            "LogicalResourceId": "BotUser",
+            "ResourceType": "AWS::IAM::User",
+            "ResourceStatus": "DELETE_FAILED",
+            "ResourceStatusReason": "Cannot delete entity, must delete access keys first. (Service: Iam, "
+            "Status Code: 409, Request ID: 8a7)",
+        },
+        {
+            "LogicalResourceId": "Other",
+            "ResourceType": "AWS::IAM::Role",
+            "ResourceStatus": "CREATE_COMPLETE",
+        },
+    ]
 
-    with pytest.raises(DeployError, match="under way: UPDATE_IN_PROGRESS"):
-        _stack(client).deploy("{}", {})
+    with pytest.raises(DeployError) as refused:
+        _deploy(client)
 
+    text = str(refused.value)
+    assert sentence in text
+    assert status in text
+    if not status.endswith("_IN_PROGRESS"):
+        assert "(BotUser: Cannot delete entity, must delete access keys first.)" in text
+        assert "Request ID" not in text
     assert not client.executed
+    assert client.deleted == []
+
+
+def test_does_not_delete_what_something_else_works_on() -> None:
+    client = CloudFormation("UPDATE_IN_PROGRESS")
+
+    with pytest.raises(DeployError, match="under way"):
+        _stack(client).delete()
+
+    assert client.deleted == []
 
 
 def test_clears_away_what_an_earlier_failed_creation_left() -> None:
-    client = CloudFormation(["ROLLBACK_COMPLETE", "ROLLBACK_COMPLETE", "DELETE_COMPLETE", "CREATE_COMPLETE"])
+    client = CloudFormation("ROLLBACK_COMPLETE", ["DELETE_COMPLETE", "CREATE_COMPLETE"])
 
-    assert _stack(client).deploy("{}", {})
+    assert _deploy(client)
     assert client.deleted == ["arn:stack"]
+
+
+def test_uses_the_shell_that_a_change_set_left() -> None:
+    client = CloudFormation("REVIEW_IN_PROGRESS", ["CREATE_COMPLETE"])
+
+    assert _deploy(client)
+    assert client.deleted == []
 
 
 @pytest.mark.parametrize(
@@ -133,13 +243,25 @@ def test_clears_away_what_an_earlier_failed_creation_left() -> None:
     ],
 )
 def test_says_why_a_change_set_failed_and_removes_it(status: str, deleted: list[str]) -> None:
-    client = CloudFormation([status])
+    client = CloudFormation(status)
     client.refusal = "Transform failed"
 
     with pytest.raises(DeployError, match="the change set failed: Transform failed"):
-        _stack(client).deploy("{}", {})
+        _deploy(client)
 
     assert client.deleted == deleted
+
+
+def test_keeps_a_shell_that_holds_somebody_elses_change_set() -> None:
+    client = CloudFormation("none")
+    client.waiting = ["another"]
+    stack = _stack(client)
+    change_set = stack.prepare(SOURCE, {})
+    assert change_set is not None
+
+    stack.discard(change_set)
+
+    assert client.deleted == ["change set"]
 
 
 @pytest.mark.parametrize(
@@ -150,63 +272,112 @@ def test_says_why_a_change_set_failed_and_removes_it(status: str, deleted: list[
     ],
 )
 def test_a_change_set_without_changes_is_no_failure(reason: str) -> None:
-    client = CloudFormation(["UPDATE_COMPLETE"])
+    client = CloudFormation("UPDATE_COMPLETE")
     client.refusal = reason
 
-    assert not _stack(client).deploy("{}", {})
+    assert not _deploy(client)
     assert client.deleted == ["change set"]
 
 
+def test_ctrl_c_says_that_aws_goes_on_and_how_to_look() -> None:
+    client = CloudFormation("CREATE_COMPLETE", ["UPDATE_IN_PROGRESS"])
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    stack = Stack(client, "relay", on_event=lambda _: None, poll_s=2, sleep=interrupt)
+    change_set = stack.prepare(SOURCE, {})
+    assert change_set is not None
+
+    with pytest.raises(StillUnderWayError, match=r"goes on .* describe-stack-events --stack-name relay"):
+        stack.execute(change_set)
+
+
+def test_does_not_wait_where_nobody_wants_to() -> None:
+    client = CloudFormation("CREATE_COMPLETE", ["UPDATE_IN_PROGRESS"])
+    stack = _stack(client)
+    change_set = stack.prepare(SOURCE, {})
+    assert change_set is not None
+
+    stack.execute(change_set, wait=False)
+
+    assert client.executed
+
+
+def test_names_the_parameter_that_may_be_meant() -> None:
+    with pytest.raises(DeployError, match=r"no parameter Destination: did you mean Destinations\?"):
+        _stack(CloudFormation("CREATE_COMPLETE")).prepare(SOURCE, {"Destination": "a"})
+
+
 class Secrets:
-    """Holds the webhook already."""
+    """Holds another webhook already."""
 
     class exceptions:  # noqa: N801
         class ResourceNotFoundException(Exception):
             """Never raised."""
 
+    def __init__(self) -> None:
+        self.put: list[str] = []
+
     def get_secret_value(self, SecretId: str) -> Any:  # noqa: N803
         return {"ARN": f"arn:{SecretId}", "VersionId": "1", "SecretString": json.dumps({"default": URL})}
+
+    def put_secret_value(self, **given: Any) -> None:
+        self.put.append(given["ClientRequestToken"])
+
+
+def _deploy_relay(client: CloudFormation, secrets: Secrets, conduct: Conduct, url: str = URL) -> None:
+    deploy(
+        lambda service: {"cloudformation": client, "secretsmanager": secrets}[service],
+        webhook_url=pydantic.SecretStr(url),
+        conduct=conduct,
+    )
 
 
 def test_tells_nobody_the_webhook_where_a_service_quotes_it() -> None:
     client = CloudFormation(
-        ["none", "ROLLBACK_COMPLETE"],
+        "none",
+        ["ROLLBACK_COMPLETE"],
         [("A", "CREATE_FAILED", f"Invalid HTTP endpoint specified for URI: {URL}")],
     )
     seen: list[StackEvent] = []
 
     with pytest.raises(DeployError) as failed:
-        deploy(
-            lambda service: {"cloudformation": client, "secretsmanager": Secrets()}[service],
-            webhook_url=pydantic.SecretStr(URL),
-            on_event=seen.append,
-            poll_s=0,
-        )
+        _deploy_relay(client, Secrets(), Conduct(on_event=seen.append, poll_s=0))
 
     assert "/webhooks/99/…" in str(failed.value)
     for told in (str(failed.value), repr(failed.value.__cause__), repr(seen)):
         assert "s3cret-webhook_token" not in told
 
 
+@pytest.mark.parametrize("answer", ["no", "ctrl-c"])
 @pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (
-            _client_error("DescribeStacks", "AccessDenied", "no"),
-            "stack relay: DescribeStacks: AccessDenied: no",
-        ),
-        (botocore.exceptions.NoCredentialsError(), "stack relay: Unable to locate credentials"),
-    ],
+    ("status", "deleted"), [("none", ["change set", "arn:stack"]), ("CREATE_COMPLETE", ["change set"])]
 )
-def test_a_refusal_is_one_line(error: Exception, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = CloudFormation(["none"])
+def test_a_deployment_that_is_declined_changes_nothing(answer: str, status: str, deleted: list[str]) -> None:
+    client, secrets = CloudFormation(status), Secrets()
 
-    def refuse(**given: Any) -> Any:
-        raise error
+    def review(_: object) -> bool:
+        assert not secrets.put
+        if answer == "ctrl-c":
+            raise KeyboardInterrupt
+        return False
 
-    monkeypatch.setattr(client, "describe_stacks", refuse)
+    with pytest.raises(KeyboardInterrupt if answer == "ctrl-c" else DeclinedError):
+        _deploy_relay(client, secrets, Conduct(review=review, poll_s=0), url="https://discord.test/other")
 
-    with pytest.raises(DeployError) as failed:
-        _stack(client).deploy("{}", {})
+    assert client.deleted == deleted
+    assert secrets.put == []
 
-    assert str(failed.value) == text
+
+def test_takes_the_change_set_back_where_the_secret_cannot_be_written() -> None:
+    class Refusing(Secrets):
+        def put_secret_value(self, **given: Any) -> None:
+            raise _client_error("PutSecretValue", "AccessDeniedException", "no")
+
+    client = CloudFormation("none")
+
+    with pytest.raises(DeployError, match=r"not stored in secret .* AWS refuses PutSecretValue"):
+        _deploy_relay(client, Refusing(), Conduct(poll_s=0), url="https://discord.test/other")
+
+    assert client.deleted == ["change set", "arn:stack"]

@@ -1,0 +1,217 @@
+"""``voice-relay deploy``: from the arguments to a stack, its secret, and what the bot needs in .env."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bot.errors import SettingsError
+from bot.plain_text import render_facts, render_span
+from bot.setting_values import region_of
+from infra.access_key import AccessKeys, check_key, give_key
+from infra.account import Account, open_account
+from infra.change_set import render_changes
+from infra.console import Console
+from infra.deploy import Conduct, Plan, deploy, deploy_template
+from infra.destinations import DestinationWishes
+from infra.env_file import EnvFile
+from infra.kinds import KINDS, Kind
+from infra.progress import Progress
+from infra.webhook_sources import find_webhook, read_webhook_files
+
+ENDPOINT: Final = "VOICE_RELAY_API_ENDPOINT"
+REGION: Final = "VOICE_RELAY_AWS_REGION"
+
+_BOT_USER: Final = "CreateBotUser"
+_ONLY_RELAY: Final = (
+    *("destination", "renew_webhook", "remove_destination", "webhook_file"),
+    *("create_access_key", "rotate_access_key"),
+)
+
+
+@dataclass
+class _Told:
+    """What the person has seen so far."""
+
+    changes: bool = False
+
+
+def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
+    """Carry the command out and return its exit code; raises RelayError with a sentence for the person."""
+    kind = KINDS[arguments.kind]
+    _check_usage(arguments, kind)
+    console.require_answer(given=arguments.yes)
+    env_file = find_env_file(arguments)
+    if env_file is not None and kind.is_relay:
+        env_file.check()
+    account = open_account(
+        profile=arguments.profile, region=arguments.region, known_region=known_region(env_file)
+    )
+    stack_name = stack_name_of(arguments, kind)
+    console.say(describe_account(stack_name, account))
+    progress, told = Progress(console.out), _Told()
+
+    def review(plan: Plan) -> bool:
+        told.changes = True
+        console.say(*_render_plan(plan, kind))
+        progress.expect(len(plan.change_set.changes))
+        return bool(arguments.yes) or console.confirm("Deploy this?")
+
+    conduct = Conduct(
+        on_event=progress,
+        review=review,
+        wait=arguments.wait,
+        sleep=progress.sleep,
+        bucket=arguments.bucket,
+        account_id=account.id,
+    )
+    try:
+        if kind.is_relay:
+            outputs = _deploy_relay(arguments, console, account, stack_name, env_file, conduct)
+        else:
+            outputs = deploy_template(
+                account.client,
+                kind.template,
+                stack_name=stack_name,
+                parameters=dict(arguments.parameter),
+                defaults={"RelayStack": arguments.relay_stack},
+                conduct=conduct,
+            )
+    finally:
+        progress.finish()
+    console.say(_render_end(stack_name, told, progress, waited=arguments.wait))
+    if kind.is_relay and arguments.wait:
+        _hand_over(arguments, console, account, env_file, outputs)
+    return 0
+
+
+def find_env_file(arguments: argparse.Namespace) -> EnvFile | None:
+    return None if arguments.no_env else EnvFile(arguments.env_file)
+
+
+def known_region(env_file: EnvFile | None) -> str | None:
+    """The region of the relay that the bot's settings name."""
+    return region_of(env_file.values().get(ENDPOINT, "")) if env_file is not None else None
+
+
+def stack_name_of(arguments: argparse.Namespace, kind: Kind) -> str:
+    return str(arguments.stack_name or kind.stack_name(arguments.relay_stack))
+
+
+def describe_account(stack_name: str, account: Account) -> str:
+    return f"Stack {stack_name} in {account.region}, account {account.id}, as {account.caller}"
+
+
+def _check_usage(arguments: argparse.Namespace, kind: Kind) -> None:
+    problems = []
+    if not kind.is_relay:
+        problems += [
+            f"--{name.replace('_', '-')} goes with the relay alone, not with {kind.name}"
+            for name in _ONLY_RELAY
+            if getattr(arguments, name)
+        ]
+    elif _wants_key(arguments):
+        if arguments.no_env:
+            problems.append("an access key is written to a file and shown to nobody: leave out --no-env")
+        if not arguments.wait:
+            problems.append("an access key is made once the user is there: leave out --no-wait")
+        if dict(arguments.parameter).get(_BOT_USER, "true") != "true":
+            problems.append(f"an access key belongs to a user: leave out --parameter {_BOT_USER}=...")
+    if problems:
+        raise SettingsError(problems)
+
+
+def _wants_key(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.create_access_key or arguments.rotate_access_key)
+
+
+def _deploy_relay(
+    arguments: argparse.Namespace,
+    console: Console,
+    account: Account,
+    stack_name: str,
+    env_file: EnvFile | None,
+    conduct: Conduct,
+) -> dict[str, str]:
+    parameters = dict(arguments.parameter)
+    if _wants_key(arguments) and env_file is not None:
+        # Before anything is changed; the name is what the template makes of the stack's.
+        keys = AccessKeys(account.client("iam"), f"{stack_name}-bot")
+        check_key(keys, env_file, rotate=arguments.rotate_access_key)
+        parameters[_BOT_USER] = "true"
+    renewed = arguments.renew_webhook
+    wishes = DestinationWishes(
+        webhooks=read_webhook_files(arguments.webhook_file, console),
+        added=arguments.destination,
+        renewed=renewed,
+        removed=arguments.remove_destination,
+        find=find_webhook(console, env_file=env_file.path if env_file else None, renewed=renewed),
+    )
+    return deploy(
+        account.client,
+        webhook_url=None,
+        stack_name=stack_name,
+        parameters=parameters,
+        destinations=wishes,
+        template=KINDS[arguments.kind].template,
+        conduct=conduct,
+    )
+
+
+def _render_plan(plan: Plan, kind: Kind) -> list[str]:
+    lines = [
+        "It is new:" if plan.change_set.creates else "It would change:",
+        *render_changes(plan.change_set),
+    ]
+    if plan.webhooks:
+        words = ", ".join(f"{name} ({word})" for name, word in plan.webhooks.items())
+        lines.append(f"Webhooks in the secret {plan.secret_name}: {words}")
+    elif kind.is_relay:
+        lines.append(f"Webhooks in the secret {plan.secret_name}: as they are")
+    return lines
+
+
+def _render_end(stack_name: str, told: _Told, progress: Progress, *, waited: bool) -> str:
+    if not told.changes:
+        return "There is nothing to change."
+    if not waited:
+        return (
+            f"AWS is at work. See how far it is with aws cloudformation describe-stack-events --stack-name "
+            f"{stack_name}; once it is done, the same command again writes what the bot needs."
+        )
+    return f"Done in {render_span(int(progress.elapsed_s * 1000))}."
+
+
+def _hand_over(
+    arguments: argparse.Namespace,
+    console: Console,
+    account: Account,
+    env_file: EnvFile | None,
+    outputs: Mapping[str, str],
+) -> None:
+    """Give the bot what it needs, and the person what is left to do."""
+    console.say(*render_facts([(key, outputs[key]) for key in ("ApiEndpoint", "BotPolicyArn")]))
+    if env_file is None:
+        return
+    for line in _write_endpoint(env_file, outputs["ApiEndpoint"], account.region):
+        console.say(line)
+    if _wants_key(arguments):
+        keys = AccessKeys(account.client("iam"), outputs["BotUserName"])
+        console.say(*give_key(keys, env_file, rotate=arguments.rotate_access_key))
+        if env_file.readable_by_others():
+            console.warn([f"others on this machine can read {env_file.path}: chmod 600 {env_file.path}"])
+    elif "BotUserName" not in outputs:
+        console.say(
+            "The bot needs credentials with the policy BotPolicyArn: attach it to the bot's role or user, or "
+            "have a user and a key made with --create-access-key."
+        )
+
+
+def _write_endpoint(env_file: EnvFile, endpoint: str, region: str) -> list[str]:
+    held = env_file.values()
+    values = {ENDPOINT: endpoint}
+    # Needed where the endpoint's name does not tell; and a wrong one would be refused.
+    if region_of(endpoint) is None or held.get(REGION, region) != region:
+        values[REGION] = region
+    before = {name: f" (it was {held[name]})" if name in held else "" for name in values}
+    return [f"Wrote {name} to {env_file.path}{before[name]}." for name in env_file.write(values)]
