@@ -23,6 +23,9 @@ from infra.local.machine import create_bot_user
 TIMEOUT_S = 20.0
 POLL_S = 0.02
 
+# A key that no account has.
+NOBODY = Credentials("AKIA0000000000000000", "secret")
+
 
 @dataclass
 class Posted:
@@ -97,10 +100,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def send(url: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST") -> Answer:
-    """Send the request byte for byte."""
+def send(
+    url: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST", source_ip: str = "127.0.0.1"
+) -> Answer:
+    """Send the request byte for byte, from the address *source_ip* of this machine's."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S, source_address=(source_ip, 0))
     try:
         connection.request(
             method, parts.path + ("?" + parts.query if parts.query else ""), body, dict(headers)
@@ -118,24 +123,29 @@ def unique(prefix: str) -> str:
 
 @dataclass(frozen=True)
 class Relay:
-    """One deployed stack and the bot's user for it."""
+    """One deployed stack, the bot's user for it and an operator's."""
 
     aws: EmbeddedAws
     webhook: Webhook
     stack_name: str
     outputs: Mapping[str, str]
     bot: Credentials = field(repr=False)
+    operator: Credentials = field(default=NOBODY, repr=False)
 
     @property
     def ingress_url(self) -> str:
-        return f"{self.aws.api_url(self.outputs['IngressApiId'])}/workflows/notify"
+        return self.url("/workflows/notify")
 
     @property
     def proxy_url(self) -> str:
         return f"{self.aws.api_url(self.outputs['ProxyApiId'])}/destinations/default"
 
-    def execution_arn(self, name: str) -> str:
-        machine = self.outputs["NotifyStateMachineArn"]
+    def url(self, path: str) -> str:
+        """The URL of a route of the ingress."""
+        return self.aws.api_url(self.outputs["IngressApiId"]) + path
+
+    def execution_arn(self, name: str, workflow: str = "notify") -> str:
+        machine = self.outputs[f"{workflow.title()}StateMachineArn"]
         return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
     def post(
@@ -145,21 +155,42 @@ class Relay:
         headers: Mapping[str, str] | None = None,
         *,
         who: Credentials | None = None,
+        source_ip: str = "127.0.0.1",
     ) -> Answer:
         """Post a request signed by *who*, the bot unless somebody else is named."""
         given = {"Content-Type": "application/json", **(headers or {})}
         signed = sign(
             "POST", url, given, body, service="execute-api", region=self.aws.region, who=who or self.bot
         )
-        return send(url, signed, body)
+        return send(url, signed, body, source_ip=source_ip)
 
-    def start(self, name: str, body: bytes | None = None, *, who: Credentials | None = None) -> Answer:
+    def start(
+        self,
+        name: str,
+        body: bytes | None = None,
+        *,
+        workflow: str = "notify",
+        who: Credentials | None = None,
+    ) -> Answer:
         """Start an execution of that name, as the bot does."""
-        return self.post(self.ingress_url, body or batch(name), {"Execution-Name": name}, who=who)
+        url = self.url(f"/workflows/{workflow}")
+        return self.post(url, body or batch(name), {"Execution-Name": name}, who=who)
 
-    def finished(self, name: str) -> dict[str, Any]:
+    def status(self, arn: str, *, who: Credentials | None = None) -> Answer:
+        """Ask what became of an execution, as the bot unless somebody else is named."""
+        return self.post(self.url("/executions/status"), _naming(arn), who=who)
+
+    def stop(self, arn: str, *, who: Credentials | None = None) -> Answer:
+        """Stop an execution, as the operator unless somebody else is named."""
+        return self.post(self.url("/executions/stop"), _naming(arn), who=who or self.operator)
+
+    def finished(self, name: str, workflow: str = "notify") -> dict[str, Any]:
         """The execution of that name once it is over."""
-        return wait_for_execution(self.aws, self.execution_arn(name))
+        return wait_for_execution(self.aws, self.execution_arn(name, workflow))
+
+
+def _naming(arn: str) -> bytes:
+    return json.dumps({"executionArn": arn}).encode()
 
 
 def wait_for_execution(aws: EmbeddedAws, arn: str) -> dict[str, Any]:
@@ -173,7 +204,7 @@ def wait_for_execution(aws: EmbeddedAws, arn: str) -> dict[str, Any]:
     raise TimeoutError(f"{arn} runs on")
 
 
-def batch(name: str) -> bytes:
+def batch(name: str, destination: str = "default") -> bytes:
     """The body of a request with one event in it."""
     event = {
         "specversion": "1.0",
@@ -194,19 +225,31 @@ def batch(name: str) -> bytes:
             "state": {},
         },
     }
-    return json.dumps({"id": name, "destination": "default", "events": [event]}).encode()
+    return json.dumps({"id": name, "destination": destination, "events": [event]}).encode()
 
 
-def new_relay(aws: EmbeddedAws, webhook: Webhook, template: Path = TEMPLATE) -> Relay:
-    """Deploy *template* under a name of its own and make a bot user for it."""
+def new_relay(
+    aws: EmbeddedAws,
+    webhook: Webhook,
+    template: Path = TEMPLATE,
+    *,
+    parameters: Mapping[str, str] | None = None,
+) -> Relay:
+    """Deploy *template* under a name of its own, and make a bot's and an operator's user for it."""
     stack_name = unique("relay")
     outputs = deploy(
         aws.client,
         webhook_url=pydantic.SecretStr(webhook.url),
         stack_name=stack_name,
+        parameters=parameters,
         template=template,
         poll_s=POLL_S,
     )
     return Relay(
-        aws, webhook, stack_name, outputs, create_bot_user(aws, outputs["BotPolicyArn"], unique("bot"))
+        aws,
+        webhook,
+        stack_name,
+        outputs,
+        create_bot_user(aws, outputs["BotPolicyArn"], unique("bot")),
+        create_bot_user(aws, outputs["OperatorPolicyArn"], unique("operator")),
     )

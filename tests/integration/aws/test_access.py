@@ -67,7 +67,7 @@ def test_lets_the_bot_start_an_execution_that_posts_to_the_webhook(relay: Relay)
 
 def test_lets_temporary_credentials_of_an_allowed_principal_in(relay: Relay) -> None:
     """A container or an instance signs with a session token; here the proxy's own caller does."""
-    answer = relay.post(relay.proxy_url, b"{}", who=_assumed(relay, "NotifyStateMachineRole"))
+    answer = relay.post(relay.proxy_url, b"{}", who=_assumed(relay, "PostingRole"))
 
     assert answer.status == 200
 
@@ -105,7 +105,7 @@ def test_refuses_the_keys_that_ministack_takes_for_root(relay: Relay, key_id: st
         pytest.param(_stranger, lambda relay: relay.proxy_url, id="no policy, proxy"),
         pytest.param(lambda relay: relay.bot, lambda relay: relay.proxy_url, id="bot, proxy"),
         pytest.param(
-            lambda relay: _assumed(relay, "NotifyStateMachineRole"),
+            lambda relay: _assumed(relay, "PostingRole"),
             lambda relay: relay.ingress_url,
             id="state machine's role, ingress",
         ),

@@ -1,8 +1,9 @@
-"""Reads a CloudFormation template's YAML, short forms of the intrinsic functions included."""
+"""Reads a CloudFormation template's YAML, short forms of the intrinsic functions and loops included."""
 
 from typing import Any
 
 import yaml
+from ministack.services.cloudformation import language_extensions
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,3 +32,10 @@ def load_template(text: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise TypeError("a template is a mapping")
     return loaded
+
+
+def expand(template: dict[str, Any], **parameters: str) -> dict[str, Any]:
+    """The template after its transform: loops gone through for *parameters*, else for their defaults."""
+    defaults = {name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()}
+    expanded: dict[str, Any] = language_extensions.apply(template, defaults | parameters)
+    return expanded
