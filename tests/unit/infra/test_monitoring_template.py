@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bot.cli import main
 from infra.deploy import TEMPLATE as RELAY_TEMPLATE
 from tests.support.filter_patterns import matches
 from tests.unit.infra.template_yaml import load_template
@@ -126,6 +127,25 @@ def test_an_alarm_says_what_to_do_first(name: str) -> None:
     assert re.search(r"\. First: \w", description)
     assert description.endswith(".")
     assert len(description) < LONGEST_DESCRIPTION / 2
+
+
+COMMANDS = sorted(
+    {
+        found[1]
+        for alarm in (*ALARMS.values(), *COMPOSITES.values())
+        for found in re.finditer(r'"voice-relay ([a-z -]*[a-z])', _text(alarm["AlarmDescription"]))
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_named_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """At three in the morning is no time to find out."""
+    with pytest.raises(SystemExit) as exited:
+        main([*command.split(), "--help"])
+
+    assert exited.value.code == 0
+    assert f"voice-relay {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
