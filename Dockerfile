@@ -1,4 +1,7 @@
-FROM python:3.13-slim-bookworm AS build
+# Any image with Python 3.11 or newer as python3, and its venv module.
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -7,26 +10,29 @@ WORKDIR /src
 COPY requirements.txt requirements-dev.txt ./
 # What only builds the project stays out of /opt/venv. It comes from the lock file of the development tools,
 # narrowed to the build backend and what that needs: one more package would fail for want of a hash.
-RUN python -m venv /opt/venv \
+RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --require-hashes -r requirements.txt \
  && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
       requirements-dev.txt > requirements-build.txt \
- && pip install --require-hashes -r requirements-build.txt
+ && python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY bot/ bot/
 COPY infra/ infra/
 COPY workflow/ workflow/
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
  && /opt/venv/bin/pip install --no-deps --no-index /tmp/wheel/*.whl \
  && /opt/venv/bin/python -m pip uninstall --yes pip
 
-FROM python:3.13-slim-bookworm
+FROM ${BASE}
 LABEL org.opencontainers.image.title="Voice Relay" \
       org.opencontainers.image.description="Forwards what happens in Discord voice channels into AWS Step Functions workflows" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/venv /opt/venv
-# A new volume takes over the owner of the directory that it is mounted on.
-RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
+# A new volume takes over the owner of the directory that it is mounted on. Programs that run as their owner
+# lose that: not every place that runs the image can forbid a process to gain privileges.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /data \
+ && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
