@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import botocore.exceptions
 import pydantic
 
 from infra.deploy import TEMPLATE, deploy
@@ -19,9 +20,11 @@ from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from infra.local.aws.hooks.front_door import sign
 from infra.local.machine import create_bot_user
+from infra.template import build_template
 
 TIMEOUT_S = 20.0
 POLL_S = 0.02
+WAITING = {"Delay": POLL_S, "MaxAttempts": int(TIMEOUT_S / POLL_S)}
 
 # A key that no account has.
 NOBODY = Credentials("AKIA0000000000000000", "secret")
@@ -253,3 +256,49 @@ def new_relay(
         create_bot_user(aws, outputs["BotPolicyArn"], unique("bot")),
         create_bot_user(aws, outputs["OperatorPolicyArn"], unique("operator")),
     )
+
+
+class ChangeFailed(Exception):
+    """CloudFormation's own reasons."""
+
+
+def change(relay: Relay, parameters: Mapping[str, str]) -> None:
+    """Update the stack as ``aws cloudformation deploy`` would, past everything that our own deploy checks."""
+    cloudformation = relay.aws.client("cloudformation")
+    (stack,) = cloudformation.describe_stacks(StackName=relay.stack_name)["Stacks"]
+    kept = {entry["ParameterKey"] for entry in stack["Parameters"]} - parameters.keys()
+    seen = _event_ids(cloudformation, relay.stack_name)
+    try:
+        # With the template itself: the previous one, to CloudFormation, is what its transform made of it.
+        made = cloudformation.create_change_set(
+            StackName=relay.stack_name,
+            ChangeSetName=unique("change"),
+            TemplateBody=build_template(TEMPLATE),
+            Parameters=[
+                *({"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()),
+                *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
+            ],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+        )
+        cloudformation.get_waiter("change_set_create_complete").wait(
+            ChangeSetName=made["Id"], WaiterConfig=WAITING
+        )
+        cloudformation.execute_change_set(ChangeSetName=made["Id"])
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=relay.stack_name, WaiterConfig=WAITING
+        )
+    except botocore.exceptions.ClientError as error:
+        raise ChangeFailed(str(error)) from error
+    except botocore.exceptions.WaiterError as error:
+        events = cloudformation.describe_stack_events(StackName=relay.stack_name)["StackEvents"]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+            for event in events
+            if event["ResourceStatus"].endswith("_FAILED") and event["EventId"] not in seen
+        ]
+        raise ChangeFailed("; ".join(reasons)) from error
+
+
+def _event_ids(cloudformation: Any, stack_name: str) -> set[str]:
+    events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
+    return {event["EventId"] for event in events}
