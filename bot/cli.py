@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.deploy_arguments import add_deploy, add_destroy, add_outputs
 from bot.errors import RelayError, SettingsError, StoreError
+from bot.execution_arguments import add_send_test, add_status, add_stop
 from bot.outbox_arguments import add_outbox, add_trace
 
 if TYPE_CHECKING:
     from bot.plain_text import Answer
     from bot.redaction import Redactor
-    from bot.settings import Settings
+    from bot.settings import ApiSettings, Settings
     from bot.target import Target
 
 _T = TypeVar("_T")
@@ -74,10 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pace", type=float, default=1.0, help="stretches the pauses; 0 has none (default: %(default)s)"
     )
     command.set_defaults(command=_demo)
-    command = commands.add_parser("send-test", help="send one made-up event through the API")
-    for name in ("guild", "channel", "user"):
-        command.add_argument(f"--{name}-id", default="1", metavar="ID", help="of the event (default: 1)")
-    command.set_defaults(command=_send_test)
+    add_send_test(commands).set_defaults(command=_send_test)
+    add_status(commands).set_defaults(command=_status)
+    add_stop(commands).set_defaults(command=_stop)
     _add_rules(commands)
     add_outbox(commands).set_defaults(command=_outbox)
     add_trace(commands).set_defaults(command=_trace)
@@ -150,21 +150,54 @@ def _run(_: argparse.Namespace) -> int:
 
 
 def _send_test(arguments: argparse.Namespace) -> int:
-    from bot.sending import send_test
+    from bot.logs import configure_logging
+    from bot.send_test_command import answer_send_test, check_send_test
+    from bot.settings import load_api_settings
 
-    settings, redactor = _prepare()
+    check_send_test(arguments)
+    settings = load_api_settings()
+    redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
 
-    async def body() -> str:
+    async def body() -> "Answer":
         async with _target(settings, redactor) as target:
-            return await send_test(
-                target,
-                guild_id=arguments.guild_id,
-                channel_id=arguments.channel_id,
-                user_id=arguments.user_id,
-            )
+            return await answer_send_test(arguments, target, _tell)
 
-    print(_run_async(body()))
-    return 0
+    return _say(_run_async(body()))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from bot.status_command import answer_status, find_execution
+
+    arn = find_execution(arguments)
+    return _ask_api(lambda target: answer_status(arguments, arn, target, _tell))
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from bot.status_command import answer_stop, find_execution
+
+    arn = find_execution(arguments)
+    return _ask_api(lambda target: answer_stop(arguments, arn, target))
+
+
+def _ask_api(ask: "Callable[[Target], Coroutine[Any, Any, Answer]]") -> int:
+    """Print what is said by the API of the settings; logs go where the answer does not."""
+    from bot.logs import configure_logging
+    from bot.settings import load_api_settings
+    from bot.status_command import require_endpoint
+
+    settings = load_api_settings()
+    require_endpoint(settings.api_endpoint)
+    redactor = configure_logging("auto", "warning", settings.secrets(), sys.stderr)
+
+    async def body() -> "Answer":
+        async with _target(settings, redactor) as target:
+            return await ask(target)
+
+    return _say(_run_async(body()))
+
+
+def _tell(line: str) -> None:
+    print(f"voice-relay: {line}", file=sys.stderr, flush=True)
 
 
 def _check_rules(arguments: argparse.Namespace) -> int:
@@ -252,21 +285,27 @@ def _prepare() -> "tuple[Settings, Redactor]":
 
 
 @asynccontextmanager
-async def _target(settings: "Settings", redactor: "Redactor") -> AsyncIterator["Target"]:
+async def _target(settings: "ApiSettings | Settings", redactor: "Redactor") -> AsyncIterator["Target"]:
     """The API of the settings, or without one, an embedded AWS with the templates deployed to it."""
+    from bot.aws_settings import open_session
     from bot.credentials import CredentialSource, resolve_region
     from bot.target import Target
 
     if settings.api_endpoint is not None:
-        region = await asyncio.to_thread(resolve_region, settings.api_endpoint, settings.aws_region)
-        yield Target(settings.api_endpoint, region, CredentialSource(add_secret=redactor.add))
+        region = await asyncio.to_thread(
+            resolve_region, settings.api_endpoint, settings.aws_region, open_session=open_session
+        )
+        credentials = CredentialSource(add_secret=redactor.add, open_session=open_session)
+        yield Target(settings.api_endpoint, region, credentials)
         return
     async with _single_machine(settings, redactor) as target:
         yield target
 
 
 @asynccontextmanager
-async def _single_machine(settings: "Settings", redactor: "Redactor") -> AsyncIterator["Target"]:
+async def _single_machine(
+    settings: "ApiSettings | Settings", redactor: "Redactor"
+) -> AsyncIterator["Target"]:
     try:
         from infra.local.machine import single_machine
     except ModuleNotFoundError as error:
@@ -275,8 +314,10 @@ async def _single_machine(settings: "Settings", redactor: "Redactor") -> AsyncIt
             "set it to the stack's ApiEndpoint, or install voice-relay[local]"
         )
         raise SettingsError([problem]) from error
+    from bot.setting_values import NO_WAY
+
     if settings.webhook_url is None:
-        raise SettingsError(["VOICE_RELAY_WEBHOOK_URL: needed in single-machine mode, and not set"])
+        raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {NO_WAY}"])
     import structlog
     from botocore.credentials import ReadOnlyCredentials
 

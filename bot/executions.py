@@ -43,8 +43,11 @@ _NO_ROUTE: Final = (
 _NO_SENSE: Final = "the API's answer makes no sense here: bring the stack and this voice-relay to one version"
 _NOT_OURS: Final = "the stack may not stop {arn}: it is not an execution of its workflows"
 _TOO_LARGE: Final = "what went into the execution and came out of it is too large to be shown together"
+_UNKNOWN: Final = "there is no such execution: it was never started, or has ended more than 90 days ago"
+_NOT_READABLE: Final = "the stack may not look at it: it is not an execution of its workflows"
 _NOT_FOUND: Final = "ExecutionNotFound"
-_FINAL: Final = frozenset({_NOT_FOUND, "States.Runtime", "States.QueryEvaluationError"})
+_SAID: Final = {_NOT_FOUND: _UNKNOWN, "States.DataLimitExceeded": _TOO_LARGE}
+_FINAL: Final = frozenset({"States.Runtime", "States.QueryEvaluationError"})
 _DENIED: Final = ("not authorized", "AccessDenied")
 _CAUSE_MAX_CHARS: Final = 500
 _SENSELESS: Final = (KeyError, TypeError, ValueError, OverflowError)
@@ -161,11 +164,14 @@ def _explain_run(run: Mapping[str, Any]) -> DeliveryError:
     """Return why the status workflow itself did not succeed."""
     code = str(run.get("error") or run.get("status") or "")
     cause = mask_shapes(str(run.get("cause") or ""))[:_CAUSE_MAX_CHARS]
-    if code == "States.DataLimitExceeded":
-        return Rejected(_TOO_LARGE, code=code)
-    denied = any(words in cause for words in _DENIED)
-    kind = Rejected if code in _FINAL or denied else TemporaryFailure
-    return kind(": ".join(filter(None, (f"the stack cannot tell ({code})", cause))), code=code)
+    if code in _SAID:
+        return Rejected(_SAID[code], code=code)
+    if any(words in cause for words in _DENIED):
+        return Rejected(_NOT_READABLE, code=code)
+    kind = Rejected if code in _FINAL else TemporaryFailure
+    return kind(
+        f"the stack could not look at the execution: {code}" + (f": {cause}" if cause else ""), code=code
+    )
 
 
 def _parse_execution(found: Mapping[str, Any]) -> Execution:

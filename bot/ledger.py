@@ -72,6 +72,7 @@ SELECT workflow, guild_id, execution, arn, attempts, created_ms, delivered_ms
 FROM receipt JOIN lane USING (lane_id)
 WHERE delivered_ms >= ? AND instr(',' || event_ids || ',', ',' || ? || ',') ORDER BY delivered_ms
 """
+_ARN: Final = "SELECT arn FROM receipt WHERE execution = ? AND arn <> ''"
 _HELD: Final = """
 SELECT workflow, guild_id, destination, event, due_ms FROM held JOIN lane USING (lane_id)
 WHERE event ->> 'id' = ?
@@ -227,6 +228,11 @@ class Ledger:
             if trace:
                 return trace
             return Trace([], [], self._receipts(event_id, 0), [])
+
+    def find_arn(self, execution: str) -> str | None:
+        """Return the ARN of the execution of this name, if there is still a receipt of it."""
+        rows = self._rows(_ARN, execution)
+        return rows[0][0] if rows else None
 
     def _queued(self, row: Sequence[Any]) -> Queued:
         lane_id, seq = row[-2:]

@@ -1,4 +1,8 @@
-"""One made-up event through the real API, to see that the way is open."""
+"""One made-up event through the real API, to see that the way is open, and how long each part of it takes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import orjson
 
@@ -6,47 +10,73 @@ from bot.batch import Batch, Lane
 from bot.events import VoiceEvent
 from bot.ids import UlidFactory
 from bot.ingress import Ingress
-from bot.target import Target
 from bot.timestamps import Clock, format_ms, system_clock
 
 
-async def send_test(
-    target: Target, *, guild_id: str, channel_id: str, user_id: str, clock: Clock = system_clock
-) -> str:
-    """Start an execution of ``notify`` with one event that says that the user joined; return its ARN.
+@dataclass(frozen=True, slots=True)
+class MadeUp:
+    """What the event says: that the user joined the channel."""
 
-    Sent once, past the outbox: raises the DeliveryError that the answer amounts to.
+    guild_id: str
+    channel_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An accepted event: ``arn`` is the execution, and ``request_s`` how long the API took to start it.
+
+    ``sent_ms`` and ``accepted_ms`` are the same by this machine's clock.
     """
-    now_ms = clock()
+
+    arn: str
+    sent_ms: int
+    accepted_ms: int
+    request_s: float
+
+
+async def send_test(
+    ingress: Ingress,
+    event: MadeUp,
+    *,
+    workflow: str,
+    destination: str,
+    clock: Clock = system_clock,
+    monotonic_s: Callable[[], float] = time.monotonic,
+) -> Sent:
+    """Start an execution of *workflow* with the event; raises the DeliveryError that the answer amounts to.
+
+    Sent once, past the outbox.
+    """
+    sent_ms = clock()
     new_id = UlidFactory()
-    event = _build_event(new_id(now_ms), now_ms, guild_id, channel_id, user_id)
-    execution = f"test-{new_id(now_ms)}"
+    built = _build_event(new_id(sent_ms), sent_ms, event)
+    execution = f"test-{new_id(sent_ms)}"
     batch = Batch(
         lane_id=0,
-        lane=Lane("notify", guild_id),
+        lane=Lane(workflow, event.guild_id),
         execution=execution,
-        body=orjson.dumps({"id": execution, "destination": "default", "events": [event]}),
-        event_ids=(event["id"],),
-        created_ms=now_ms,
+        body=orjson.dumps({"id": execution, "destination": destination, "events": [built]}),
+        event_ids=(built["id"],),
+        created_ms=sent_ms,
     )
-    async with Ingress(
-        target.endpoint, region=target.region, credentials=target.credentials, max_connections=1
-    ) as ingress:
-        return await ingress.start_execution(batch)
+    sent_s = monotonic_s()
+    arn = await ingress.start_execution(batch)
+    return Sent(arn, sent_ms, clock(), monotonic_s() - sent_s)
 
 
-def _build_event(event_id: str, now_ms: int, guild_id: str, channel_id: str, user_id: str) -> VoiceEvent:
+def _build_event(event_id: str, now_ms: int, event: MadeUp) -> VoiceEvent:
     return {
         "specversion": "1.0",
         "id": event_id,
-        "source": f"/discord/guilds/{guild_id}",
+        "source": f"/discord/guilds/{event.guild_id}",
         "type": "discord.voice.joined",
-        "subject": f"users/{user_id}",
+        "subject": f"users/{event.user_id}",
         "time": format_ms(now_ms),
         "data": {
-            "guild": {"id": guild_id, "name": None},
-            "user": {"id": user_id, "name": None, "display_name": None, "bot": None},
-            "channel": {"id": channel_id, "name": None, "kind": "voice"},
+            "guild": {"id": event.guild_id, "name": None},
+            "user": {"id": event.user_id, "name": None, "display_name": None, "bot": None},
+            "channel": {"id": event.channel_id, "name": None, "kind": "voice"},
             "previous_channel": None,
             "changes": {},
             "occupants": 1,

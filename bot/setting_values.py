@@ -45,6 +45,12 @@ WANTED: Final = {
 """What is said where a value is refused for no reason of its own; ``problem`` is for those that have one."""
 
 
+NO_WAY: Final = (
+    "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
+    "or the webhook to run everything on this machine"
+)
+
+
 def problem(text: str) -> PydanticCustomError:
     return PydanticCustomError("half_set", "{text}", {"text": text})
 
@@ -107,10 +113,7 @@ def require_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr 
     """Return *value*, which may only be missing where there is an endpoint."""
     # Where the endpoint itself was refused it is absent here, and its own problem is enough.
     if value is None and info.data.get("api_endpoint", "") is None:
-        raise problem(
-            "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
-            "or the webhook to run everything on this machine"
-        )
+        raise problem(NO_WAY)
     return value
 
 

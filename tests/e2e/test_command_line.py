@@ -9,6 +9,8 @@ from tests.support.process import start_child
 
 VERSION = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
 
+_ARN = "arn:aws:states:us-east-1:123456789012:execution:voice-relay-notify:1-01JD"
+
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
@@ -20,7 +22,14 @@ VERSION = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"
         ((), 2, "COMMAND"),
         (("dance",), 2, "invalid choice: 'dance'"),
         (("run", "--fast"), 2, "unrecognized arguments: --fast"),
-        (("send-test",), 2, "VOICE_RELAY_DISCORD_TOKEN is not set"),
+        (("send-test",), 2, "VOICE_RELAY_WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT"),
+        (("send-test", "--workflow", "../x"), 2, "--workflow must be a name"),
+        (("send-test", "--timeout", "soon"), 2, "--timeout: must be a number of seconds"),
+        (("status", "--help"), 0, "--wait"),
+        (("status", _ARN), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
+        (("status", "1-01JD"), 2, "the outbox here has no receipt of an execution with this name"),
+        (("stop", "--help"), 0, "usage: voice-relay stop [-h] [--yes] ARN"),
+        (("stop", _ARN, "--yes"), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
     ],
 )
 async def test_usage(tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str) -> None:
