@@ -8,6 +8,7 @@ from infra.env_file import EnvFile
 
 KEY_ID: Final = "AWS_ACCESS_KEY_ID"
 SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of it
+_SESSION_TOKEN: Final = "AWS_SESSION_TOKEN"  # noqa: S105  # the name of it
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _MAX_KEYS: Final = 2
@@ -37,6 +38,11 @@ class AccessKeys:
 def check_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> None:
     """Raise DeployError where ``give_key`` would have to; asked before anything is changed."""
     held, ids = env_file.values().get(KEY_ID), keys.ids()
+    if env_file.values().get(_SESSION_TOKEN):
+        raise DeployError(
+            f"{env_file.path} has an {_SESSION_TOKEN}, which goes with another key: take that line out of "
+            "it, or name another file with --env-file"
+        )
     if held and held not in ids:
         # It may be the only copy of somebody's key.
         raise DeployError(

@@ -74,11 +74,15 @@ def _find_region(session: botocore.session.Session, known_region: str | None) ->
 
 def _guess_region(session: botocore.session.Session, region: str | None) -> str:
     """A region that may be meant where *region* is none that botocore knows."""
-    known = [
-        name
-        for partition in session.get_available_partitions()
-        for name in session.get_available_regions("cloudformation", partition)
-    ]
+    try:
+        known = [
+            name
+            for partition in session.get_available_partitions()
+            for name in session.get_available_regions("cloudformation", partition)
+        ]
+    except botocore.exceptions.BotoCoreError:
+        # It was the session itself that failed.
+        return ""
     if region is None or region in known:
         return ""
     nearest = difflib.get_close_matches(region, known, n=1)

@@ -62,10 +62,7 @@ def choose_destinations(
         if name not in given and (name not in held or name in wishes.renewed):
             url = wishes.find(name)
             if url is None:
-                raise DeployError(
-                    f"destination {name} has no webhook: give it one with --webhook-file {name}=PATH, or at "
-                    f"a terminal with --destination {name}"
-                )
+                raise DeployError(_explain_lack(name))
             given[name] = url.get_secret_value()
     return Destinations(names, given)
 

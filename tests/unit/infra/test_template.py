@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.deploy import TEMPLATE
-from infra.template import MAX_INLINE_BYTES, TemplateError, build_template
+from infra.template import MAX_INLINE_BYTES, Template, TemplateError, build_template, drop_comments
+from infra.template import load_template as read_template
 from tests.unit.infra.template_yaml import load_template
 
 
@@ -72,3 +73,52 @@ def test_says_which_definition_is_not_json(template: Path) -> None:
 
     with pytest.raises(TemplateError, match=r"w\.asl\.json is not JSON"):
         build_template(template)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_without_its_comments_a_template_is_the_same(path: Path) -> None:
+    body = path.read_text()
+
+    dropped = drop_comments(body)
+
+    assert load_template(dropped) == load_template(body)
+    assert not [line for line in dropped.splitlines() if line.strip().startswith("# ")]
+
+
+def test_a_text_in_a_template_keeps_what_only_looks_like_a_comment() -> None:
+    body = (
+        "A:\n  # goes\n  B: |\n    # stays\n\n    x\n"
+        "  # goes\n  C: >-  # goes\n    # stays\n  D: [1] # stays\n"
+    )
+
+    assert drop_comments(body) == (
+        "A:\n  B: |\n    # stays\n\n    x\n  C: >-  # goes\n    # stays\n  D: [1] # stays\n"
+    )
+
+
+def test_comments_go_only_where_there_is_no_room_for_them(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * (MAX_INLINE_BYTES - 200)}))
+    small = template.read_text() + "# why\n"
+    template.write_text(small)
+    assert "# why" in read_template(template).body
+
+    template.write_text(small + "# why not\n" * 20)
+
+    found = read_template(template)
+    assert found.fits_inline
+    assert "# why" not in found.body
+
+
+def test_counts_what_a_loop_becomes() -> None:
+    loop = "  Fn::ForEach::Each:\n    - Name\n    - !Ref Names\n\n    - A:\n        Type: B\n"
+    template = Template("t", f"Resources:\n{loop}  Other:\n    Type: C\n")
+
+    assert template.expanded_bytes(1) == template.size_bytes
+    assert template.expanded_bytes(3) == template.size_bytes + 2 * len(loop)
+
+
+def test_a_template_that_no_bucket_can_hold_is_refused(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * 1_000_000}))
+
+    with pytest.raises(TemplateError, match=r"t\.yaml is \d+ bytes"):
+        read_template(template)
