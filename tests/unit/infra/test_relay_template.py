@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from infra.deploy import TEMPLATE
-from infra.template import build_template
-from tests.unit.infra.template_yaml import load_template
+from infra.template import MAX_INLINE_BYTES, Template, build_template, drop_comments
+from infra.template import load_template as load_whole
+from tests.unit.infra.resolved import Resolved
+from tests.unit.infra.template_yaml import expand, load_template
 
 RELAY = load_template(TEMPLATE.read_text())
+RESOURCES = expand(RELAY)["Resources"]
 
 
 def _resources(kind: str) -> dict[str, Any]:
-    return {name: value["Properties"] for name, value in RELAY["Resources"].items() if value["Type"] == kind}
+    return {name: value["Properties"] for name, value in RESOURCES.items() if value["Type"] == kind}
 
 
 def test_has_no_finding_of_cfn_lint(tmp_path: Path) -> None:
@@ -56,38 +59,104 @@ def test_exports_every_output_under_the_stacks_name() -> None:
 def test_every_log_is_kept_for_the_time_that_is_asked_for() -> None:
     groups = _resources("AWS::Logs::LogGroup")
 
-    assert len(groups) == 3
+    assert len(groups) == 5
     for properties in groups.values():
         assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_every_stage_logs_on_one_line_of_json_and_throttles() -> None:
     stages = _resources("AWS::ApiGatewayV2::Stage")
+    line = RELAY["Mappings"]["AccessLog"]["Line"]["Format"]
 
     assert len(stages) == 2
     for properties in stages.values():
-        line = properties["AccessLogSettings"]["Format"]
-        assert "\n" not in line
-        assert json.loads(line)["requestId"] == "$context.requestId"
+        assert properties["AccessLogSettings"]["Format"] == line
         assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= properties["DefaultRouteSettings"].keys()
-        # What is in a path or a query may be a secret; a route key cannot.
-        assert not re.search(r"\$context\.(path|identity\.userAgent)", line)
+    assert "\n" not in line
+    assert json.loads(line)["requestId"] == "$context.requestId"
+    # What is in a path or a query may be a secret; a route key cannot.
+    assert not re.search(r"\$context\.(path|identity\.userAgent)", line)
 
 
-def test_every_state_machine_logs_without_payloads() -> None:
+def test_no_state_machine_logs_payloads_and_one_whose_failures_matter_logs_them() -> None:
     """Inputs say who was where and when."""
-    for properties in _resources("AWS::StepFunctions::StateMachine").values():
-        assert properties["LoggingConfiguration"]["IncludeExecutionData"] is False
+    logging = {
+        name: properties["LoggingConfiguration"]["IncludeExecutionData"]
+        for name, properties in _resources("AWS::StepFunctions::StateMachine").items()
+        if "LoggingConfiguration" in properties
+    }
+
+    assert logging == {
+        "NotifyStateMachine": False,
+        "DigestStateMachine": False,
+        "StatusStateMachine": False,
+    }
 
 
 def test_every_route_wants_a_signature() -> None:
-    routes = _resources("AWS::ApiGatewayV2::Route")
+    routes = Resolved().of_type("ApiGatewayV2::Route").values()
 
-    assert {route["RouteKey"] for route in routes.values()} == {
+    assert {route["RouteKey"] for route in routes} == {
         "POST /workflows/notify",
+        "POST /workflows/digest",
+        "POST /workflows/heartbeat",
+        "POST /executions/status",
+        "POST /executions/stop",
         "POST /destinations/default",
+        "POST /destinations/mods",
     }
-    assert {route["AuthorizationType"] for route in routes.values()} == {"AWS_IAM"}
+    assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
+
+
+def test_every_route_leads_to_an_integration_of_its_own_api() -> None:
+    relay = Resolved()
+    integrations = relay.of_type("ApiGatewayV2::Integration")
+    routes = relay.of_type("ApiGatewayV2::Route").values()
+
+    targets = [route["Target"].removeprefix("integrations/") for route in routes]
+
+    assert sorted(targets) == sorted(integrations)
+    for route, target in zip(routes, targets, strict=True):
+        assert integrations[target]["ApiId"] == route["ApiId"]
+
+
+@pytest.mark.parametrize("workflow", ["notify", "digest", "heartbeat"])
+def test_a_start_takes_its_name_from_a_header_and_the_whole_body(workflow: str) -> None:
+    """Whatever a path is selected from is cut at 100 KB first."""
+    integration = Resolved().of_type("ApiGatewayV2::Integration")[f"{workflow.title()}Integration"]
+
+    assert integration["RequestParameters"] == {
+        "StateMachineArn": f"arn:aws:states:us-east-1:123456789012:stateMachine:relay-{workflow}",
+        "Name": "$request.header.execution-name",
+        "Input": "$request.body",
+    }
+
+
+def test_each_destination_is_looked_up_under_its_own_name_and_waited_for() -> None:
+    relay = Resolved(WebhookSecret="hooks", WebhookSecretVersion="v7")
+    integrations = relay.of_type("ApiGatewayV2::Integration")
+
+    for name in ("default", "mods"):
+        integration = integrations[f"To{name}Integration"]
+        uri = f"{{{{resolve:secretsmanager:hooks:SecretString:{name}::v7}}}}"
+        assert integration["IntegrationUri"] == uri
+        assert integration["RequestParameters"]["overwrite:querystring.wait"] == "true"
+
+
+def test_needs_no_bucket_for_a_few_destinations() -> None:
+    """The limit holds for what the loop becomes, too."""
+    template = load_whole(TEMPLATE)
+    bare = Template(template.name, drop_comments(template.body))
+
+    assert template.fits_inline
+    assert bare.expanded_bytes(4) <= MAX_INLINE_BYTES
+
+
+def test_every_exception_from_a_scan_is_explained_beside_its_resource() -> None:
+    for name, resource in RESOURCES.items():
+        for exception in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
+            assert re.fullmatch(r"CKV_AWS_\d+", exception["id"]), name
+            assert len(exception["comment"]) > 30, name
 
 
 def test_names_no_webhook() -> None:
