@@ -29,6 +29,9 @@ def add_deploy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="of the template; what is not named keeps its value; can be repeated",
     )
     parser.add_argument("--bucket", metavar="NAME", help="for a template too large for a request")
+    parser.add_argument(
+        "--role-arn", metavar="ARN", help="the role that CloudFormation makes the changes as, instead of you"
+    )
     group = parser.add_argument_group("destinations of the relay")
     for name, text in (
         ("destination", "a destination to have; its webhook is asked for if the secret has none"),

@@ -75,6 +75,7 @@ class Conduct:
     """How a deployment goes about its work: who hears of it, who is asked, how it waits.
 
     *bucket* is for templates above the limit of a request; with *account_id*, it has to be that account's.
+    *role_arn* is the role that CloudFormation works as, instead of the caller.
     """
 
     on_event: OnEvent = _ignore
@@ -84,6 +85,7 @@ class Conduct:
     sleep: Callable[[float], None] = time.sleep
     bucket: str | None = None
     account_id: str | None = None
+    role_arn: str | None = None
 
 
 def deploy(
@@ -210,7 +212,14 @@ def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) 
     def told(event: StackEvent) -> None:
         conduct.on_event(replace(event, reason=mask_urls(event.reason, urls)))
 
-    return Stack(client("cloudformation"), name, on_event=told, poll_s=conduct.poll_s, sleep=conduct.sleep)
+    return Stack(
+        client("cloudformation"),
+        name,
+        on_event=told,
+        poll_s=conduct.poll_s,
+        sleep=conduct.sleep,
+        role_arn=conduct.role_arn,
+    )
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
         sleep=progress.sleep,
         bucket=arguments.bucket,
         account_id=account.id,
+        role_arn=arguments.role_arn,
     )
     try:
         if kind.is_relay:

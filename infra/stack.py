@@ -56,7 +56,10 @@ class StillUnderWayError(KeyboardInterrupt):
 
 
 class Stack:
-    """The stack *name*; *poll_s* is the pause between looks at it, which *sleep* makes."""
+    """The stack *name*; *poll_s* is the pause between looks at it, which *sleep* makes.
+
+    CloudFormation works with the caller's permissions, or with those of the role *role_arn*.
+    """
 
     def __init__(
         self,
@@ -66,12 +69,15 @@ class Stack:
         on_event: OnEvent,
         poll_s: float,
         sleep: Callable[[float], None] = time.sleep,
+        role_arn: str | None = None,
     ) -> None:
         self._client = cloudformation
         self.name = name
         self._on_event = on_event
         self._poll_s = poll_s
         self._sleep = sleep
+        # CloudFormation remembers the role, so only a change set has to name it.
+        self._role = {"RoleARN": role_arn} if role_arn else {}
 
     def defaults(self, source: TemplateSource) -> dict[str, str | None]:
         """The parameters that the template declares, with their defaults."""
@@ -216,6 +222,7 @@ class Stack:
             Parameters=given,
             Capabilities=_CAPABILITIES,
             **source,
+            **self._role,
         )
         while True:
             change_set = self._client.describe_change_set(ChangeSetName=created["Id"])

@@ -39,6 +39,7 @@ class CloudFormation:
             for number, (resource, status, reason) in reversed(list(enumerate(events)))
         ]
         self.executed = False
+        self.asked: dict[str, Any] = {}
         self.refusal = ""
         self.resources: list[dict[str, str]] = []
         self.waiting: list[str] = []
@@ -54,6 +55,7 @@ class CloudFormation:
         return {"Stacks": [{"StackId": "arn:stack", "StackStatus": self._status, "Parameters": []}]}
 
     def create_change_set(self, **given: Any) -> Any:
+        self.asked = given
         if self._status == "none":
             self._status = "REVIEW_IN_PROGRESS"
         return {"Id": "arn:change", "StackId": "arn:stack"}
@@ -108,6 +110,17 @@ def _deploy(client: CloudFormation, seen: list[StackEvent] | None = None) -> boo
     if change_set is not None:
         stack.execute(change_set)
     return change_set is not None
+
+
+def test_has_changes_made_as_the_role_that_is_named_and_as_nobody_else_otherwise() -> None:
+    client = CloudFormation("CREATE_COMPLETE")
+    role = "arn:aws:iam::123456789012:role/deployer"
+
+    Stack(client, "relay", on_event=print, poll_s=0, role_arn=role).prepare(SOURCE, {})
+    assert client.asked["RoleARN"] == role
+
+    _stack(client).prepare(SOURCE, {})
+    assert "RoleARN" not in client.asked
 
 
 def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
