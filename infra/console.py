@@ -17,11 +17,11 @@ class Console:
     input: TextIO
     out: TextIO
     err: TextIO
-    ask_hidden: Callable[[str], str] = getpass.getpass
+    ask_hidden: Callable[[str], str]
 
     @classmethod
     def of_process(cls) -> "Console":
-        return cls(sys.stdin, sys.stdout, sys.stderr)
+        return cls(sys.stdin, sys.stdout, sys.stderr, getpass.getpass)
 
     @property
     def can_ask(self) -> bool:

@@ -24,7 +24,7 @@ _LOOP: Final = re.compile(r"^( *)Fn::ForEach::\w+:.*\n(?:(?:\1 .*| *)\n)*", re.M
 
 
 # A line that ends so begins a text in which # is a character like any other.
-_TEXT_FOLLOWS: Final = re.compile(r"(?:[:-] +|^ *)[|>][-+0-9]*\s*(?:#.*)?$")
+_TEXT_FOLLOWS: Final = re.compile(r"(?:^|\s)[|>][-+0-9]*\s*(?:#.*)?$")
 
 
 class TemplateError(RelayError):
@@ -69,7 +69,7 @@ class Template:
 def load_template(path: Path) -> Template:
     """The template at *path* with every local definition put in as a DefinitionString.
 
-    Comments stay while there is room for them in a request.
+    Where it fits into a request without its comments, and only so, they are left out.
     """
 
     def inline(match: re.Match[str]) -> str:
@@ -78,8 +78,8 @@ def load_template(path: Path) -> Template:
         return f"{match['indent']}DefinitionString: {json.dumps(definition)}"
 
     template = Template(path.name, _LOCAL_DEFINITION.sub(inline, _read(path)))
-    if not template.fits_inline:
-        template = Template(path.name, drop_comments(template.body))
+    if not template.fits_inline and (bare := Template(path.name, drop_comments(template.body))).fits_inline:
+        template = bare
     if template.size_bytes > MAX_BYTES:
         raise TemplateError(
             f"{path.name} is {template.size_bytes} bytes with its workflows; CloudFormation takes {MAX_BYTES}"
@@ -97,8 +97,8 @@ def drop_comments(body: str) -> str:
         if text_indent is not None and (not words or indent > text_indent):
             kept.append(line)
             continue
-        text_indent = indent if _TEXT_FOLLOWS.search(line) else None
         if words and not words.startswith("#"):
+            text_indent = indent if _TEXT_FOLLOWS.search(line) else None
             kept.append(line)
     return "\n".join(kept) + "\n"
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pydantic
 import pytest
 
-from infra.deploy import TEMPLATE, DeployError, StackEvent, deploy
+from infra.deploy import TEMPLATE, Conduct, DeployError, StackEvent, deploy, deploy_template
 from infra.destroy import destroy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
-from infra.template import build_template
+from infra.template import MAX_INLINE_BYTES, build_template
 from tests.integration.aws.relay import POLL_S, Relay, Webhook, unique
 from tests.unit.infra.template_yaml import load_template
 
@@ -187,22 +188,6 @@ def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path
         assert relay.finished(name)["status"] == "SUCCEEDED"
 
 
-def test_shows_the_webhook_in_no_template_parameter_event_or_output(aws: EmbeddedAws, stack: str) -> None:
-    events: list[StackEvent] = []
-    outputs = _deploy(aws, stack, on_event=events.append)
-    cloudformation = aws.client("cloudformation")
-
-    shown = [
-        outputs,
-        events,
-        cloudformation.get_template(StackName=stack),
-        cloudformation.describe_stacks(StackName=stack),
-        cloudformation.describe_stack_events(StackName=stack),
-    ]
-
-    assert "s3cret-webhook_token" not in repr(shown)
-
-
 def test_names_the_resource_that_failed_and_its_own_reason(
     aws: EmbeddedAws, stack: str, tmp_path: Path
 ) -> None:
@@ -215,6 +200,108 @@ def test_names_the_resource_that_failed_and_its_own_reason(
     assert message.startswith(f"stack {stack}: ProxyApi: ")
     assert "missing" in message
     assert "\n" not in message
+
+
+def test_a_failed_update_leaves_the_previous_stack_at_work(
+    aws: EmbeddedAws, stack: str, tmp_path: Path
+) -> None:
+    """It says why in one line; and an event still gets through, to the webhook that the stack had before."""
+    with Webhook() as webhook:
+        url = pydantic.SecretStr(webhook.url)
+        outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
+        broken = _mutated(tmp_path, "ProxyStage", StageName={"Fn::Sub": "{{resolve:secretsmanager:missing}}"})
+
+        with pytest.raises(DeployError) as failed:
+            _deploy(aws, stack, webhook_url=pydantic.SecretStr(webhook.url + "-new"), template=broken)
+
+        assert str(failed.value).startswith(f"stack {stack}: ProxyStage: ")
+        assert "missing" in str(failed.value)
+        assert str(failed.value).endswith("The stack is as it was before, and works as it did.")
+        assert "\n" not in str(failed.value)
+        relay = Relay(aws, webhook, stack, outputs, _bot_key(aws, outputs))
+        name = unique("after")
+        assert relay.start(name).status == 200
+        assert relay.finished(name)["status"] == "SUCCEEDED"
+        assert [posted.path.partition("?")[0] for posted in webhook.posted] == [
+            urllib.parse.urlsplit(webhook.url).path
+        ]
+        # The next deployment needs no more than what was wrong put right.
+        _deploy(aws, stack, webhook_url=None)
+        assert _integration_uri(aws, outputs) == webhook.url + "-new"
+
+
+def test_a_template_too_large_for_a_request_goes_by_way_of_a_bucket(
+    aws: EmbeddedAws, stack: str, tmp_path: Path
+) -> None:
+    # Not a comment, which would be left out.
+    large = _mutated(tmp_path, "ProxyApi", Description="Changed.")
+    large.write_text(large.read_text() + " " * MAX_INLINE_BYTES)
+    with pytest.raises(DeployError, match="--bucket"):
+        _deploy(aws, stack, template=large)
+    bucket, s3 = unique("templates"), aws.client("s3")
+    conduct = Conduct(poll_s=POLL_S, bucket=bucket, account_id=aws.account_id)
+    with pytest.raises(DeployError, match=f"bucket {bucket}: .*NoSuchBucket"):
+        _deploy(aws, stack, template=large, conduct=conduct)
+    s3.create_bucket(Bucket=bucket)
+
+    outputs = _deploy(aws, stack, template=large, conduct=conduct)
+    assert _deploy(aws, stack, template=large, conduct=conduct) == outputs
+
+    assert aws.client("apigatewayv2").get_api(ApiId=outputs["ProxyApiId"])["Description"] == "Changed."
+    (held,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert held["Key"].startswith("voice-relay/")
+    assert held["Size"] == large.stat().st_size
+
+
+def test_no_bucket_is_used_where_none_is_needed(aws: EmbeddedAws, stack: str) -> None:
+    conduct = Conduct(poll_s=POLL_S, bucket="there-is-no-such-bucket")
+
+    assert _deploy(aws, stack, conduct=conduct)
+
+
+def test_deploys_other_templates_beside_the_relay(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """They are told the relay's name once, if they ask for it; and what is not named again stays."""
+    _deploy(aws, stack)
+    topic = {"TopicName": {"Fn::Sub": "${RelayStack}-${Suffix}"}, "DisplayName": {"Ref": "Suffix"}}
+    parameters = {"RelayStack": {"Type": "String", "Default": "voice-relay"}, "Suffix": {"Type": "String"}}
+    document = {
+        "Parameters": parameters,
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": topic}},
+        "Outputs": {"Name": {"Value": {"Fn::GetAtt": ["Topic", "TopicName"]}}},
+    }
+    template = tmp_path / "monitoring.json"
+    template.write_text(json.dumps(document))
+    conduct = Conduct(poll_s=POLL_S)
+    defaults = {"RelayStack": stack, "NotAskedFor": "x"}
+    try:
+        for given in ({"Suffix": "alarms"}, {}):
+            outputs = deploy_template(
+                aws.client,
+                template,
+                stack_name=f"{stack}-m",
+                parameters=given,
+                defaults=defaults,
+                conduct=conduct,
+            )
+            assert outputs == {"Name": f"{stack}-alarms"}
+    finally:
+        destroy(aws.client, stack_name=f"{stack}-m", has_secret=False, poll_s=POLL_S)
+
+
+def test_uses_the_secret_that_the_stack_names(aws: EmbeddedAws, stack: str) -> None:
+    """By whatever name, or its ARN, as with the AWS command line."""
+    secrets, name = aws.client("secretsmanager"), unique("hooks")
+    arn = secrets.create_secret(Name=name, SecretString=json.dumps({"default": URL.get_secret_value()}))[
+        "ARN"
+    ]
+    _deploy(aws, stack, webhook_url=None, parameters={"WebhookSecret": arn})
+    other = pydantic.SecretStr("https://discord.test/api/webhooks/100/other")
+
+    outputs = _deploy(aws, stack, webhook_url=other)
+
+    assert _integration_uri(aws, outputs) == other.get_secret_value()
+    destroy(aws.client, stack_name=stack, poll_s=POLL_S)
+    assert name not in {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
 
 
 def test_comes_back_after_a_failed_creation(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
