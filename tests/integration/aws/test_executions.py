@@ -90,17 +90,39 @@ def test_stops_one_and_says_who_wanted_that(slow: Relay) -> None:
     assert found["cause"] == f"stopped by {operator}"
 
 
-def test_one_that_was_stopped_posts_nothing() -> None:
-    with EmbeddedAws(wait_scale=0.002) as aws, Webhook() as webhook:
-        relay = new_relay(aws, webhook)
-        arns = [_started(relay), _started(relay)]
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Relay]:
+    """A relay whose digest takes half a second instead of five minutes."""
+    with EmbeddedAws(wait_scale=0.0017) as aws, Webhook() as webhook:
+        yield new_relay(aws, webhook)
 
-        assert relay.stop(arns[0]).status == 200
 
-        # The other one waits as long, so after its end this one would have posted as well.
-        assert wait_for_execution(aws, arns[1])["status"] == "SUCCEEDED"
-        assert len(webhook.posted) == 1
-        assert wait_for_execution(aws, arns[0])["status"] == "ABORTED"
+def test_long_work_is_started_asked_about_and_ends(quick: Relay) -> None:
+    """The answer to the request comes at once, and the rest is a matter of asking."""
+    quick.webhook.posted.clear()
+    arn = _started(quick)
+
+    seen = [_found(quick.status(arn))]
+    while seen[-1]["status"] == "RUNNING":
+        assert len(seen) < 100, "the execution does not end"
+        seen.append(_found(quick.status(arn)))
+
+    assert [found["status"] for found in seen] == ["RUNNING"] * (len(seen) - 1) + ["SUCCEEDED"]
+    assert len(seen) > 1
+    assert json.loads(seen[-1]["output"])["posted"] == 1
+    assert len(quick.webhook.posted) == 1
+
+
+def test_one_that_was_stopped_posts_nothing(quick: Relay) -> None:
+    quick.webhook.posted.clear()
+    arns = [_started(quick), _started(quick)]
+
+    assert quick.stop(arns[0]).status == 200
+
+    # The other one waits as long, so after its end this one would have posted as well.
+    assert wait_for_execution(quick.aws, arns[1])["status"] == "SUCCEEDED"
+    assert len(quick.webhook.posted) == 1
+    assert wait_for_execution(quick.aws, arns[0])["status"] == "ABORTED"
 
 
 def test_one_that_was_stopped_while_it_posted_stays_stopped(aws: EmbeddedAws, webhook: Webhook) -> None:

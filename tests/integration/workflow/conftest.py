@@ -1,4 +1,4 @@
-"""The notify workflow, deployed from the template to an embedded AWS, posting to the stand-in for Discord."""
+"""The workflows, deployed from the template to an embedded AWS, posting to the stand-in for Discord."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Runs the notify workflow and reads its history back."""
+"""Runs a workflow and reads its history back."""
 
 import asyncio
 import json
@@ -43,21 +43,21 @@ class Ended:
 
 
 class Relay:
-    """Runs the workflow. *scale* is how long a second of waiting lasts."""
+    """Runs the workflows. *scale* is how long a second of waiting lasts."""
 
     def __init__(self, machine: SingleMachine, webhook: Webhook, scale: float) -> None:
         self.scale = scale
         self.webhook = webhook
         self._states = machine.aws.client("stepfunctions")
-        self._arn = machine.outputs["NotifyStateMachineArn"]
+        self._outputs = machine.outputs
 
-    async def run(self, *events: Any, destination: Any = "default") -> Ended:
+    async def run(self, *events: Any, destination: Any = "default", workflow: str = "notify") -> Ended:
         given = {"id": uuid.uuid4().hex, "destination": destination, "events": list(events)}
-        return await asyncio.to_thread(self._run, given)
+        return await asyncio.to_thread(self._run, given, self._outputs[f"{workflow.title()}StateMachineArn"])
 
-    def _run(self, given: dict[str, Any]) -> Ended:
+    def _run(self, given: dict[str, Any], machine: str) -> Ended:
         arn = self._states.start_execution(
-            stateMachineArn=self._arn, name=given["id"], input=json.dumps(given)
+            stateMachineArn=machine, name=given["id"], input=json.dumps(given)
         )["executionArn"]
         deadline = time.monotonic() + TIMEOUT_S
         while (ended := self._states.describe_execution(executionArn=arn))["status"] == "RUNNING":

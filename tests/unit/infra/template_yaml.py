@@ -37,5 +37,5 @@ def load_template(text: str) -> dict[str, Any]:
 def expand(template: dict[str, Any], **parameters: str) -> dict[str, Any]:
     """The template after its transform: loops gone through for *parameters*, else for their defaults."""
     defaults = {name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()}
-    expanded: dict[str, Any] = language_extensions.apply(template, defaults | parameters)
+    expanded: dict[str, Any] = language_extensions.apply(template, defaults | parameters)  # type: ignore[no-untyped-call]
     return expanded

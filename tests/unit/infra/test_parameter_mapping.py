@@ -9,7 +9,7 @@ REQUEST = Request(
     query={"q": ["1", "2"]},
     path={"workflow": "notify"},
     body='{"id": "x", "n": 1.5, "deep": {"list": ["a", {"b": "é"}]}, "nothing": null}'.encode(),
-    context={"stage": "$default"},
+    context={"stage": "$default", "identity.userArn": "arn:aws:iam::1:user/ops"},
 )
 
 
@@ -22,6 +22,7 @@ REQUEST = Request(
         ("$request.querystring.q", "1,2"),
         ("$request.path.workflow", "notify"),
         ("$context.stage", "$default"),
+        ("stopped by ${context.identity.userArn}", "stopped by arn:aws:iam::1:user/ops"),
         ("$request.body", REQUEST.body.decode()),
         ("$request.body.id", "x"),
         ("$request.body.n", "1.5"),

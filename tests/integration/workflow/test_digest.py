@@ -1,0 +1,82 @@
+"""The digest workflow on the embedded AWS, its delay skipped, against a webhook that answers and refuses."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.workflow.running import Ended, Relay
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WHEN = "2026-11-21T07:00:00.123Z"
+
+
+def event(kind: str, who: str) -> dict[str, Any]:
+    user = {"id": who, "name": "**nelly**", "display_name": "@everyone", "bot": False}
+    return {"type": f"discord.voice.{kind}", "time": WHEN, "data": {"user": user, "inferred": False}}
+
+
+EVENTS = (event("joined", "1"), event("joined", "2"), event("left", "1"))
+
+
+async def _digest(relay: Relay, destination: str = "default") -> Ended:
+    return await relay.run(*EVENTS, destination=destination, workflow="digest")
+
+
+async def test_a_batch_takes_two_states_and_one_silent_message(hasty_relay: Relay) -> None:
+    ended = await _digest(hasty_relay)
+
+    assert ended.status == "SUCCEEDED"
+    assert ended.entered == ["WaitForQuiet", "Post"]
+    assert ended.output == {
+        "posted": 3,
+        "joined": 2,
+        "left": 1,
+        "moved": 0,
+        "updated": 0,
+        "gaps": 0,
+        "people": 2,
+    }
+    (message,) = hasty_relay.webhook.messages
+    (embed,) = message.body["embeds"]
+    assert embed["description"] == "📊 2 joined · 1 left, by 2 people\nAt <t:1795244400:f>"
+    assert message.body["flags"] == 1 << 12
+    assert "nelly" not in message.raw.decode()
+    assert "everyone" not in message.raw.decode()
+
+
+async def test_a_429_is_waited_out_then_posted_once(hasty_relay: Relay) -> None:
+    hasty_relay.webhook.throttle_next(2, 0.3)
+
+    ended = await _digest(hasty_relay)
+
+    assert ended.status == "SUCCEEDED"
+    assert ended.output["posted"] == 3
+    assert hasty_relay.webhook.answers == {429: 2, 200: 1}
+    assert ended.entered.count("WaitForDiscord") == 2
+    assert ended.entered.count("WaitForQuiet") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "error"), [(404, 1, "WebhookRefused"), (503, 31, "WebhookUnavailable")]
+)
+async def test_a_failure_has_a_name(status: int, times: int, error: str, hasty_relay: Relay) -> None:
+    hasty_relay.webhook.fail_next(times, status, {"message": "no", "code": 0})
+
+    ended = await _digest(hasty_relay)
+
+    assert (ended.status, ended.error) == ("FAILED", error)
+    assert hasty_relay.webhook.answers == {status: times}
+
+
+async def test_a_destination_that_the_proxy_does_not_know_is_a_refusal(hasty_relay: Relay) -> None:
+    ended = await _digest(hasty_relay, destination="elsewhere")
+
+    assert (ended.status, ended.error) == ("FAILED", "WebhookRefused")
+
+
+async def test_the_history_never_shows_the_webhook(hasty_relay: Relay) -> None:
+    ended = await _digest(hasty_relay)
+
+    assert hasty_relay.webhook.token not in json.dumps([ended.history, ended.output], default=str)
