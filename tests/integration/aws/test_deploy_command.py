@@ -348,3 +348,39 @@ def test_says_where_aws_cannot_be_reached(operator: Operator, monkeypatch: pytes
     assert ran.code == 1
     assert "AWS cannot be reached there" in ran.err
     assert ran.err.count("\n") == 1
+
+
+def _error(code: str) -> bytes:
+    details = f"<Type>Sender</Type><Code>{code}</Code><Message>refused</Message>"
+    return f"<ErrorResponse><Error>{details}</Error><RequestId>1</RequestId></ErrorResponse>".encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence", "asked"),
+    [
+        (403, "ExpiredToken", "the AWS credentials have expired: log in again", 1),
+        (403, "SignatureDoesNotMatch", "the secret access key is wrong, or this machine's clock is off", 1),
+        (400, "Throttling", "AWS throttles these requests", 6),
+        (503, "ServiceUnavailable", "AWS itself is in trouble", 6),
+    ],
+)
+def test_says_what_the_embedded_aws_never_answers(
+    operator: Operator,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    sentence: str,
+    asked: int,
+) -> None:
+    """Over real HTTP, so that botocore decides what is tried again."""
+    webhook.status, webhook.body, webhook.headers = status, _error(code), {"Content-Type": "text/xml"}
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", webhook.url.rpartition("/api/")[0])
+        patch.setattr("time.sleep", lambda _: None)
+        ran = operator.deploy("--webhook-file", "webhook")
+
+    assert ran.code == 1
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1
+    assert len(webhook.posted) == asked
