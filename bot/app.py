@@ -1,19 +1,20 @@
 """The composition root: the one place that builds the bot's parts and wires them to each other.
 
     gateway ──payload──▶ intake (capture, rules) ──▶ outbox (thread, SQLite) ──batch──▶ dispatcher ──▶ ingress
-                                                        ▲                                   │
-                                                        └────────── delivered, refused ─────┘
+                                                        ▲                                   │         ▲
+                                                        └────────── delivered, refused ─────┘         │
+                                                                               heartbeat, while ready ┘
 
 Stopping goes the same way: no more frames, then no more batches, then what is in flight comes home or is
 given up within the grace, then what happened is on disk and the file is closed. What was given up goes out
-again, the same, by the next process.
+again, the same, by the next process. The signs of life end before all of it.
 """
 
 import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -23,6 +24,7 @@ from bot.database import open_database
 from bot.dispatcher import Dispatcher
 from bot.errors import RelayError, SettingsError
 from bot.gateway import Gateway, run_gateway, use_api
+from bot.heartbeat import Heartbeat
 from bot.ids import UlidFactory
 from bot.ingress import Ingress
 from bot.intake import Intake
@@ -72,7 +74,8 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         target.endpoint,
         region=target.region,
         credentials=target.credentials,
-        max_connections=MAX_IN_FLIGHT,
+        # One for the heartbeat, which is not to wait for batches that do.
+        max_connections=MAX_IN_FLIGHT + 1,
     )
     async with ingress, asyncio.TaskGroup() as tasks:
         outbox = Outbox(
@@ -86,7 +89,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         )
         held = await asyncio.to_thread(store.load_held)
         intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
-        relay = Relay(settings, outbox, dispatcher, intake, tasks)
+        relay = Relay(settings, outbox, dispatcher, intake, tasks, ingress.start)
         intake.begin()
         outbox.start()
         alive = tasks.create_task(outbox.wait_broken())
@@ -127,6 +130,7 @@ class Relay:
         dispatcher: Dispatcher,
         intake: Intake,
         tasks: asyncio.TaskGroup,
+        start: Callable[[str, str, bytes], Awaitable[object]],
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -135,6 +139,9 @@ class Relay:
         self._tasks = tasks
         self._gateway: Gateway | None = None
         self._seen_ms: dict[int, int] = {}
+        self._heartbeat = Heartbeat(
+            start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch Discord until *stop* is set."""
@@ -153,10 +160,13 @@ class Relay:
             watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
             tick = self._tasks.create_task(self._keep_watch())
             release = self._tasks.create_task(self._release_settled())
+            beat = self._tasks.create_task(self._beat())
             try:
                 await stop.wait()
                 log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
             finally:
+                # Whoever counts on the signs of life is not to get one more while the rest comes to its end.
+                await _end(beat)
                 tick.cancel()
                 release.cancel()
                 self._note_watched()
@@ -199,6 +209,7 @@ class Relay:
         return reasons
 
     def metrics(self) -> dict[str, float]:
+        beat = self._heartbeat
         return {
             "transitions_total": self._intake.transitions,
             "events_delivered_total": self._dispatcher.delivered,
@@ -206,8 +217,27 @@ class Relay:
             "events_held": self._intake.held,
             "commits_waiting": self._outbox.backlog,
             "batches_in_flight": self._dispatcher.in_flight,
-            "shards_connected": 0 if self._gateway is None else self._gateway.connected_shards,
+            "shards_connected": self._connected_shards,
+            "heartbeats_total": beat.beats,
+            "heartbeats_failed_total": beat.failures,
+            **({"heartbeat_age_s": round(beat.age_s, 1)} if self._settings.heartbeat_s else {}),
         }
+
+    @property
+    def _connected_shards(self) -> int:
+        return 0 if self._gateway is None else self._gateway.connected_shards
+
+    def _describe(self) -> dict[str, int]:
+        """Return what a heartbeat tells about the bot."""
+        return {
+            "guilds": self._intake.watched_guilds,
+            "shards": self._connected_shards,
+            "waiting": self._outbox.waiting,
+        }
+
+    async def _beat(self) -> None:
+        if self._settings.heartbeat_s:
+            await self._heartbeat.run()
 
     def _open_gateway(self) -> Gateway:
         self._gateway = Gateway(

@@ -88,6 +88,11 @@ class Capture:
         """The guilds that anything is known of."""
         return self._guilds.keys()
 
+    @property
+    def watched_guilds(self) -> int:
+        """How many guilds' voice channels are seen into now."""
+        return sum(guild.watched for guild in self._guilds.values())
+
     def people_in(self, guild_id: str, channel_id: str) -> int:
         """Return how many people are in the channel now."""
         guild = self._guilds.get(guild_id)

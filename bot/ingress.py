@@ -67,9 +67,11 @@ class Ingress:
         Raises a DeliveryError. Of a TemporaryFailure it is not known whether the request arrived; sending the
         same batch again is safe.
         """
-        return await self.post(
-            f"/workflows/{batch.lane.workflow}", batch.body, parse_response, execution=batch.execution
-        )
+        return await self.start(batch.lane.workflow, batch.execution, batch.body)
+
+    async def start(self, workflow: str, execution: str, body: bytes) -> str:
+        """As ``start_execution``, of what is no batch."""
+        return await self.post(f"/workflows/{workflow}", body, parse_response, execution=execution)
 
     async def post(
         self,

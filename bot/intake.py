@@ -53,6 +53,11 @@ class Intake:
         """How many comings and goings wait to settle."""
         return len(self._settler)
 
+    @property
+    def watched_guilds(self) -> int:
+        """How many guilds are watched now."""
+        return self._capture.watched_guilds
+
     def begin(self) -> None:
         """Note that the guilds of an earlier process are not watched yet; comes before everything else."""
         for observation in self._capture.begin():

@@ -124,6 +124,7 @@ def build_settings(standin: StandIn, api: Ledger) -> Mapping[str, str]:
         "DATA_DIR": "data",
         "RULES_FILE": "rules.toml",
         "OPS_PORT": "",
+        "HEARTBEAT_S": "0",
         "LOG_FORMAT": "json",
     }
 

@@ -165,6 +165,8 @@ async def start_relay(
         "DATA_DIR": str(directory / "data"),
         "OPS_PORT": "0",
         "LOG_FORMAT": "json",
+        # Requests are counted; whoever wants signs of life says so.
+        "HEARTBEAT_S": "0",
         **({} if api_endpoint is None else {"API_ENDPOINT": api_endpoint}),
         **(settings or {}),
     }

@@ -29,6 +29,7 @@ async def relaying(directory: Path, standin: StandIn, endpoint: str, **settings:
         "api_endpoint": "https://api.invalid",
         "data_dir": directory / "data",
         "ops_port": None,
+        "heartbeat_s": 0,
         **settings,
     }
     stop, before = asyncio.Event(), discord.http.Route.BASE

@@ -41,6 +41,8 @@ def build_environment(
         "VOICE_RELAY_SECRETS_DIR": ".",
         "VOICE_RELAY_DATA_DIR": "data",
         "VOICE_RELAY_OPS_PORT": "",
+        # Answers are lost on purpose here, and it is to be those to batches.
+        "VOICE_RELAY_HEARTBEAT_S": "0",
         "VOICE_RELAY_LOG_FORMAT": "json",
         "VOICE_RELAY_SHUTDOWN_GRACE_S": str(_SHUTDOWN_GRACE_S),
     }
