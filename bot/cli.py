@@ -156,7 +156,8 @@ def _send_test(arguments: argparse.Namespace) -> int:
 
     check_send_test(arguments)
     settings = load_api_settings()
-    redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
+    # The answer alone is on the standard output, so that it can be caught.
+    redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets(), sys.stderr)
 
     async def body() -> "Answer":
         async with _target(settings, redactor) as target:

@@ -14,10 +14,12 @@ _MINUTE_MS: Final = 60_000
 
 def render_execution(found: Execution, arn: ExecutionArn, now_ms: int) -> list[str]:
     """Return the lines about an execution; input and output are the same JSON, laid out."""
-    facts = [("status", found.status), ("started", render_moment(found.started_ms, now_ms))]
-    if found.ended_ms is None:
-        facts.append(("runs for", render_length(max(0, now_ms - found.started_ms))))
-    else:
+    facts = [
+        ("arn", found.arn),
+        ("status", found.status),
+        ("started", render_moment(found.started_ms, now_ms)),
+    ]
+    if found.ended_ms is not None:
         facts.append(("ended", render_moment(found.ended_ms, now_ms)))
         facts.append(("took", render_length(found.ended_ms - found.started_ms)))
     if found.error is not None:

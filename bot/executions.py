@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.ingress import Ingress, Parse
 from bot.responses import parse_answer
 from bot.secret_shapes import mask_shapes
@@ -41,7 +41,7 @@ _NO_ROUTE: Final = (
     "`voice-relay deploy`), or VOICE_RELAY_API_ENDPOINT is not the stack's ApiEndpoint"
 )
 _NO_SENSE: Final = "the API's answer makes no sense here: bring the stack and this voice-relay to one version"
-_NOT_OURS: Final = "the stack may not stop {arn}: it is not an execution of its workflows"
+_NOT_OURS: Final = "the stack may not stop it: it is not an execution of its workflows"
 _TOO_LARGE: Final = "what went into the execution and came out of it is too large to be shown together"
 _UNKNOWN: Final = "there is no such execution: it was never started, or has ended more than 90 days ago"
 _NOT_READABLE: Final = "the stack may not look at it: it is not an execution of its workflows"
@@ -88,11 +88,12 @@ class Executions:
         """Stop the execution and return when it ended, by AWS's clock; raises a DeliveryError."""
         try:
             return await self._post("/executions/stop", arn, _parse_stop)
-        except Unauthorized as error:
-            if error.code != "AccessDeniedException":
+        except DeliveryError as error:
+            # Denied by Step Functions, it is not the caller who may not, but the stack's own role.
+            said = {"ExecutionDoesNotExist": _UNKNOWN, "AccessDeniedException": _NOT_OURS}.get(error.code)
+            if said is None:
                 raise
-            # It is not the caller who may not, but the stack's own role.
-            raise Rejected(_NOT_OURS.format(arn=arn), status=error.status, code=error.code) from None
+            raise Rejected(said, status=error.status, code=error.code) from None
 
     async def _post(self, path: str, arn: str, parse: Parse[_T]) -> _T:
         body = orjson.dumps({"executionArn": arn})

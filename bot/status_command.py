@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from bot.backoff import backoff_s
-from bot.errors import DeliveryError, SettingsError, StoreError, TemporaryFailure
+from bot.errors import DeliveryError, Rejected, SettingsError, StoreError, TemporaryFailure
 from bot.execution_arn import ExecutionArn, check_region, parse_execution_arn
 from bot.execution_view import describe_execution, explain_end, render_execution
 from bot.executions import Execution, Executions, follow
@@ -74,16 +74,20 @@ async def answer_stop(arguments: argparse.Namespace, arn: ExecutionArn, target: 
     if not _confirm(arguments, arn):
         return Answer([], ["nothing was stopped"])
     async with opened(target) as executions:
-        ended_ms = await executions.stop(arn.text)
+        refused, ended_ms = None, 0
         try:
-            found = await _describe(executions, arn)
-        except DeliveryError:
-            # It has been stopped, and who may stop need not be allowed to look.
-            return Answer([f"stopped: {escape(arn.name)}, {render_moment(ended_ms, system_clock())}"])
-    if found.ended and found.status != _STOPPED:
-        when = render_moment(found.ended_ms or ended_ms, system_clock())
-        return Answer([f"nothing to stop: {escape(arn.name)} had ended as {escape(found.status)}, {when}"])
-    return Answer([f"stopped: {escape(arn.name)}, {render_moment(ended_ms, system_clock())}"])
+            ended_ms = await executions.stop(arn.text)
+        except Rejected as error:
+            refused = error
+        found = await _look(executions, arn)
+    if found is not None and found.ended:
+        ended_ms = found.ended_ms or ended_ms
+    elif refused is not None:
+        raise refused
+    line = f"stopped: {arn.name}"
+    if found is not None and found.ended and found.status != _STOPPED:
+        line = f"nothing to stop: {arn.name} had ended as {found.status}"
+    return Answer([f"{escape(line)}, {render_moment(ended_ms, system_clock())}"])
 
 
 @asynccontextmanager
@@ -127,6 +131,14 @@ async def _describe(executions: Executions, arn: ExecutionArn) -> Execution:
         except TemporaryFailure as error:
             await asyncio.sleep(backoff_s(attempt, error.retry_after_s))
     return await executions.describe(arn.text)
+
+
+async def _look(executions: Executions, arn: ExecutionArn) -> Execution | None:
+    """Return how the execution stands; ``None`` if nobody tells: who may stop need not be allowed to look."""
+    try:
+        return await _describe(executions, arn)
+    except DeliveryError:
+        return None
 
 
 def _find_receipt(execution: str) -> str | None:

@@ -129,7 +129,8 @@ async def test_a_test_event_is_sent_and_posted(
 ) -> None:
     child = await send_test(machine, standin, tmp_path, "--user-id", "4711", "--channel-id", "42")
     assert child.exit_code == 0
-    assert child.stdout.splitlines()[-1].startswith("arn:aws:states:")
+    (line,) = child.stdout.splitlines()
+    assert line.startswith("arn:aws:states:")
     await standin.wait_for_messages(_has_lines(webhook, 1), 20)
     (line,) = read_lines(webhook)
     assert "<@4711> joined <#42>" in line
@@ -140,7 +141,7 @@ async def test_a_test_event_that_is_refused_says_what_to_check(
 ) -> None:
     child = await send_test(machine, standin, tmp_path, secret=SECRET)
     assert child.exit_code == 1
-    assert child.stderr.startswith("voice-relay: the API answered 403")
+    assert "\nvoice-relay: the API answered 403" in child.stderr
     assert "bot policy" in child.stderr
     assert webhook.messages == []
 
