@@ -37,20 +37,27 @@ def _with_a_second_webhook(relay: Relay) -> dict[str, str]:
     return CHANGES | {"WebhookSecretVersion": put["VersionId"]}
 
 
+# Kind to service, operation, key of the list, key of the name.
+_KINDS = {
+    "apis": ("apigatewayv2", "get_apis", "Items", "ApiId"),
+    "roles": ("iam", "list_roles", "Roles", "RoleName"),
+    "policies": ("iam", "list_policies", "Policies", "Arn"),
+    "users": ("iam", "list_users", "Users", "UserName"),
+    "machines": ("stepfunctions", "list_state_machines", "stateMachines", "stateMachineArn"),
+    "logs": ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    "exports": ("cloudformation", "list_exports", "Exports", "Name"),
+}
+
+
 def _inventory(aws: EmbeddedAws) -> dict[str, set[str]]:
     """Everything in the account of the kinds that the template makes, by name or id."""
-    apis, iam = aws.client("apigatewayv2"), aws.client("iam")
     return {
-        "apis": {api["ApiId"] for api in apis.get_apis()["Items"]},
-        "roles": {role["RoleName"] for role in iam.list_roles()["Roles"]},
-        "policies": {policy["Arn"] for policy in iam.list_policies(Scope="Local")["Policies"]},
-        "users": {user["UserName"] for user in iam.list_users()["Users"]},
-        "machines": {
-            machine["stateMachineArn"]
-            for machine in aws.client("stepfunctions").list_state_machines()["stateMachines"]
-        },
-        "logs": {group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]},
-        "exports": {export["Name"] for export in aws.client("cloudformation").list_exports()["Exports"]},
+        kind: {
+            item[name]
+            for page in aws.client(service).get_paginator(operation).paginate()
+            for item in page[key]
+        }
+        for kind, (service, operation, key, name) in _KINDS.items()
     }
 
 
