@@ -50,7 +50,7 @@ _SAID: Final = {_NOT_FOUND: _UNKNOWN, "States.DataLimitExceeded": _TOO_LARGE}
 _FINAL: Final = frozenset({"States.Runtime", "States.QueryEvaluationError"})
 _DENIED: Final = ("not authorized", "AccessDenied")
 _CAUSE_MAX_CHARS: Final = 500
-_SENSELESS: Final = (KeyError, TypeError, ValueError, OverflowError)
+_SENSELESS: Final = (KeyError, TypeError, ValueError, OverflowError, OSError)
 
 _T = TypeVar("_T")
 
@@ -175,8 +175,10 @@ def _explain_run(run: Mapping[str, Any]) -> DeliveryError:
     )
 
 
-def _parse_execution(found: Mapping[str, Any]) -> Execution:
+def _parse_execution(found: Any) -> Execution:
     """Return the execution; one of the ``_SENSELESS`` if *found* is none."""
+    if not isinstance(found, dict):
+        raise TypeError(found)
     text = {name: found.get(name) for name in ("input", "output", "error", "cause")}
     for value in text.values():
         if not isinstance(value, str | None):
@@ -204,7 +206,8 @@ def _parse_date(value: object) -> int:
     """Return milliseconds since 1970 of either form that AWS writes: seconds since 1970, or ISO 8601."""
     if isinstance(value, str):
         when = datetime.fromisoformat(value)
-        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value * 1000)
-    raise TypeError(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        when = datetime.fromtimestamp(value, UTC)
+    else:
+        raise TypeError(value)
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
