@@ -23,7 +23,8 @@ from infra.destinations import (
     choose_destinations,
     parse_names,
 )
-from infra.stack import OnEvent, Stack, StackEvent, TemplateSource
+from infra.stack import Stack, TemplateSource
+from infra.stack_events import OnEvent, StackEvent, ignore
 from infra.template import MAX_INLINE_BYTES, Template, TooLargeError, load_template
 from infra.webhook_secret import load_secret, mask_urls
 
@@ -62,10 +63,6 @@ class Plan:
 Review = Callable[[Plan], bool]
 
 
-def _ignore(event: StackEvent) -> None:
-    """Report to nobody."""
-
-
 def _approve(_: Plan) -> bool:
     return True
 
@@ -78,7 +75,7 @@ class Conduct:
     *role_arn* is the role that CloudFormation works as, instead of the caller.
     """
 
-    on_event: OnEvent = _ignore
+    on_event: OnEvent = ignore
     review: Review = _approve
     wait: bool = True
     poll_s: float = 2.0
@@ -96,7 +93,7 @@ def deploy(
     secret_name: str | None = None,
     parameters: Mapping[str, str] | None = None,
     destinations: DestinationWishes | None = None,
-    on_event: OnEvent = _ignore,
+    on_event: OnEvent = ignore,
     template: Path = TEMPLATE,
     poll_s: float = 2.0,
     conduct: Conduct | None = None,

@@ -15,7 +15,8 @@ from typing import Any, Final
 from infra.access_key import AccessKeys
 from infra.aws_errors import DeployError, explained
 from infra.deploy import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, secret_name_of
-from infra.stack import OnEvent, Stack, StackEvent, StackResource
+from infra.stack import Stack
+from infra.stack_events import OnEvent, StackResource, ignore
 from infra.webhook_secret import ForeignSecretError, WebhookSecret, load_secret
 
 _POLICY: Final = "AWS::IAM::ManagedPolicy"
@@ -45,10 +46,6 @@ class Survey:
         return not self.exists and self.secret_name is None
 
 
-def _ignore(event: StackEvent) -> None:
-    """Report to nobody."""
-
-
 def _approve(_: Survey) -> bool:
     return True
 
@@ -61,7 +58,7 @@ def destroy(
     has_secret: bool = True,
     keep_secret: bool = False,
     review: Callable[[Survey], bool] = _approve,
-    on_event: OnEvent = _ignore,
+    on_event: OnEvent = ignore,
     poll_s: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -113,7 +110,8 @@ def _survey(
 
 
 def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackResource]) -> None:
-    """Raise DeployError if somebody still holds on to a part of the stack."""
+    """Raise DeployError if the stack, or somebody who holds on to a part of it, would not let it go."""
+    stack.check_deletable()
     if importers := stack.importers():
         raise DeployError(
             f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} what it "

@@ -19,7 +19,8 @@ from infra.destroy import Survey, destroy
 from infra.env_file import EnvFile
 from infra.kinds import KINDS
 from infra.progress import Progress
-from infra.stack import Stack, StackEvent
+from infra.stack import Stack
+from infra.stack_events import ignore
 
 
 def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
@@ -63,15 +64,11 @@ def answer_outputs(arguments: argparse.Namespace) -> Answer:
     """What the stack says of itself; raises DeployError where there is none."""
     account = _open(arguments, find_env_file(arguments))
     stack_name = stack_name_of(arguments, KINDS[arguments.kind])
-    stack = Stack(account.client("cloudformation"), stack_name, on_event=_ignore, poll_s=0)
+    stack = Stack(account.client("cloudformation"), stack_name, on_event=ignore, poll_s=0)
     if not stack.exists():
         raise DeployError(_absence(stack_name, account))
     outputs = stack.outputs()
     return Answer(render_for_machine(outputs) if arguments.json else list(render_facts([*outputs.items()])))
-
-
-def _ignore(event: StackEvent) -> None:
-    """Report to nobody."""
 
 
 def _open(arguments: argparse.Namespace, env_file: EnvFile | None) -> Account:

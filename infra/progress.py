@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 from bot.plain_text import count, escape, fit
-from infra.stack import StackEvent
+from infra.stack_events import StackEvent
 
 _CLEAR_LINE: Final = "\r\x1b[K"
 _STACK: Final = "AWS::CloudFormation::Stack"

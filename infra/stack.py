@@ -7,46 +7,20 @@ import difflib
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import botocore.exceptions
 
 from infra.aws_errors import DeployError, explained, one_line
 from infra.change_set import ChangeSet, compare_parameters, parse_changes
+from infra.stack_events import OnEvent, StackResource, parse_event, parse_resource
 from infra.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
-
-
-@dataclass(frozen=True)
-class StackEvent:
-    """Something that happened to a resource of the stack, or to the stack itself."""
-
-    logical_id: str
-    resource_type: str
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class StackResource:
-    """A resource that the stack has now."""
-
-    logical_id: str
-    resource_type: str
-    physical_id: str
-    status: str
-    reason: str
-
-
-OnEvent = Callable[[StackEvent], None]
 
 # How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
 TemplateSource = Mapping[str, str]
 
 # How a change set says that there is nothing to do; there is no code for it.
 _NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
-# A resource that failed only because another one did.
-_CONSEQUENCE: Final = ("cancelled", "canceled")
 # Names of users and roles are in the templates, and one of them has a transform.
 _CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
@@ -159,12 +133,23 @@ class Stack:
             if wait:
                 self._watch(change_set.stack_id, seen, CREATED)
 
+    def check_deletable(self) -> None:
+        """Raise DeployError where a deletion would be refused: at work, or protected."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack and _is_under_way(stack["StackStatus"]):
+            raise DeployError(self._blocked(stack))
+        if stack and stack.get("EnableTerminationProtection"):
+            raise DeployError(
+                f"stack {self.name} is protected from deletion: take that away with aws cloudformation "
+                f"update-termination-protection --no-enable-termination-protection --stack-name {self.name}"
+            )
+
     def delete(self) -> None:
         """Delete the stack and wait until it is gone; nothing to do if there is none."""
+        self.check_deletable()
         with self._explained():
             if stack := self._describe(self.name):
-                if _is_under_way(stack["StackStatus"]):
-                    raise DeployError(self._blocked(stack))
                 seen = self._event_ids(stack["StackId"])
                 self._client.delete_stack(StackName=stack["StackId"])
                 self._watch(stack["StackId"], seen, {"DELETE_COMPLETE"})
@@ -198,9 +183,9 @@ class Stack:
         if _is_under_way(status):
             return f"stack {self.name}: {UNDER_WAY.format(name=self.name, status=status)}"
         failed = [
-            f"{resource.logical_id}: {one_line(resource.reason) or resource.status}"
+            f"{resource.logical_id}: {resource.reason or resource.status}"
             for resource in self._resources(stack["StackId"])
-            if resource.status.endswith("_FAILED") and not _is_consequence(resource.reason)
+            if resource.is_cause
         ]
         # The stack's own reason where no resource has one.
         why = "; ".join(failed) or one_line(stack.get("StackStatusReason") or "")
@@ -258,17 +243,7 @@ class Stack:
 
     def _resources(self, stack: str) -> list[StackResource]:
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=stack)
-        return [
-            StackResource(
-                entry["LogicalResourceId"],
-                entry["ResourceType"],
-                entry.get("PhysicalResourceId", ""),
-                entry["ResourceStatus"],
-                entry.get("ResourceStatusReason", ""),
-            )
-            for page in pages
-            for entry in page["StackResourceSummaries"]
-        ]
+        return [parse_resource(entry) for page in pages for entry in page["StackResourceSummaries"]]
 
     def _importers(self, export: str) -> list[str]:
         try:
@@ -312,27 +287,14 @@ class Stack:
                 if event["EventId"] in seen:
                     continue
                 seen.add(event["EventId"])
-                told = _parse_event(event)
+                told = parse_event(event)
                 self._on_event(told)
-                if told.status.endswith("_FAILED") and not _is_consequence(told.reason):
+                if told.is_cause:
                     failure = failure or f"{told.logical_id}: {told.reason}"
             if not _is_under_way(status):
                 return status, failure or one_line((stack or {}).get("StackStatusReason") or status)
             self._sleep(self._poll_s)
 
 
-def _parse_event(event: Any) -> StackEvent:
-    return StackEvent(
-        event["LogicalResourceId"],
-        event["ResourceType"],
-        event["ResourceStatus"],
-        one_line(event.get("ResourceStatusReason", "")),
-    )
-
-
 def _is_under_way(status: str) -> bool:
     return status.endswith("_IN_PROGRESS") and status not in NO_STACK_YET
-
-
-def _is_consequence(reason: str) -> bool:
-    return any(word in reason.lower() for word in _CONSEQUENCE)

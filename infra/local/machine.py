@@ -9,9 +9,10 @@ from typing import Any
 import pydantic
 import structlog
 
-from infra.deploy import DEFAULT_STACK_NAME, OnEvent, StackEvent, deploy
+from infra.deploy import DEFAULT_STACK_NAME, deploy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
+from infra.stack_events import OnEvent, ignore
 
 _POLL_S = 0.02
 _FAILURES_POLL_S = 5.0
@@ -19,10 +20,6 @@ _FAILURES_POLL_S = 5.0
 _POSTING = ("NotifyStateMachineArn", "DigestStateMachineArn")
 
 log = structlog.get_logger(__name__)
-
-
-def _ignore(event: StackEvent) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ async def single_machine(
     webhook_url: pydantic.SecretStr,
     stack_name: str = DEFAULT_STACK_NAME,
     parameters: Mapping[str, str] | None = None,
-    on_event: OnEvent = _ignore,
+    on_event: OnEvent = ignore,
     wait_scale: float = 1.0,
     retained_executions: int = 2_000,
     grace_s: float = 0.0,

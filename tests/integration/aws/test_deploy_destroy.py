@@ -129,3 +129,16 @@ def test_names_the_stacks_that_use_its_exports(aws: EmbeddedAws, operator: Opera
     ran = operator.run("destroy", "monitoring", "--stack-name", other, "--yes")
     assert ran.code == 0, ran.err
     assert "secret" not in ran.out
+
+
+def test_a_protected_stack_keeps_everything_the_bot_needs(aws: EmbeddedAws, operator: Operator) -> None:
+    operator.deploy("--webhook-file", "webhook", "--create-access-key")
+    cloudformation = aws.client("cloudformation")
+    cloudformation.update_termination_protection(StackName=operator.stack, EnableTerminationProtection=True)
+
+    ran = operator.run("destroy", "--yes")
+
+    cloudformation.update_termination_protection(StackName=operator.stack, EnableTerminationProtection=False)
+    assert ran.code == 1
+    assert f"--no-enable-termination-protection --stack-name {operator.stack}" in ran.err
+    assert len(keys_of(aws, f"{operator.stack}-bot")) == 1

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from infra.progress import Progress
-from infra.stack import StackEvent
+from infra.stack_events import StackEvent
 
 EVENTS = (
     StackEvent("relay", "AWS::CloudFormation::Stack", "CREATE_IN_PROGRESS", "User Initiated"),

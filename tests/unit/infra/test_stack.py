@@ -234,6 +234,21 @@ def test_does_not_delete_what_something_else_works_on() -> None:
     assert client.deleted == []
 
 
+def test_names_what_could_not_be_deleted() -> None:
+    client = CloudFormation(
+        "CREATE_COMPLETE",
+        ["DELETE_IN_PROGRESS", "DELETE_FAILED"],
+        [("Role", "DELETE_FAILED", "must delete policies first.")],
+    )
+
+    with pytest.raises(DeployError) as failed:
+        _stack(client).delete()
+
+    assert str(failed.value) == (
+        "stack relay: Role: must delete policies first. Put this right, then run the same command again."
+    )
+
+
 def test_clears_away_what_an_earlier_failed_creation_left() -> None:
     client = CloudFormation("ROLLBACK_COMPLETE", ["DELETE_COMPLETE", "CREATE_COMPLETE"])
 

@@ -1,0 +1,71 @@
+"""What happens to a stack's resources, as CloudFormation tells it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from infra.aws_errors import one_line
+
+# A resource that failed only because another one did.
+_CONSEQUENCE: Final = ("cancelled", "canceled")
+
+
+@dataclass(frozen=True)
+class StackEvent:
+    """Something that happened to a resource of the stack, or to the stack itself."""
+
+    logical_id: str
+    resource_type: str
+    status: str
+    reason: str
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it is a failure of its own, not one that another brought down."""
+        return is_cause(self.status, self.reason)
+
+
+@dataclass(frozen=True)
+class StackResource:
+    """A resource that the stack has now."""
+
+    logical_id: str
+    resource_type: str
+    physical_id: str
+    status: str
+    reason: str
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it failed of its own, and was not brought down by another."""
+        return is_cause(self.status, self.reason)
+
+
+OnEvent = Callable[[StackEvent], None]
+
+
+def ignore(event: StackEvent) -> None:
+    """Tell nobody."""
+
+
+def is_cause(status: str, reason: str) -> bool:
+    return status.endswith("_FAILED") and not any(word in reason.lower() for word in _CONSEQUENCE)
+
+
+def parse_event(event: Any) -> StackEvent:
+    return StackEvent(
+        event["LogicalResourceId"],
+        event["ResourceType"],
+        event["ResourceStatus"],
+        one_line(event.get("ResourceStatusReason", "")),
+    )
+
+
+def parse_resource(entry: Any) -> StackResource:
+    return StackResource(
+        entry["LogicalResourceId"],
+        entry["ResourceType"],
+        entry.get("PhysicalResourceId", ""),
+        entry["ResourceStatus"],
+        one_line(entry.get("ResourceStatusReason", "")),
+    )
