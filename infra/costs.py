@@ -1,0 +1,112 @@
+"""What the relay costs at AWS: ``python -m infra.costs`` prints the tables of infra/README.md.
+
+Prices are those of us-east-1 in US dollars, without free tiers, as they were found in the month PRICES_FOUND.
+How often a workflow changes state, and how long its log lines are, tests measure on the real definitions.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+PRICES_FOUND: Final = "2026-11"
+
+# https://aws.amazon.com/api-gateway/pricing/, the first 300 million
+HTTP_API_REQUEST: Final = 1.00 / 1_000_000
+# https://aws.amazon.com/step-functions/pricing/
+STANDARD_TRANSITION: Final = 0.025 / 1_000
+EXPRESS_REQUEST: Final = 1.00 / 1_000_000
+EXPRESS_GB_S: Final = 0.00001667
+# https://aws.amazon.com/cloudwatch/pricing/
+LOG_GB: Final = 0.50
+ALARM_MONTH: Final = 0.10
+COMPOSITE_ALARM_MONTH: Final = 0.50
+CUSTOM_METRIC_MONTH: Final = 0.30
+DASHBOARD_MONTH: Final = 3.00
+# https://aws.amazon.com/secrets-manager/pricing/
+SECRET_MONTH: Final = 0.40
+
+# AWS bills a transition for each step, each retry and, as its own examples count, the start.
+START_TRANSITIONS: Final = 1
+_EXPRESS_GB: Final = 64 / 1024
+_EXPRESS_STEP_S: Final = 0.1
+_MONTH_S: Final = 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What one execution takes.
+
+    *states* are those entered, each retry counted again; *posts* are its requests to the webhook proxy;
+    *log_bytes* is what both APIs' access logs take for it.
+    """
+
+    states: int
+    posts: int
+    log_bytes: int
+
+
+def event_costs(workflow: Workflow, *, events: int, events_per_execution: int) -> dict[str, float]:
+    """Dollars for *events* that come in batches of *events_per_execution*, by what they are for."""
+    executions = math.ceil(events / events_per_execution)
+    return {
+        "ingress API": executions * HTTP_API_REQUEST,
+        "Step Functions": executions * (workflow.states + START_TRANSITIONS) * STANDARD_TRANSITION,
+        "proxy API": executions * workflow.posts * HTTP_API_REQUEST,
+        "access logs": executions * workflow.log_bytes / 1024**3 * LOG_GB,
+    }
+
+
+def heartbeat_month(every_s: float) -> float:
+    """Dollars a month for the sign of life of one bot: a request and an Express execution each time."""
+    beats = _MONTH_S / every_s
+    return beats * (HTTP_API_REQUEST + EXPRESS_REQUEST + _EXPRESS_GB * _EXPRESS_STEP_S * EXPRESS_GB_S)
+
+
+def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
+    """How many of each kind the template's *resources* are, and the dollars a month for them."""
+    kinds = [resource["Type"] for resource in resources.values()]
+    return {
+        name: (kinds.count(kind), kinds.count(kind) * price)
+        for name, kind, price in (
+            ("alarms", "AWS::CloudWatch::Alarm", ALARM_MONTH),
+            ("composite alarms", "AWS::CloudWatch::CompositeAlarm", COMPOSITE_ALARM_MONTH),
+            ("metrics from logs", "AWS::Logs::MetricFilter", CUSTOM_METRIC_MONTH),
+            ("dashboards", "AWS::CloudWatch::Dashboard", DASHBOARD_MONTH),
+        )
+    }
+
+
+NOTIFY: Final = Workflow(states=1, posts=1, log_bytes=900)
+"""The common case: one message, taken at once. Its figures are pinned by a test."""
+DIGEST: Final = Workflow(states=2, posts=1, log_bytes=900)
+
+
+def render_events(workflow: Workflow, *, busy: int = 25) -> Iterator[str]:
+    """Yield a Markdown table of what 1,000 and 1,000,000 events cost, one by one and in full batches."""
+    cases = [(events, size) for events in (1_000, 1_000_000) for size in (1, busy)]
+    costs = [event_costs(workflow, events=events, events_per_execution=size) for events, size in cases]
+    heads = (f"{events:,}, {'one by one' if size == 1 else f'{size} at a time'}" for events, size in cases)
+    yield f"| events | {' | '.join(heads)} |"
+    yield "|---|" + "---:|" * len(cases)
+    for name in costs[0]:
+        yield f"| {name} | {' | '.join(_dollars(cost[name]) for cost in costs)} |"
+    yield f"| **together** | {' | '.join(f'**{_dollars(sum(cost.values()))}**' for cost in costs)} |"
+
+
+def _dollars(amount: float) -> str:
+    """Return *amount* with two significant digits at least, and never fewer than cents."""
+    digits = 2 if amount >= 1 else min(6, 1 - math.floor(math.log10(amount)))
+    return f"${amount:,.{max(2, digits)}f}"
+
+
+def render() -> Iterator[str]:
+    """Yield every table, and what a bot that does nothing costs."""
+    for name, workflow in (("notify", NOTIFY), ("digest", DIGEST)):
+        yield from (f"`{name}`:", "", *render_events(workflow), "")
+    yield f"A heartbeat every 60 s: {_dollars(heartbeat_month(60))} a month."
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{line}\n" for line in render())

@@ -1,0 +1,35 @@
+"""What the relay costs, and that the documentation says the same."""
+
+import pytest
+
+from infra.costs import DIGEST, NOTIFY, PRICES_FOUND, event_costs, heartbeat_month
+from tests.locks import ROOT
+
+
+def test_a_million_notifications_cost_what_the_price_list_says() -> None:
+    """A request, a start and one state, a message: 1.00 + 2 x 25.00 + 1.00, and the lines in the logs."""
+    costs = event_costs(NOTIFY, events=1_000_000, events_per_execution=1)
+    assert costs["ingress API"] == pytest.approx(1.00)
+    assert costs["Step Functions"] == pytest.approx(50.00)
+    assert costs["proxy API"] == pytest.approx(1.00)
+    assert 0.2 < costs["access logs"] < 1
+
+
+def test_a_digest_enters_one_state_more() -> None:
+    costs = event_costs(DIGEST, events=1_000_000, events_per_execution=1)
+    assert costs["Step Functions"] == pytest.approx(75.00)
+
+
+def test_a_batch_that_is_not_full_costs_as_much_as_a_full_one() -> None:
+    full = event_costs(NOTIFY, events=50, events_per_execution=25)
+    assert event_costs(NOTIFY, events=26, events_per_execution=25) == full
+
+
+def test_a_heartbeat_costs_cents_a_month() -> None:
+    """43,200 a month, each a request (1.00 a million), an execution (1.00) and 0.1 s of 64 MiB (0.10)."""
+    assert heartbeat_month(60) == pytest.approx(43_200 * 2.104e-6, rel=0.001)
+    assert heartbeat_month(30) == pytest.approx(2 * heartbeat_month(60))
+
+
+def test_the_documentation_dates_the_prices() -> None:
+    assert f"prices found in {PRICES_FOUND}" in (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
