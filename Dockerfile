@@ -1,3 +1,4 @@
+# checkov:skip=CKV_DOCKER_7: the tag is in BASE
 # Any image with Python 3.11 or newer as python3, and its venv module.
 ARG BASE=python:3.13-slim-bookworm
 
