@@ -102,9 +102,7 @@ def test_one_without_a_key_in_the_secret_fails_and_leaves_the_stack_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["two words", "a-b", "a.b", "über", "x" * 17, "a/b"])
-def test_takes_no_name_that_could_not_be_an_id(name: str, aws: EmbeddedAws, webhook: Webhook) -> None:
-    relay = new_relay(aws, webhook)
-
+def test_takes_no_name_that_could_not_be_an_id(name: str, relay: Relay) -> None:
     with pytest.raises(ChangeFailed, match="Destinations"):
         change(relay, {"Destinations": f"default,{name}"})
 

@@ -24,7 +24,6 @@ from infra.local.aws.hooks import (
     service_integrations,
     service_roles,
     start_execution,
-    stopping,
 )
 from infra.local.aws.hooks.front_door import FrontDoor
 from infra.local.aws.hooks.seam import Seam, check_version
@@ -37,7 +36,6 @@ SEAMS: tuple[Seam, ...] = (
     *error_matching.SEAMS,
     *start_execution.SEAMS,
     *express.SEAMS,
-    *stopping.SEAMS,
     *service_roles.SEAMS,
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
@@ -63,7 +61,6 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     error_matching.install()
     start_execution.install(retained=retained_executions)
     express.install()
-    stopping.install()
     service_integrations.install(door)
     running_machine.install()
     apigateway_invoke.install(door)
