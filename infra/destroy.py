@@ -15,6 +15,7 @@ from typing import Any, Final
 from infra.access_key import AccessKeys
 from infra.aws_errors import DeployError, explained
 from infra.deploy import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, secret_name_of
+from infra.kinds import KINDS
 from infra.stack import Stack
 from infra.stack_events import OnEvent, StackResource, ignore
 from infra.webhook_secret import ForeignSecretError, WebhookSecret, load_secret
@@ -113,9 +114,10 @@ def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackRe
     """Raise DeployError if the stack, or somebody who holds on to a part of it, would not let it go."""
     stack.check_deletable()
     if importers := stack.importers():
+        commands = "; ".join(_destroying(name, stack.name) for name in importers)
         raise DeployError(
             f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} what it "
-            "exports: delete that first, with voice-relay destroy and its --stack-name"
+            f"exports: delete that first, with {commands}"
         )
     own = {(resource.resource_type, resource.physical_id) for resource in resources}
     policies = [each.physical_id for each in resources if each.resource_type == _POLICY and each.physical_id]
@@ -135,6 +137,13 @@ def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackRe
             f"stack {stack.name}: its policies are attached to {holders}, and cannot be deleted before they "
             f"are detached: {commands}"
         )
+
+
+def _destroying(stack_name: str, relay_stack: str) -> str:
+    for kind in KINDS.values():
+        if kind.stack_name(relay_stack) == stack_name:
+            return f"voice-relay destroy {kind.name} --relay-stack {relay_stack}"
+    return f"aws cloudformation delete-stack --stack-name {stack_name}"
 
 
 def _holders(iam: Any, policy: str) -> Iterator[tuple[str, str, str]]:

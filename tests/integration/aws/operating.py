@@ -3,6 +3,7 @@
 botocore's own AWS_ENDPOINT_URL leads there; the commands know nothing of it.
 """
 
+import functools
 import io
 import json
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import botocore.loaders
 import pytest
 
 from bot import cli
@@ -20,7 +22,8 @@ from infra.local.aws.credentials import Credentials
 from tests.integration.aws.relay import POLL_S, Relay, Webhook, unique
 
 URL = "https://discord.com/api/webhooks/123456/t0ken-of_a-webhook"
-TOKEN = URL.rpartition("/")[2]
+
+_LOADER = functools.cache(botocore.loaders.create_loader)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def operating(
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "VOICE_RELAY_WEBHOOK_URL"):
         monkeypatch.delenv(name, raising=False)
     become(monkeypatch, aws, aws.admin)
+    # What botocore reads of each service it would otherwise read again for each command.
+    monkeypatch.setattr("botocore.session.create_loader", _LOADER)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.chdir(directory)
     (directory / "webhook").write_text(URL + "\n")

@@ -9,6 +9,7 @@ import pytest
 
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
+from infra.stack import Stack
 from tests.integration.aws.operating import URL, Operator, Terminal, become, keys_of, operating, relay_of
 from tests.integration.aws.relay import Webhook, batch, unique
 
@@ -384,3 +385,20 @@ def test_says_what_the_embedded_aws_never_answers(
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
     assert len(webhook.posted) == asked
+
+
+def test_ctrl_c_while_aws_is_at_work_says_that_it_goes_on(
+    aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "_follow", interrupt)
+        ran = operator.deploy("--webhook-file", "webhook")
+
+    assert ran.code == 130
+    assert f"stack {operator.stack}: AWS goes on with it; look with aws cloudformation" in ran.err
+    aws.client("cloudformation").get_waiter("stack_create_complete").wait(
+        StackName=operator.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
+    )

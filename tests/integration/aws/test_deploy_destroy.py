@@ -124,7 +124,8 @@ def test_names_the_stacks_that_use_its_exports(aws: EmbeddedAws, operator: Opera
     ran = operator.run("destroy", "--yes")
 
     assert ran.code == 1
-    assert f"{other} uses what it exports: delete that first" in ran.err
+    command = f"voice-relay destroy monitoring --relay-stack {operator.stack}"
+    assert f"{other} uses what it exports: delete that first, with {command}\n" in ran.err
     assert operator.outputs()
     ran = operator.run("destroy", "monitoring", "--stack-name", other, "--yes")
     assert ran.code == 0, ran.err
