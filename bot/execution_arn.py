@@ -53,7 +53,7 @@ def parse_execution_arn(text: str, find: Callable[[str], str | None]) -> Executi
     match = _ARN.fullmatch(found)
     if match is None:
         problem = next(words for shape, words in _OTHERS if shape.match(found))
-        raise SettingsError([f"{escape(given[:_SHOWN_MAX_CHARS])!r} {problem}"])
+        raise SettingsError([f"'{escape(given[:_SHOWN_MAX_CHARS])}' {problem}"])
     return ExecutionArn(found, *match.groups())
 
 

@@ -1,6 +1,7 @@
 """Asks the relay of this machine whether it is alive: ``python -m bot.healthcheck``, exit code 0 or 1.
 
-Containers run this every few seconds, so it loads none of the relay and reads the two variables by itself.
+Containers run this every few seconds, so it loads none of the relay and reads the two settings by itself,
+from the environment and from ``.env`` where there is one.
 """
 
 import os
@@ -8,9 +9,11 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 DEFAULT_PORT: Final = "8080"
+_PORT: Final = "VOICE_RELAY_OPS_PORT"
 _TIMEOUT_S: Final = 3.0
 # A server that listens on every address answers on this machine's own.
 _ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nothing is bound
@@ -18,7 +21,7 @@ _ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa:
 
 def check(environ: Mapping[str, str]) -> tuple[bool, str]:
     """Return whether the relay is alive, and a line that says so or what is wrong."""
-    port = environ.get("VOICE_RELAY_OPS_PORT", DEFAULT_PORT)
+    port = environ.get(_PORT, DEFAULT_PORT)
     if port == "":
         return True, "not checked: VOICE_RELAY_OPS_PORT is empty, so the relay serves no pages"
     if not port.isdecimal() or int(port) == 0:
@@ -38,9 +41,23 @@ def check(environ: Mapping[str, str]) -> tuple[bool, str]:
         return False, f"not alive: {url} does not answer ({getattr(error, 'reason', error)})"
 
 
+def read_settings(env_file: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what is set: by the environment, else in the file; an empty host there counts as none."""
+    if not env_file.is_file():
+        return environ
+    # What the relay reads the file with; loaded only where there is a file to read.
+    import dotenv
+
+    found = {name.upper(): value or "" for name, value in dotenv.dotenv_values(env_file).items()}
+    return {**found, **{name: value for name, value in environ.items() if value or name == _PORT}}
+
+
 def main() -> int:
     """Print the line, to where a container keeps it, and return the exit code."""
-    alive, line = check(os.environ)
+    try:
+        alive, line = check(read_settings(Path(".env"), os.environ))
+    except (OSError, UnicodeDecodeError) as error:
+        alive, line = False, f"cannot check: .env cannot be read ({type(error).__name__})"
     sys.stdout.write(line + "\n")
     return 0 if alive else 1
 

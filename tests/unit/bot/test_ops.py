@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+import bot
 from bot.errors import StartupError
-from bot.healthcheck import DEFAULT_PORT, check
+from bot.healthcheck import DEFAULT_PORT, check, read_settings
 from bot.ops import OpsServer, render_metrics
 from bot.settings import Settings
 
@@ -120,11 +122,18 @@ async def test_its_port_is_free_again_once_it_is_closed(state: State) -> None:
         assert second.port == port
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOICE_RELAY_OPS_PORT", raising=False)
+    monkeypatch.delenv("VOICE_RELAY_OPS_HOST", raising=False)
+
+
 def ask(environ: Mapping[str, str]) -> tuple[int, str]:
     """Run the check as a container does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "bot.healthcheck"],
-        env={**os.environ, **environ},
+        env={**os.environ, "PYTHONPATH": str(Path(bot.__file__).parents[1]), **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -145,6 +154,38 @@ async def test_the_health_check_finds_it_alive(server: OpsServer, host: str) -> 
     # On a thread, because the server needs this loop to answer.
     answer = await asyncio.to_thread(ask, environ)
     assert answer == (0, f"alive: http://127.0.0.1:{server.port}/healthz answers\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "environ", "asks"),
+    [
+        ("VOICE_RELAY_OPS_PORT=1\nVOICE_RELAY_OPS_HOST=::1\n", {}, "http://[::1]:1/"),
+        ("export voice_relay_ops_port='1'\n", {}, "http://127.0.0.1:1/"),
+        ("VOICE_RELAY_OPS_PORT=2\n", {"VOICE_RELAY_OPS_PORT": "1"}, "http://127.0.0.1:1/"),
+        (
+            "VOICE_RELAY_OPS_PORT=1\nVOICE_RELAY_OPS_HOST=::1\n",
+            {"VOICE_RELAY_OPS_HOST": ""},
+            "http://[::1]:1/",
+        ),
+        ("VOICE_RELAY_OPS_PORT=\n", {}, "not checked"),
+        ("VOICE_RELAY_OPS_PORT=1\n", {"VOICE_RELAY_OPS_PORT": ""}, "not checked"),
+        ("SOMETHING=else\n", {"VOICE_RELAY_OPS_PORT": "1"}, "http://127.0.0.1:1/"),
+    ],
+)
+def test_the_health_check_asks_where_the_settings_say(
+    tmp_path: Path, lines: str, environ: Mapping[str, str], asks: str
+) -> None:
+    """Those of ``.env`` and the environment, as the relay itself takes them."""
+    (tmp_path / ".env").write_text(lines)
+    _, line = check(read_settings(tmp_path / ".env", environ))
+    assert asks in line
+
+
+def test_the_health_check_reads_the_file_of_its_directory(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("VOICE_RELAY_OPS_PORT=\n")
+    assert ask({})[0] == 0
+    (tmp_path / ".env").write_bytes(b"VOICE_RELAY_OPS_PORT=\xff")
+    assert ask({}) == (1, "cannot check: .env cannot be read (UnicodeDecodeError)\n")
 
 
 @pytest.mark.parametrize("host", ["::", "::1"])

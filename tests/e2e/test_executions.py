@@ -1,0 +1,191 @@
+"""Asking about executions, stopping them and timing a test event: the real command line and templates.
+
+One embedded AWS serves all of them, with two callers: the bot, and an operator.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pydantic
+import pytest
+import pytest_asyncio
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.errors import Rejected
+from bot.execution_arguments import add_send_test
+from bot.send_test_command import answer_send_test
+from bot.status_command import opened
+from bot.target import FixedCredentials, Target
+from infra.local.aws.credentials import Credentials
+from infra.local.machine import SingleMachine, create_bot_user, single_machine
+from infra.local.standin import StandIn, Webhook
+from tests.e2e.accounts import add_guilds
+from tests.e2e.output import TOKEN, check_output
+from tests.support.process import Child, start_child, start_relay
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The deployed relay, and who may use it."""
+
+    machine: SingleMachine
+    standin: StandIn
+    webhook: Webhook
+    operator: Credentials
+
+    async def run(
+        self, directory: Path, *arguments: str, who: Credentials | None = None, code: int = 0
+    ) -> Child:
+        """Run ``voice-relay`` as *who*, the bot unless somebody else is named; nothing tells of Discord."""
+        key = who or self.machine.credentials
+        environment = {
+            "VOICE_RELAY_API_ENDPOINT": self.machine.api_endpoint,
+            "VOICE_RELAY_DATA_DIR": str(directory / "data"),
+            **environment_of(key),
+        }
+        async with start_child(["-m", "bot.cli", *arguments], directory, environment) as child:
+            ended = await child.wait(60)
+        check_output(child, [key.secret_access_key, self.webhook.token])
+        assert ended == code, child.stdout + child.stderr
+        return child
+
+    def target(self, who: Credentials | None = None) -> Target:
+        key = who or self.machine.credentials
+        credentials = ReadOnlyCredentials(key.access_key_id, key.secret_access_key, None)
+        return Target(self.machine.api_endpoint, self.machine.region, FixedCredentials(credentials))
+
+
+def environment_of(key: Credentials) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    async with StandIn(token=TOKEN, webhook_limit=None) as standin:
+        webhook = standin.add_webhook("voice")
+        async with single_machine(webhook_url=pydantic.SecretStr(webhook.url)) as machine:
+            policy = machine.outputs["OperatorPolicyArn"]
+            operator = await asyncio.to_thread(create_bot_user, machine.aws, policy, "operator")
+            yield Stack(machine, standin, webhook, operator)
+
+
+async def test_a_test_event_is_followed_to_its_end(stack: Stack, tmp_path: Path) -> None:
+    """And then there is nothing to stop any more."""
+    child = await stack.run(tmp_path, "send-test", "--wait")
+    facts = dict(line.split("  ", 1) for line in child.stdout.splitlines())
+    arn = facts["execution"]
+    assert facts["request"].strip().startswith("accepted in ")
+    assert "agrees with this machine's" in facts["started"]
+    assert " by AWS's clock, after 0." in facts["ended"]
+    assert facts["result"].strip() == "SUCCEEDED: Discord has taken the message"
+    assert "by this machine's clock" in facts["in all"]
+    found = read_json(await stack.run(tmp_path, "status", arn, "--json"))
+    assert (found["executionArn"], found["status"], found["output"]) == (arn, "SUCCEEDED", {"posted": 1})
+    assert found["startDate"] < found["stopDate"]
+    child = await stack.run(tmp_path, "stop", arn, "--yes", who=stack.operator)
+    assert child.stdout.startswith(f"nothing to stop: {found['name']} had ended as SUCCEEDED, ")
+
+
+async def test_a_test_event_that_discord_refuses_says_so(stack: Stack, tmp_path: Path) -> None:
+    stack.webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
+    child = await stack.run(tmp_path, "send-test", "--wait", code=1)
+    assert "voice-relay: the execution ended as FAILED: WebhookRefused: ApiGateway.404" in child.stderr
+    assert "SUCCEEDED" not in child.stdout
+    status = await stack.run(tmp_path, "status", child.stdout.split()[1], code=1)
+    assert "  error    WebhookRefused" in status.stdout.splitlines()
+    assert "10015" in status.stdout
+
+
+async def test_the_bot_may_ask_and_only_the_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
+    """The life of an execution that takes minutes: started, asked about, waited for, stopped."""
+    arn = (await stack.run(tmp_path, "send-test", "--workflow", "digest")).stdout.strip()
+    running = await stack.run(tmp_path, "status", arn, "--wait", "--timeout", "0.5", code=1)
+    assert "  status   RUNNING" in running.stdout.splitlines()
+    assert "it has not ended in 0.5 s" in running.stderr
+    refused = await stack.run(tmp_path, "stop", arn, "--yes", code=1)
+    assert "403" in refused.stderr
+    assert "OperatorPolicyArn" in refused.stderr
+    stopped = await stack.run(tmp_path, "stop", arn, "--yes", who=stack.operator)
+    assert stopped.stdout.startswith(f"stopped: {arn.rpartition(':')[2]}, ")
+    ended = await stack.run(tmp_path, "status", arn, "--wait", "--json", code=1)
+    found = read_json(ended)
+    assert (found["status"], found["error"]) == ("ABORTED", "StoppedByCaller")
+    assert found["cause"].endswith("user/operator")
+    assert found["input"]["id"] == found["name"]
+    assert "ended as ABORTED" in ended.stderr
+
+
+async def test_what_is_not_there_and_what_is_not_the_stacks_is_named(stack: Stack) -> None:
+    machine = stack.machine.outputs["NotifyStateMachineArn"].replace(":stateMachine:", ":execution:")
+    async with opened(stack.target(stack.operator)) as executions:
+        for ask in (executions.describe, executions.stop):
+            with pytest.raises(Rejected, match="there is no such execution"):
+                await ask(f"{machine}:nobody")
+            with pytest.raises(Rejected, match="it is not an execution of its workflows"):
+                await ask(f"{machine}-of-others:x")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "words"),
+    [("heartbeat", "is an Express workflow"), ("nope", "does not know the workflow nope")],
+)
+async def test_a_test_event_that_cannot_be_followed_says_why(stack: Stack, workflow: str, words: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_send_test(parser.add_subparsers())
+    arguments = parser.parse_args(["send-test", "--wait", "--workflow", workflow])
+    try:
+        (problem,) = (await answer_send_test(arguments, stack.target(), print)).problems
+    except Rejected as error:
+        problem = str(error)
+    assert words in problem
+
+
+async def test_one_machine_times_a_test_event_too(stack: Stack, tmp_path: Path) -> None:
+    """With an embedded AWS of its own for as long as that takes, and no token of Discord's."""
+    settings = {"VOICE_RELAY_WEBHOOK_URL": stack.webhook.url}
+    async with start_child(["-m", "bot.cli", "send-test", "--wait"], tmp_path, settings) as child:
+        assert await child.wait(60) == 0
+    check_output(child, [stack.webhook.token])
+    assert "SUCCEEDED: Discord has taken the message" in child.stdout
+
+
+async def test_the_relay_takes_its_key_from_the_file_and_its_executions_go_by_name(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """As after ``deploy --create-access-key``, without a container: nothing is in the environment."""
+    (guild,) = add_guilds(stack.standin, 1)
+    lines = [f"{name}={value}\n" for name, value in environment_of(stack.machine.credentials).items()]
+    (tmp_path / ".env").write_text("".join(lines))
+    async with start_relay(
+        tmp_path,
+        discord_api_url=stack.standin.api_url,
+        token=TOKEN,
+        api_endpoint=stack.machine.api_endpoint,
+        credentials={},
+        settings={"HEARTBEAT_S": "1"},
+    ) as relay:
+        await stack.standin.wait_connected(20)
+        member = next(member for member in guild.members.values() if not member.user.bot)
+        await guild.join(member, next(iter(guild.channels.values())))
+        (delivered,) = await relay.wait_for_log("batch_delivered")
+        await relay.wait_for_log("heartbeat_accepted")
+        relay.terminate()
+        assert await relay.wait() == 0
+    check_output(relay, [stack.machine.credentials.secret_access_key])
+    named = await stack.run(tmp_path, "status", delivered["execution"], "--wait", "--json")
+    assert read_json(named)["input"]["events"][0]["data"]["user"]["id"] == member.id
+
+
+def read_json(child: Child) -> Any:
+    return orjson.loads(child.stdout)

@@ -1,0 +1,109 @@
+"""An execution as a person and as a program sees it, and two clocks held against each other."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bot.execution_arn import ExecutionArn
+from bot.execution_view import describe_execution, explain_end, render_execution, render_length
+from bot.executions import Execution
+from bot.send_test_command import compare_clocks, tell_end
+from bot.sending import Sent
+
+ARN = ExecutionArn("arn:aws:states:us-east-1:123456789012:execution:m:n", "us-east-1", "m", "n")
+STARTED_MS = 1_795_244_400_123
+RUNS = Execution(ARN.text, "n", "RUNNING", STARTED_MS, None, '{"a":[1]}', None, None, None)
+ENDED = replace(RUNS, status="SUCCEEDED", ended_ms=STARTED_MS + 61_500, output='{"posted":1}')
+FAILED = replace(ENDED, status="FAILED", output=None, error="WebhookRefused", cause="404: gone\nfor good")
+
+
+def render(found: Execution) -> list[str]:
+    return render_execution(found, ARN, STARTED_MS + 120_000)
+
+
+def test_shows_an_execution_that_runs_without_what_it_has_not_yet() -> None:
+    lines = render(RUNS)
+    assert [line.split()[0] for line in lines if line] == [
+        "execution", "arn", "status", "started", "input", "{", '"a":', "1", "]", "}",
+    ]  # fmt: skip
+    assert "2 minutes ago" in lines[3]
+
+
+def test_shows_how_it_ended_and_how_long_it_took() -> None:
+    lines = render(ENDED)
+    assert "  took     61.500 s (1 minute)" in lines
+    assert lines[-4:] == ["output", "  {", '    "posted": 1', "  }"]
+    assert explain_end(ENDED) is None
+
+
+def test_shows_why_it_failed_line_by_line() -> None:
+    lines = render(FAILED)
+    assert "  error    WebhookRefused" in lines
+    where = lines.index("cause")
+    assert lines[where + 1 : where + 3] == ["  404: gone", "  for good"]
+    assert explain_end(FAILED) == "the execution ended as FAILED: WebhookRefused: 404: gone\\nfor good"
+
+
+@pytest.mark.parametrize("text", ["not JSON \x1b[2J", '"\x1b[2J"', '"\\u001b[2J \\u202e"', "[" * 100_000])
+def test_nothing_in_it_steers_a_terminal_and_anything_is_shown(text: str) -> None:
+    found = replace(FAILED, status=text, error=text, cause=text, input=text, output=text)
+    shown = render(found)
+    assert not {character for line in shown for character in line} & {"\x1b", "\u202e"}
+    assert "\x1b" not in (explain_end(found) or "")
+    assert json.dumps(describe_execution(found))
+
+
+def test_a_cause_shows_no_secret() -> None:
+    found = replace(FAILED, cause="POST https://discord.com/api/webhooks/123/a-secret-token")
+    assert "a-secret-token" not in f"{render(found)}{explain_end(found)}{describe_execution(found)}"
+
+
+def test_a_program_gets_what_step_functions_calls_it() -> None:
+    assert describe_execution(ENDED) == {
+        "executionArn": ARN.text,
+        "name": "n",
+        "status": "SUCCEEDED",
+        "startDate": "2026-11-21T07:00:00.123Z",
+        "stopDate": "2026-11-21T07:01:01.623Z",
+        "duration_s": 61.5,
+        "input": {"a": [1]},
+        "output": {"posted": 1},
+        "error": None,
+        "cause": None,
+    }
+    assert describe_execution(RUNS)["stopDate"] is None
+
+
+def test_a_short_time_needs_no_words() -> None:
+    assert render_length(59_999) == "59.999 s"
+
+
+@pytest.mark.parametrize(
+    ("started_ms", "words"),
+    [
+        (1_100, "agrees with this machine's to within 0.100 s"),
+        (1_000, "agrees with this machine's to within 0.100 s"),
+        (1_200, "agrees with this machine's to within 0.100 s"),
+        (4_100, "is 3.000 s ahead of this machine's, to within 0.100 s"),
+        (600, "is 0.500 s behind this machine's, to within 0.100 s"),
+    ],
+)
+def test_the_clocks_are_held_against_each_other(started_ms: int, words: str) -> None:
+    """The start fell somewhere between the sending at 1000 and the answer at 1200."""
+    assert compare_clocks(Sent(ARN.text, 1_000, 1_200, 0.2), started_ms) == words
+
+
+@pytest.mark.parametrize(
+    ("workflow", "found", "result"),
+    [
+        ("notify", ENDED, "SUCCEEDED: Discord has taken the message"),
+        ("digest", ENDED, "SUCCEEDED: Discord has taken the message"),
+        ("of-my-own", ENDED, "SUCCEEDED"),
+        ("notify", FAILED, "FAILED"),
+    ],
+)
+def test_only_a_workflow_that_posts_says_that_discord_has_it(
+    workflow: str, found: Execution, result: str
+) -> None:
+    assert dict(tell_end(workflow, found, 1.0, 0.5))["result"] == result
