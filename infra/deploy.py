@@ -121,9 +121,10 @@ def deploy(
         urls += chosen.given.values()
         planned = secret.plan(chosen.given, wishes.removed)
         source = _hand_over(client, body, conduct, times=len(chosen.names))
+        version = planned.version if planned.is_new else asked.get("WebhookSecretVersion", planned.version)
         given = asked | {
             "WebhookSecret": secret.name,
-            "WebhookSecretVersion": asked.get("WebhookSecretVersion", planned.version),
+            "WebhookSecretVersion": version,
             "Destinations": ",".join(chosen.names),
         }
         _bring_about(
