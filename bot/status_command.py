@@ -36,7 +36,9 @@ def require_endpoint(endpoint: str | None) -> None:
 
 
 def find_execution(arguments: argparse.Namespace) -> ExecutionArn:
-    """Return the execution that is meant; SettingsError, with the remedy, where that cannot be known."""
+    """Return the execution that is meant; SettingsError, with the remedy, for what makes no sense."""
+    if getattr(arguments, "timeout", None) is not None and not arguments.wait:
+        raise SettingsError(["--timeout says how long to wait: give --wait as well"])
     return parse_execution_arn(arguments.execution, _find_receipt)
 
 

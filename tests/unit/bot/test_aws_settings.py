@@ -78,6 +78,8 @@ def test_finds_a_profile_in_the_file(machine: Machine) -> None:
 def test_a_key_goes_before_a_profile(machine: Machine) -> None:
     machine.env_file.write_text(KEYS + "AWS_PROFILE=nobody\n")
     assert machine.found() == ("AKIA-FILE", "secret-of-the-file", None)
+    # It is not even looked for.
+    assert machine.open().get_config_variable("region") is None
 
 
 def test_without_any_it_asks_the_chain(machine: Machine) -> None:
