@@ -17,6 +17,7 @@ from infra.local.aws.hooks import (
     forbidden,
     http_proxy,
     jsonata_engine,
+    oidc_providers,
     provisioning,
     root,
     running_machine,
@@ -24,6 +25,7 @@ from infra.local.aws.hooks import (
     service_integrations,
     service_roles,
     start_execution,
+    volumes,
 )
 from infra.local.aws.hooks.front_door import FrontDoor
 from infra.local.aws.hooks.seam import Seam, check_version
@@ -44,6 +46,8 @@ SEAMS: tuple[Seam, ...] = (
     *sdk_task.SEAMS,
     *composite_alarms.SEAMS,
     *budgets.SEAMS,
+    *volumes.SEAMS,
+    *oidc_providers.SEAMS,
 )
 
 
@@ -67,5 +71,7 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     sdk_task.install(door)
     composite_alarms.install()
     budgets.install()
+    volumes.install()
+    oidc_providers.install()
     async with http_proxy.installed():
         yield

@@ -1,0 +1,42 @@
+"""``AWS::IAM::OIDCProvider``, which ministack's CloudFormation lacks; its IAM has what it needs."""
+
+import re
+from typing import Any
+
+from infra.local.aws.hooks.seam import Seam, module
+
+_IAM = "ministack.services.iam"
+_PROVISIONERS = "ministack.services.cloudformation.provisioners"
+SEAMS = (
+    Seam(_IAM, "_create_oidc_provider", ("p",)),
+    Seam(_IAM, "_delete_oidc_provider", ("p",)),
+    # Types are added to the table that this one reads.
+    Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
+)
+
+_ARN = re.compile(r"<OpenIDConnectProviderArn>([^<]+)<")
+
+
+def install() -> None:
+    iam = module(_IAM)
+
+    def create(_logical_id: str, props: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, str]]:
+        asked = {"Url": props["Url"]}
+        for name, key in (("ClientIdList", "ClientIDList"), ("ThumbprintList", "ThumbprintList")):
+            asked |= {f"{key}.member.{n}": value for n, value in enumerate(props.get(name) or (), start=1)}
+        found = _ARN.search(_check(iam._create_oidc_provider(asked)))
+        assert found is not None
+        return found[1], {"Arn": found[1]}
+
+    def delete(physical_id: str, _props: dict[str, Any]) -> None:
+        _check(iam._delete_oidc_provider({"OpenIDConnectProviderArn": physical_id}))
+
+    module(_PROVISIONERS)._RESOURCE_HANDLERS["AWS::IAM::OIDCProvider"] = {"create": create, "delete": delete}
+
+
+def _check(response: tuple[int, Any, bytes]) -> str:
+    status, _, body = response
+    text = body.decode() if isinstance(body, bytes) else str(body)
+    if status >= 400:
+        raise ValueError(text)
+    return text

@@ -1,0 +1,73 @@
+"""``AWS::EC2::Volume``, which ministack's CloudFormation lacks; its EC2 has what it needs."""
+
+import re
+from typing import Any
+
+from infra.local.aws.hooks.seam import Seam, module
+
+_EC2 = "ministack.services.ec2"
+_PROVISIONERS = "ministack.services.cloudformation.provisioners"
+SEAMS = (
+    Seam(_EC2, "_create_volume", ("p",)),
+    Seam(_EC2, "_modify_volume", ("p",)),
+    Seam(_EC2, "_create_tags", ("p",)),
+    Seam(_EC2, "_create_snapshot", ("p",)),
+    Seam(_EC2, "_delete_volume", ("p",)),
+    # Types are added to the table that this one reads.
+    Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
+)
+
+_ID = re.compile(rb"<volumeId>([^<]+)</volumeId>")
+# What a volume can become while it is there; anything else makes a new one.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-volume.html
+_MODIFIED = ("Size", "VolumeType", "Iops", "Throughput")
+
+
+def install() -> None:
+    ec2 = module(_EC2)
+
+    def create(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+        asked = {name: _text(value) for name, value in props.items() if name != "Tags"}
+        found = _ID.search(_check(ec2._create_volume(asked)))
+        assert found is not None
+        volume_id = found[1].decode()
+        for number, tag in enumerate(props.get("Tags") or (), start=1):
+            name = f"Tag.{number}"
+            asked |= {f"{name}.Key": tag["Key"], f"{name}.Value": tag["Value"]}
+        _check(ec2._create_tags(asked | {"ResourceId.1": volume_id}))
+        return volume_id, {"VolumeId": volume_id}
+
+    def update(
+        physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
+    ) -> tuple[str, dict[str, str]]:
+        if any(old.get(name) != new.get(name) for name in {*old, *new} - {*_MODIFIED, "Tags"}):
+            return create(logical_id, new, stack_name)
+        changed = {name: _text(new[name]) for name in _MODIFIED if name in new}
+        _check(ec2._modify_volume(changed | {"VolumeId": physical_id}))
+        return physical_id, {"VolumeId": physical_id}
+
+    def take_snapshot(physical_id: str, _props: dict[str, Any]) -> None:
+        _check(ec2._create_snapshot({"VolumeId": physical_id}))
+
+    def delete(physical_id: str, _props: dict[str, Any]) -> None:
+        _check(ec2._delete_volume({"VolumeId": physical_id}))
+
+    module(_PROVISIONERS)._RESOURCE_HANDLERS["AWS::EC2::Volume"] = {
+        "create": create,
+        "update": update,
+        "update_with_logical_id": True,
+        "snapshot": take_snapshot,
+        "delete": delete,
+    }
+
+
+def _text(value: Any) -> str:
+    """As the query protocol has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(response: tuple[int, Any, bytes]) -> bytes:
+    status, _, body = response
+    if status >= 400:
+        raise ValueError(body.decode())
+    return body if isinstance(body, bytes) else str(body).encode()
