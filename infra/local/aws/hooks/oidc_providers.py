@@ -24,9 +24,8 @@ def install() -> None:
         asked = {"Url": props["Url"]}
         for name, key in (("ClientIdList", "ClientIDList"), ("ThumbprintList", "ThumbprintList")):
             asked |= {f"{key}.member.{n}": value for n, value in enumerate(props.get(name) or (), start=1)}
-        found = _ARN.search(_check(iam._create_oidc_provider(asked)))
-        assert found is not None
-        return found[1], {"Arn": found[1]}
+        (arn,) = _ARN.findall(_check(iam._create_oidc_provider(asked)))
+        return arn, {"Arn": arn}
 
     def delete(physical_id: str, _props: dict[str, Any]) -> None:
         _check(iam._delete_oidc_provider({"OpenIDConnectProviderArn": physical_id}))
@@ -36,7 +35,6 @@ def install() -> None:
 
 def _check(response: tuple[int, Any, bytes]) -> str:
     status, _, body = response
-    text = body.decode() if isinstance(body, bytes) else str(body)
     if status >= 400:
-        raise ValueError(text)
-    return text
+        raise ValueError(body.decode())
+    return body.decode()

@@ -17,7 +17,7 @@ SEAMS = (
     Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
 )
 
-_ID = re.compile(rb"<volumeId>([^<]+)</volumeId>")
+_ID = re.compile(r"<volumeId>([^<]+)</volumeId>")
 # What a volume can become while it is there; anything else makes a new one.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-volume.html
 _MODIFIED = ("Size", "VolumeType", "Iops", "Throughput")
@@ -26,15 +26,13 @@ _MODIFIED = ("Size", "VolumeType", "Iops", "Throughput")
 def install() -> None:
     ec2 = module(_EC2)
 
-    def create(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+    def create(_logical_id: str, props: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, str]]:
         asked = {name: _text(value) for name, value in props.items() if name != "Tags"}
-        found = _ID.search(_check(ec2._create_volume(asked)))
-        assert found is not None
-        volume_id = found[1].decode()
+        (volume_id,) = _ID.findall(_check(ec2._create_volume(asked)))
+        tags = {"ResourceId.1": volume_id}
         for number, tag in enumerate(props.get("Tags") or (), start=1):
-            name = f"Tag.{number}"
-            asked |= {f"{name}.Key": tag["Key"], f"{name}.Value": tag["Value"]}
-        _check(ec2._create_tags(asked | {"ResourceId.1": volume_id}))
+            tags |= {f"Tag.{number}.Key": tag["Key"], f"Tag.{number}.Value": tag["Value"]}
+        _check(ec2._create_tags(tags))
         return volume_id, {"VolumeId": volume_id}
 
     def update(
@@ -66,8 +64,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check(response: tuple[int, Any, bytes]) -> bytes:
+def _check(response: tuple[int, Any, bytes]) -> str:
     status, _, body = response
     if status >= 400:
         raise ValueError(body.decode())
-    return body if isinstance(body, bytes) else str(body).encode()
+    return body.decode()
