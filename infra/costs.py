@@ -1,11 +1,10 @@
-"""What the relay costs at AWS: ``python -m infra.costs`` prints the tables of infra/README.md.
+"""What the relay costs at AWS; ``python -m tests.docs`` writes its tables into infra/README.md.
 
 Prices are those of us-east-1 in US dollars, without free tiers, as they were found in the month PRICES_FOUND.
 How often a workflow changes state, and how long its log lines are, tests measure on the real definitions.
 """
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +23,8 @@ ALARM_MONTH: Final = 0.10
 COMPOSITE_ALARM_MONTH: Final = 0.50
 CUSTOM_METRIC_MONTH: Final = 0.30
 DASHBOARD_MONTH: Final = 3.00
+# https://aws.amazon.com/kms/pricing/
+KEY_MONTH: Final = 1.00
 # https://aws.amazon.com/secrets-manager/pricing/
 SECRET_MONTH: Final = 0.40
 
@@ -73,14 +74,15 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
             ("alarms", "AWS::CloudWatch::Alarm", ALARM_MONTH),
             ("composite alarms", "AWS::CloudWatch::CompositeAlarm", COMPOSITE_ALARM_MONTH),
             ("metrics from logs", "AWS::Logs::MetricFilter", CUSTOM_METRIC_MONTH),
-            ("dashboards", "AWS::CloudWatch::Dashboard", DASHBOARD_MONTH),
+            ("dashboard", "AWS::CloudWatch::Dashboard", DASHBOARD_MONTH),
+            ("key of the topic", "AWS::KMS::Key", KEY_MONTH),
         )
     }
 
 
-NOTIFY: Final = Workflow(states=1, posts=1, log_bytes=900)
+NOTIFY: Final = Workflow(states=1, posts=1, log_bytes=760)
 """The common case: one message, taken at once. Its figures are pinned by a test."""
-DIGEST: Final = Workflow(states=2, posts=1, log_bytes=900)
+DIGEST: Final = Workflow(states=2, posts=1, log_bytes=760)
 
 
 def render_events(workflow: Workflow, *, busy: int = 25) -> Iterator[str]:
@@ -101,12 +103,18 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.{max(2, digits)}f}"
 
 
-def render() -> Iterator[str]:
-    """Yield every table, and what a bot that does nothing costs."""
+def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a Markdown table of what a month costs in which nothing happens."""
+    yield "| a month, whatever happens | |"
+    yield "|---|---:|"
+    yield f"| heartbeat every 60 s | {_dollars(heartbeat_month(60))} |"
+    yield f"| secret with the webhooks | {_dollars(SECRET_MONTH)} |"
+    for name, (count, cost) in monitoring_month(monitoring).items():
+        yield f"| monitoring: {f'{count} ' if count > 1 else ''}{name} | {_dollars(cost)} |"
+
+
+def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield every table; *monitoring* are the resources of monitoring.yaml."""
     for name, workflow in (("notify", NOTIFY), ("digest", DIGEST)):
         yield from (f"`{name}`:", "", *render_events(workflow), "")
-    yield f"A heartbeat every 60 s: {_dollars(heartbeat_month(60))} a month."
-
-
-if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in render())
+    yield from render_months(monitoring)

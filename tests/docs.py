@@ -31,12 +31,15 @@ def render_parameters(template: dict[str, Any]) -> Iterator[str]:
 
 
 def _tables() -> dict[str, Callable[[], Iterator[str]]]:
+    def read(path: Path) -> dict[str, Any]:
+        return load_template(path.read_text(encoding="utf-8"))
+
     def parameters(path: Path) -> Callable[[], Iterator[str]]:
-        return lambda: render_parameters(load_template(path.read_text(encoding="utf-8")))
+        return lambda: render_parameters(read(path))
 
     return {
         **{f"parameters of {path.name}": parameters(path) for path in sorted(INFRA.glob("*.yaml"))},
-        "costs": costs.render,
+        "costs": lambda: costs.render(read(INFRA / "monitoring.yaml")["Resources"]),
     }
 
 

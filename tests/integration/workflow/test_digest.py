@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra.costs import DIGEST
 from tests.integration.workflow.running import Ended, Relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +30,8 @@ async def test_a_batch_takes_two_states_and_one_silent_message(hasty_relay: Rela
 
     assert ended.status == "SUCCEEDED"
     assert ended.entered == ["WaitForQuiet", "Post"]
+    # What the table of costs is made from.
+    assert (len(ended.entered), hasty_relay.webhook.answers.total()) == (DIGEST.states, DIGEST.posts)
     assert ended.output == {
         "posted": 3,
         "joined": 2,

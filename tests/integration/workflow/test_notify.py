@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra.costs import NOTIFY
 from tests.integration.workflow.running import Relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,6 +43,8 @@ async def test_a_batch_of_every_kind_takes_one_task_and_one_message(relay: Relay
     assert ended.output == {"posted": 5}
     assert ended.entered == ["Post"]
     assert relay.webhook.answers == {200: 1}
+    # What the table of costs is made from.
+    assert (len(ended.entered), relay.webhook.answers.total()) == (NOTIFY.states, NOTIFY.posts)
     (message,) = relay.webhook.messages
     description = message.body["embeds"][0]["description"]
     assert [line.split(" ")[1] for line in description.split("\n")] == ["🟢", "🔴", "🔵", "🟡", "⚠️"]
