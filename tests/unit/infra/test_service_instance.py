@@ -1,0 +1,165 @@
+"""What the service's instance does when it starts: the template's script, with stand-ins for programs."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.deploy import TEMPLATE as RELAY_TEMPLATE
+from tests.unit.infra.template_yaml import load_template
+
+RESOURCES: dict[str, Any] = load_template(RELAY_TEMPLATE.with_name("service.yaml").read_text())["Resources"]
+SCRIPT: str = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"][
+    "Fn::Sub"
+]
+HOME = "/srv/voice-relay"
+SIGNAL = (
+    "aws cloudformation signal-resource --stack-name arn:stack/svc --logical-resource-id Group "
+    "--unique-id i-0123 --status"
+)
+
+
+class Instance:
+    """The script, with the machine's programs replaced by ones that write down their calls."""
+
+    programs = (
+        "aws",
+        "blkid",
+        "curl",
+        "dnf",
+        "install",
+        "mkfs.xfs",
+        "mount",
+        "sleep",
+        "systemctl",
+        "xfs_growfs",
+    )
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self._calls = directory / "calls"
+        self._bin = directory / "bin"
+        for name in ("etc/ecs", "dev/disk/by-id", "srv", "bin"):
+            (self.root / name).mkdir(parents=True)
+        self._bin.mkdir()
+        self.answers: dict[str, str] = {"curl": "echo i-0123"}
+
+    @property
+    def device(self) -> Path:
+        return self.root / "dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0abc"
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines()
+
+    def file(self, name: str) -> str:
+        path = self.root / name
+        return path.read_text() if path.exists() else ""
+
+    def start(self) -> int:
+        for name in self.programs:
+            program = self._bin / name
+            program.write_text(
+                f'#!/bin/bash\necho {name} "$@" >> {self._calls}\n{self.answers.get(name, "")}\n'
+            )
+            program.chmod(0o755)
+        script = SCRIPT
+        values = {
+            "Data": "vol-0abc",
+            "Cluster": "svc",
+            "AWS::Region": "eu-west-1",
+            "AWS::StackId": "arn:stack/svc",
+        }
+        script = re.sub(r"\$\{([A-Za-z:]+)\}", lambda match: values[match[1]], script).replace("${!", "${")
+        for path in ("/etc/", "/dev/disk", "/srv/"):
+            script = script.replace(path, f"{self.root}{path}")
+        environment = {"PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}"}
+        ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, check=False)
+        return ended.returncode
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    made = Instance(tmp_path)
+    made.device.touch()
+    return made
+
+
+def _started(calls: list[str], *beginnings: str) -> list[str]:
+    return [call for call in calls if call.startswith(beginnings)]
+
+
+def test_takes_its_volume_and_then_joins_the_cluster(instance: Instance) -> None:
+    assert instance.start() == 0
+
+    home = f"{instance.root}{HOME}"
+    assert _started(instance.calls, "aws", "mkfs", "mount", "install") == [
+        "aws ec2 attach-volume --volume-id vol-0abc --instance-id i-0123 --device /dev/sdf",
+        f"mount {home}",
+        f"install --directory --owner=10001 --group=10001 --mode=0700 {home}/data",
+        f"{SIGNAL} SUCCESS",
+    ]
+    assert "ECS_CLUSTER=svc\n" in instance.file("etc/ecs/ecs.config")
+    assert f"{instance.device} {home} xfs " in instance.file("etc/fstab")
+
+
+def test_makes_a_file_system_only_where_there_is_none(instance: Instance) -> None:
+    """2 is what blkid says of an empty device."""
+    instance.answers["blkid"] = "exit 2"
+
+    assert instance.start() == 0
+
+    assert _started(instance.calls, "mkfs", "mount") == [
+        f"mkfs.xfs -q {instance.device}",
+        f"mount {instance.root}{HOME}",
+    ]
+
+
+def test_leaves_a_device_alone_that_it_cannot_make_out(instance: Instance) -> None:
+    instance.answers |= {"blkid": "exit 8", "mount": "exit 32"}
+
+    assert instance.start() != 0
+
+    assert not _started(instance.calls, "mkfs")
+    assert instance.calls[-1].endswith("--status FAILURE")
+
+
+def test_waits_for_the_instance_before_it_to_let_go_of_the_volume(instance: Instance, tmp_path: Path) -> None:
+    instance.answers["aws"] = f"[[ $1 != ec2 || $(grep -c attach-volume {tmp_path}/calls) -gt 3 ]]"
+
+    assert instance.start() == 0
+
+    assert len(_started(instance.calls, "aws ec2 attach-volume")) == 4
+    assert instance.calls[-1].endswith("--status SUCCESS")
+
+
+def test_says_that_it_could_not_have_the_volume_and_joins_nothing(instance: Instance) -> None:
+    instance.answers["aws"] = "[[ $1 != ec2 ]]"
+
+    assert instance.start() != 0
+
+    assert instance.calls[-1].endswith("--status FAILURE")
+    assert not _started(instance.calls, "mount", "mkfs")
+    assert instance.file("etc/ecs/ecs.config") == ""
+
+
+def test_ecs_is_kept_from_starting_without_the_volume_before_anything_can_fail(instance: Instance) -> None:
+    """At this boot and every later one: else the bot would write to the instance's own disk."""
+    instance.answers["curl"] = "exit 22"
+
+    assert instance.start() != 0
+
+    home = f"{instance.root}{HOME}"
+    drop_in = instance.file("etc/systemd/system/ecs.service.d/data.conf")
+    assert drop_in == f"[Unit]\nRequiresMountsFor={home}\nAssertPathIsMountPoint={home}\n"
+    assert instance.calls[0] == "systemctl daemon-reload"
+
+
+def test_starts_where_nobody_waits_for_a_signal(instance: Instance) -> None:
+    """A group that replaces an instance by itself waits for none, and CloudFormation refuses it then."""
+    instance.answers["aws"] = "[[ $1 != cloudformation ]]"
+
+    assert instance.start() == 0
