@@ -17,7 +17,7 @@ _RULES = '[[rule]]\nworkflow = "notify"\ndestination = "default"\n'
 def start_voice_relay(
     directory: Path, discord: StandIn, ingress: StubIngress, **settings: str
 ) -> AbstractAsyncContextManager[Child]:
-    """The relay as it is installed, with its default settings but for the rules, the heartbeat (none) and *settings*."""
+    """The relay as it is installed: default settings but for the rules, no heartbeat, and *settings*."""
     rules = directory / "rules.toml"
     rules.write_text(_RULES)
     return start_relay(
