@@ -109,7 +109,7 @@ class Stack:
                 return None
             found = {name: value for name, value in defaults.items() if value is not None}
             after = found | {name: before[name] for name in kept} | dict(parameters)
-            pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=created["Id"])
+            pages = self._client.get_paginator("describe_change_set").paginate(**self._named(created["Id"]))
             return ChangeSet(
                 id=created["Id"],
                 stack_id=created["StackId"],
@@ -121,7 +121,7 @@ class Stack:
     def discard(self, change_set: ChangeSet) -> None:
         """Take the change set back, and the shell of the stack that came with it."""
         with self._explained():
-            self._client.delete_change_set(ChangeSetName=change_set.id)
+            self._client.delete_change_set(**self._named(change_set.id))
             if change_set.creates:
                 self._remove_shell(change_set.stack_id)
 
@@ -129,7 +129,7 @@ class Stack:
         """Carry the change set out; with *wait*, to the end."""
         with self._explained():
             seen = self._event_ids(change_set.stack_id)
-            self._client.execute_change_set(ChangeSetName=change_set.id)
+            self._client.execute_change_set(**self._named(change_set.id))
             if wait:
                 self._watch(change_set.stack_id, seen, CREATED)
 
@@ -192,6 +192,10 @@ class Stack:
         remedy = STUCK[status].format(name=self.name)
         return f"stack {self.name} is stuck in {status}{f' ({why})' if why else ''}: {remedy}"
 
+    def _named(self, change_set_id: str) -> dict[str, str]:
+        # The id would do; who may do this is said of the stack.
+        return {"StackName": self.name, "ChangeSetName": change_set_id}
+
     def _create_change_set(
         self, stack: Any, source: TemplateSource, parameters: Mapping[str, str], kept: Collection[str]
     ) -> Any:
@@ -210,14 +214,14 @@ class Stack:
             **self._role,
         )
         while True:
-            change_set = self._client.describe_change_set(ChangeSetName=created["Id"])
+            change_set = self._client.describe_change_set(**self._named(created["Id"]))
             if change_set["Status"] == "CREATE_COMPLETE":
                 return created
             if change_set["Status"] == "FAILED":
                 break
             self._sleep(self._poll_s)
         reason = change_set.get("StatusReason", "no reason given")
-        self._client.delete_change_set(ChangeSetName=created["Id"])
+        self._client.delete_change_set(**self._named(created["Id"]))
         if stack and any(words in reason for words in _NOTHING_TO_DO):
             return None
         if not stack:
