@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 RELAY: dict[str, Any] = COMPOSE["services"]["relay"]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def instruction(name: str) -> str:
@@ -93,9 +95,46 @@ def test_logs_are_rotated_and_the_relay_comes_back() -> None:
     assert RELAY["restart"] == "unless-stopped"
 
 
-def test_every_action_is_pinned_to_a_commit() -> None:
-    used = re.findall(r"uses: (.+)", (ROOT / ".github/workflows/ci.yml").read_text())
+def test_the_base_is_python_and_can_be_another() -> None:
+    assert re.search(r"^ARG BASE=python:3\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+
+
+def test_nothing_in_it_lends_its_owners_rights() -> None:
+    assert "-perm /6000 -exec chmod ug-s" in DOCKERFILE
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_is_pinned_to_a_commit(workflow: Path) -> None:
+    used = re.findall(r"uses: (.+)", workflow.read_text())
     assert used
     assert not [
         each for each in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", each)
     ]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_hold_no_secret_and_may_do_what_they_need(workflow: Path) -> None:
+    document = yaml.safe_load(workflow.read_text())
+    assert document["permissions"] == {"contents": "read"}
+    assert "secrets." not in workflow.read_text()
+    for job in document["jobs"].values():
+        # Only a job in the environment can ask for a token that says so.
+        assert ("id-token" in job.get("permissions", {})) == (job.get("environment") == "production")
+
+
+def test_only_one_deployment_goes_at_a_time_and_none_is_cut_short() -> None:
+    deploy = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
+    assert deploy["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+
+
+def test_what_is_deployed_has_been_tried_as_in_production() -> None:
+    """The same command as in .ci/image: no network, no capability, read-only root."""
+    for workflow in WORKFLOWS:
+        steps = [
+            step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]
+        ]
+        (trying,) = [step["run"] for step in steps if "probe.py" in step.get("run", "")]
+        for option in ("--network none", "--read-only", "--cap-drop ALL", "no-new-privileges", "noexec"):
+            assert option in trying
+    assert "tests/container/probe.py" in (ROOT / ".ci/image").read_text()
