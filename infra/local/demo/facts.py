@@ -9,7 +9,9 @@ from infra.local.standin import Guild, Transition
 # How the workflow's lines begin after the time.
 _SIGNS = {"🟢": "joined", "🔴": "left", "🔵": "moved", "🟡": "updated"}
 _LINE = re.compile(r"<t:\d+:T> (?P<sign>\S+) <@(?P<user>\d+)> (?P<rest>.*)")
-_GAP_LINE = re.compile(r"<t:\d+:T> \S+ Nobody was watching from <t:\d+:f> until <t:\d+:f>: (?P<why>.*)")
+_GAP_LINE = re.compile(
+    r"<t:\d+:T> \S+ Nobody was watching from <t:\d+:f> until <t:\d+:f>(?: \([^)]+\))?: (?P<why>.*)"
+)
 _REASONS = {
     "the relay was not running": "restart",
     "the session with Discord was lost": "session_lost",

@@ -88,7 +88,7 @@ def gap(
         (
             gap(),
             (
-                f"{CLOCK} ⚠️ Nobody was watching from <t:1795240800:f> until <t:1795244400:f>: "
+                f"{CLOCK} ⚠️ Nobody was watching from <t:1795240800:f> until <t:1795244400:f> (1 h): "
                 "the relay was not running"
             ),
         ),
@@ -167,6 +167,20 @@ def test_what_was_seen_does_not_claim_to_be_inferred(lines: Lines) -> None:
 )
 def test_a_gap_gives_its_reason(reason: str, words: str, lines: Lines) -> None:
     assert lines(gap(reason=reason))[0].endswith(f": {words}")
+
+
+@pytest.mark.parametrize(
+    ("since", "length"),
+    [
+        ("2026-11-21T06:59:48.123Z", " (12 s)"),
+        ("2026-11-21T07:00:00.000Z", " (less than a second)"),
+        ("2026-11-21T07:00:00.124Z", ""),
+    ],
+    ids=["short", "shorter", "backwards"],
+)
+def test_a_gap_says_how_long_it_was(since: str, length: str, lines: Lines) -> None:
+    """Its times are shown in minutes. A clock that was put back has no length to tell."""
+    assert f"until <t:1795244400:f>{length}: " in lines(gap(since=since))[0]
 
 
 def test_a_gap_whose_beginning_is_unknown_tells_its_end_alone(lines: Lines) -> None:
