@@ -215,19 +215,56 @@ def test_the_boundary_gives_no_hold_on_identities_or_on_other_secrets() -> None:
 
 
 def test_a_run_can_only_hand_over_change_sets_with_the_role() -> None:
-    (create,) = [
+    stacks, transform = [
         each
         for each in statements("DeployRole")
         if "cloudformation:CreateChangeSet" in listed(each["Action"])
     ]
-    assert create["Condition"] == {
+    assert stacks["Condition"] == {
         "StringEquals": {"cloudformation:RoleArn": {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}}
     }
+    # AWS asks about it by itself, and names no role then.
+    assert "Condition" not in transform
+    declared = DEPLOYED["relay"]["Transform"].removeprefix("AWS::")
+    assert transform["Resource"]["Fn::Sub"].endswith(f":aws:transform/{declared}")
     assert not allowed("DeployRole") & {
         "cloudformation:CreateStack",
         "cloudformation:SetStackPolicy",
         "cloudformation:UpdateStack",
     }
+
+
+# What CloudFormation calls to look up the value of a parameter of such a type.
+LOOKED_UP_BY = {
+    "AWS::EC2::AvailabilityZone::Name": {"ec2:DescribeAvailabilityZones"},
+    "AWS::EC2::Subnet::Id": {"ec2:DescribeSubnets"},
+    "AWS::EC2::VPC::Id": {"ec2:DescribeVpcs"},
+    "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>": {"ssm:GetParameters", "ec2:DescribeImages"},
+}
+
+
+def test_a_run_may_look_up_what_the_parameters_name() -> None:
+    """CloudFormation does so as the one who hands over the change set, not as the role."""
+    kinds = {each["Type"] for template in DEPLOYED.values() for each in template["Parameters"].values()}
+    assert "AWS::EC2::VPC::Id" in kinds
+    for kind in kinds - {"String", "Number", "CommaDelimitedList"}:
+        assert LOOKED_UP_BY[kind] <= allowed("DeployRole")
+        assert LOOKED_UP_BY[kind] <= allowed(*POLICIES)
+
+
+# Services that make themselves a role with an account's first such resource, as whoever makes that.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/using-service-linked-roles.html
+LINKED = {
+    "AWS::ApiGatewayV2::Api": "ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway",
+    "AWS::AutoScaling::AutoScalingGroup": "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
+    "AWS::ECS::Cluster": "ecs.amazonaws.com/AWSServiceRoleForECS",
+}
+
+
+def test_works_in_an_account_that_has_had_none_of_it_before() -> None:
+    (linked,) = [each for each in statements(*POLICIES) if each["Action"] == "iam:CreateServiceLinkedRole"]
+    names = {each["Fn::Sub"].partition(":role/aws-service-role/")[2] for each in linked["Resource"]}
+    assert names == set(LINKED.values())
 
 
 def test_a_run_reaches_the_two_stacks_and_not_this_one() -> None:
