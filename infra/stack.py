@@ -13,7 +13,7 @@ import botocore.exceptions
 
 from infra.aws_errors import DeployError, explained, one_line
 from infra.change_set import ChangeSet, compare_parameters, parse_changes
-from infra.stack_events import OnEvent, StackResource, parse_event, parse_resource
+from infra.stack_events import OnEvent, StackResource, parse_event, parse_findings, parse_resource
 from infra.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
 
 # How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
@@ -220,13 +220,27 @@ class Stack:
             if change_set["Status"] == "FAILED":
                 break
             self._sleep(self._poll_s)
-        reason = change_set.get("StatusReason", "no reason given")
+        reason = self._found_wrong(created["Id"]) or change_set.get("StatusReason", "no reason given")
         self._client.delete_change_set(**self._named(created["Id"]))
         if stack and any(words in reason for words in _NOTHING_TO_DO):
             return None
         if not stack:
             self._remove_shell(created["StackId"])
         raise DeployError(f"stack {self.name}: the change set failed: {one_line(reason)}")
+
+    def _found_wrong(self, change_set_id: str) -> str:
+        """What AWS's checks of a change set have found; empty where they have nothing to do with its failure.
+
+        The change set itself says no more than that there were some.
+        """
+        try:
+            answer = self._client.describe_events(
+                **self._named(change_set_id), Filters={"FailedEvents": True}
+            )
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            # Whoever may not ask gets the change set's own reason.
+            return ""
+        return "; ".join(parse_findings(answer.get("OperationEvents", [])))
 
     def _remove_shell(self, stack_id: str) -> None:
         """Delete the stack that a change set came with, unless another change set waits there."""
@@ -282,7 +296,7 @@ class Stack:
 
     def _follow(self, stack_id: str, seen: set[str]) -> tuple[str, str]:
         """Return the status that the stack comes to rest in, and the first reason of a failure."""
-        failure = ""
+        failure = why_back = ""
         while True:
             # The status before the events, so that the events of a final status have all been seen.
             stack = self._describe(stack_id)
@@ -295,8 +309,10 @@ class Stack:
                 self._on_event(told)
                 if told.is_cause:
                     failure = failure or f"{told.logical_id}: {told.reason}"
+                why_back = why_back or told.why_back
             if not _is_under_way(status):
-                return status, failure or one_line((stack or {}).get("StackStatusReason") or status)
+                last = one_line((stack or {}).get("StackStatusReason") or status)
+                return status, failure or why_back or last
             self._sleep(self._poll_s)
 
 

@@ -1,6 +1,6 @@
 """What happens to a stack's resources, as CloudFormation tells it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,9 @@ from infra.aws_errors import one_line
 
 # A resource that failed only because another one did.
 _CONSEQUENCE: Final = ("cancelled", "canceled")
+# What a stack says when it turns back, and what it says of it whoever was the cause.
+_TURNS_BACK: Final = frozenset({"ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"})
+_NOBODY_ASKED: Final = "Rollback requested by user."
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,16 @@ class StackEvent:
     def is_cause(self) -> bool:
         """Whether it is a failure of its own, not one that another brought down."""
         return is_cause(self.status, self.reason)
+
+    @property
+    def why_back(self) -> str:
+        """Why the stack turns back, where that is what happened; empty otherwise.
+
+        No resource fails where an export that is in use would change, or a parameter could not be looked up:
+        then only this says so.
+        """
+        turns_back = self.status in _TURNS_BACK
+        return self.reason.removesuffix(_NOBODY_ASKED).rstrip() if turns_back else ""
 
 
 @dataclass(frozen=True)
@@ -69,3 +82,16 @@ def parse_resource(entry: Any) -> StackResource:
         entry["ResourceStatus"],
         one_line(entry.get("ResourceStatusReason", "")),
     )
+
+
+def parse_findings(events: Iterable[Any]) -> list[str]:
+    """Return what was found wrong with a change set before anything was done, each with its resource."""
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_OperationEvent.html
+    found = (
+        f"{event.get('LogicalResourceId', '')}: {one_line(event['ValidationStatusReason'])}"
+        for event in events
+        if event.get("ValidationStatus") == "FAILED"
+        and event.get("ValidationFailureMode") != "WARN"
+        and event.get("ValidationStatusReason")
+    )
+    return list(dict.fromkeys(found))

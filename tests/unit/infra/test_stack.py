@@ -41,6 +41,7 @@ class CloudFormation:
         self.executed = False
         self.asked: dict[str, Any] = {}
         self.refusal = ""
+        self.findings: list[dict[str, str]] | None = []
         self.resources: list[dict[str, str]] = []
         self.waiting: list[str] = []
         self.deleted: list[str] = []
@@ -64,6 +65,11 @@ class CloudFormation:
         if self.refusal:
             return {"Status": "FAILED", "StatusReason": self.refusal}
         return {"Status": "CREATE_COMPLETE", "ChangeSetId": "arn:change", "StackId": "arn:stack"}
+
+    def describe_events(self, **given: Any) -> Any:
+        if self.findings is None or "change set" in self.deleted:
+            raise _client_error("DescribeEvents", "AccessDenied", "User: x is not authorized")
+        return {"OperationEvents": self.findings}
 
     def delete_change_set(self, **given: Any) -> None:
         self.deleted.append("change set")
@@ -183,6 +189,30 @@ def test_a_failure_is_its_first_reason_and_how_the_stack_was_left(before: str, a
 
 
 @pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("UPDATE_ROLLBACK_IN_PROGRESS", "Export relay-X cannot be updated as it is in use by service"),
+        (
+            "ROLLBACK_IN_PROGRESS",
+            "No export named relay-ApiEndpoint found. Rollback requested by user.",
+        ),
+    ],
+)
+def test_says_why_a_stack_turned_back_where_no_resource_failed(status: str, reason: str) -> None:
+    client = CloudFormation(
+        "CREATE_COMPLETE",
+        [status, status.replace("IN_PROGRESS", "COMPLETE")],
+        [("relay", "UPDATE_IN_PROGRESS", "User Initiated"), ("relay", status, reason)],
+    )
+
+    with pytest.raises(DeployError) as failed:
+        _deploy(client)
+
+    said = reason.removesuffix(" Rollback requested by user.").rstrip(".")
+    assert str(failed.value).startswith(f"stack relay: {said}. ")
+
+
+@pytest.mark.parametrize(
     ("status", "sentence"),
     [
         ("UPDATE_IN_PROGRESS", "another operation is under way (UPDATE_IN_PROGRESS): wait until it is done"),
@@ -278,6 +308,43 @@ def test_says_why_a_change_set_failed_and_removes_it(status: str, deleted: list[
         _deploy(client)
 
     assert client.deleted == deleted
+
+
+CHECKS_FAILED = (
+    "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. To "
+    "troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information."
+)
+
+
+def test_says_what_the_checks_of_a_change_set_have_found() -> None:
+    """Each thing once, without what is no more than a warning."""
+    client = CloudFormation("CREATE_COMPLETE")
+    client.refusal = CHECKS_FAILED
+    found = {
+        "LogicalResourceId": "Log",
+        "ValidationStatus": "FAILED",
+        "ValidationFailureMode": "FAIL",
+        "ValidationStatusReason": "Resource of type 'AWS::Logs::LogGroup' named '/x' exists.",
+    }
+    warning = found | {"LogicalResourceId": "Queue", "ValidationFailureMode": "WARN"}
+    skipped = found | {"LogicalResourceId": "Topic", "ValidationStatus": "SKIPPED"}
+    client.findings = [{"EventType": "STACK_EVENT"}, found, found, warning, skipped]
+
+    with pytest.raises(DeployError) as failed:
+        _deploy(client)
+
+    assert str(failed.value) == (
+        "stack relay: the change set failed: Log: Resource of type 'AWS::Logs::LogGroup' named '/x' exists."
+    )
+    assert client.deleted == ["change set"]
+
+
+def test_says_at_least_that_there_were_checks_to_who_may_not_ask_for_more() -> None:
+    client = CloudFormation("CREATE_COMPLETE")
+    client.refusal, client.findings = CHECKS_FAILED, None
+
+    with pytest.raises(DeployError, match="EarlyValidation::ResourceExistenceCheck"):
+        _deploy(client)
 
 
 def test_keeps_a_shell_that_holds_somebody_elses_change_set() -> None:
