@@ -4,6 +4,7 @@ The webhooks' URLs go straight into Secrets Manager. No template, parameter, eve
 is changed before somebody, or the caller's own *review*, has said yes to all that would be.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,10 @@ ClientFactory = Callable[[str], Any]
 
 TEMPLATE: Final = Path(__file__).parent / "relay.yaml"
 DEFAULT_STACK_NAME: Final = "voice-relay"
+
+
+# The words in which AWS refuses a template for its size, whichever of its limits it is.
+_TOO_LARGE: Final = re.compile(r"limit|size|length less than", re.IGNORECASE)
 
 
 class DeclinedError(RelayError):
@@ -127,14 +132,15 @@ def deploy(
             "WebhookSecretVersion": version,
             "Destinations": ",".join(chosen.names),
         }
-        _bring_about(
-            stack,
-            source,
-            given,
-            conduct,
-            plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
-            prepare=lambda: secret.carry_out(planned),
-        )
+        with _pointing_to_bucket(source, body, times=len(chosen.names)):
+            _bring_about(
+                stack,
+                source,
+                given,
+                conduct,
+                plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
+                prepare=lambda: secret.carry_out(planned),
+            )
         return stack.outputs() if conduct.wait else {}
 
 
@@ -202,6 +208,25 @@ def _hand_over(client: ClientFactory, template: Template, conduct: Conduct, *, t
         raise DeployError(str(TooLargeError(template)))
     url = upload_template(client("s3"), conduct.bucket, template, account_id=conduct.account_id)
     return {"TemplateURL": url}
+
+
+@contextmanager
+def _pointing_to_bucket(source: TemplateSource, template: Template, *, times: int) -> Iterator[None]:
+    """Name the next step where loops have made too much of a template that came in the request.
+
+    How large AWS will find it is not certain enough to refuse it here.
+    """
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-macros-troubleshoot-processed-template.html
+    try:
+        yield
+    except DeployError as error:
+        grown = "TemplateBody" in source and template.expanded_bytes(times) > MAX_INLINE_BYTES
+        if not (grown and _TOO_LARGE.search(str(error))):
+            raise
+        raise DeployError(
+            f"{error}; with {times} destinations the template may be too large without a bucket: name one of "
+            "yours in the same region with --bucket"
+        ) from error
 
 
 def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) -> Stack:

@@ -9,6 +9,7 @@ import pydantic
 import pytest
 
 from infra.deploy import Conduct, DeclinedError, DeployError, StackEvent, deploy
+from infra.destinations import DestinationWishes
 from infra.stack import Stack, StillUnderWayError
 
 URL = "https://discord.test/api/webhooks/99/s3cret-webhook_token"
@@ -421,12 +422,38 @@ class Secrets:
         self.put.append(given["ClientRequestToken"])
 
 
-def _deploy_relay(client: CloudFormation, secrets: Secrets, conduct: Conduct, url: str = URL) -> None:
+def _deploy_relay(
+    client: CloudFormation, secrets: Secrets, conduct: Conduct, url: str = URL, more: Sequence[str] = ()
+) -> None:
     deploy(
         lambda service: {"cloudformation": client, "secretsmanager": secrets}[service],
         webhook_url=pydantic.SecretStr(url),
+        destinations=DestinationWishes(webhooks={name: pydantic.SecretStr(url) for name in more}),
         conduct=conduct,
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "bucket"),
+    [
+        (20, "Transformation data limit exceeded", True),
+        (20, "Template may not exceed 51200 bytes in size.", True),
+        (20, "Transform failed", False),
+        (0, "Transformation data limit exceeded", False),
+    ],
+)
+def test_names_the_bucket_where_many_destinations_make_the_template_too_large(
+    number: int, reason: str, bucket: bool
+) -> None:
+    client = CloudFormation("CREATE_COMPLETE")
+    client.refusal = reason
+    more = [f"d{each}" for each in range(number)]
+
+    with pytest.raises(DeployError) as failed:
+        _deploy_relay(client, Secrets(), Conduct(poll_s=0), more=more)
+
+    assert str(failed.value).startswith(f"stack voice-relay: the change set failed: {reason}")
+    assert ("21 destinations" in str(failed.value) and "--bucket" in str(failed.value)) is bucket
 
 
 def test_tells_nobody_the_webhook_where_a_service_quotes_it() -> None:
