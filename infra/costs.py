@@ -1,4 +1,4 @@
-"""What the relay costs at AWS; ``python -m tests.docs`` writes its tables into infra/README.md.
+"""What the relay costs at AWS; ``make docs`` writes its tables into infra/README.md.
 
 Prices are those of us-east-1 in US dollars, without free tiers, as they were found in the month PRICES_FOUND.
 How often a workflow changes state, and how long its log lines are, tests measure on the real definitions.

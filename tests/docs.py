@@ -1,4 +1,4 @@
-"""Writes the tables of infra/README.md that come from elsewhere: ``python -m tests.docs``.
+"""Writes the tables of infra/README.md that come from elsewhere: ``make docs``.
 
 Each stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test holds the file against them.
 """
@@ -59,9 +59,7 @@ def fill(text: str) -> str:
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    filled = fill(text)
-    README.write_text(filled, encoding="utf-8")
+    README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

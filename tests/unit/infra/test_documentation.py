@@ -6,7 +6,7 @@ from tests.docs import README, fill, render_parameters
 
 
 def test_its_tables_are_in_step() -> None:
-    """``python -m tests.docs`` writes them anew."""
+    """``make docs`` writes them anew."""
     text = README.read_text(encoding="utf-8")
     assert fill(text) == text
 
