@@ -175,11 +175,38 @@ def test_cloudformation_cannot_touch_the_roles_and_policies_of_this_stack() -> N
     (denied,) = [each for each in statements(*POLICIES) if each["Effect"] == "Deny"]
     assert denied["Action"] == "iam:*"
     assert {each["Fn::Sub"].rpartition("${AWS::AccountId}:")[2] for each in denied["Resource"]} == {
-        "role/${AWS::StackName}-*",
-        "policy/${AWS::StackName}-*",
+        "role/${AWS::StackName}/*",
+        "policy/${AWS::StackName}/*",
     }
-    # The name of a resource begins with its stack's, unless the template says otherwise.
-    assert not [name for name in RESOURCES if {"RoleName", "ManagedPolicyName"} & RESOURCES[name].keys()]
+    for name, resource in TEMPLATE["Resources"].items():
+        if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
+            assert RESOURCES[name]["Path"] == {"Fn::Sub": "/${AWS::StackName}/"}, name
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("voice-relay", True), ("a" * 20, True), ("a" * 21, False), ("1relay", False), ("relay/*", False)],
+)
+def test_a_relay_has_a_name_that_is_whole_in_those_of_its_roles(name: str, taken: bool) -> None:
+    """CloudFormation leaves a stack at least 24 of a role's 64 characters."""
+    pattern = TEMPLATE["Parameters"]["RelayStack"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, name)) is taken
+
+
+def test_a_group_can_get_its_tag_last_and_nothing_else_can_be_taken_over() -> None:
+    """CloudFormation may make the group, then its rules, then its tag; a volume's data is not had so."""
+    stack = {"Fn::Sub": "${RelayStack}" + KINDS["service"].suffix}
+    tag = "voice-relay-stack"
+    at_once, later = [each for each in statements(*POLICIES) if each["Action"] == "ec2:CreateTags"]
+    assert set(at_once["Condition"]) == {"StringEquals"}
+    assert set(at_once["Condition"]["StringEquals"]) == {"ec2:CreateAction"}
+    assert later["Resource"]["Fn::Sub"].endswith(":security-group/*")
+    assert later["Condition"] == {
+        "StringEquals": {f"aws:RequestTag/{tag}": stack},
+        "Null": {f"aws:ResourceTag/{tag}": "true"},
+    }
+    rules = [each for each in statements(*POLICIES) if "ec2:AuthorizeSecurityGroupEgress" in each["Action"]]
+    assert ["Condition" in each for each in rules] == [False]
 
 
 def test_a_role_is_passed_only_to_those_whom_the_templates_name() -> None:
@@ -297,7 +324,7 @@ def test_no_policy_is_too_long_for_iam() -> None:
                 ("${AWS::Partition}", "aws"),
                 ("${AWS::Region}", "ap-northeast-1"),
                 ("${AWS::AccountId}", "1" * 12),
-                ("${RelayStack}", "voice-relay-of-the-guild"),
+                ("${RelayStack}", "r" * 20),
             ):
                 text = text.replace(placeholder, value)
             assert len(text) < MAX_POLICY_CHARACTERS, name
