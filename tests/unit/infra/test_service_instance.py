@@ -20,6 +20,7 @@ SIGNAL = (
     "aws cloudformation signal-resource --stack-name arn:stack/svc --logical-resource-id Group "
     "--unique-id i-0123 --status"
 )
+OFF = "systemctl poweroff"
 
 
 class Instance:
@@ -69,6 +70,7 @@ class Instance:
         script = SCRIPT
         values = {
             "Data": "vol-0abc",
+            "DataGiB": "4",
             "Cluster": "svc",
             "AWS::Region": "eu-west-1",
             "AWS::StackId": "arn:stack/svc",
@@ -102,6 +104,7 @@ def test_takes_its_volume_and_then_joins_the_cluster(instance: Instance) -> None
         f"install --directory --owner=10001 --group=10001 --mode=0700 {home}/data",
         f"{SIGNAL} SUCCESS",
     ]
+    assert not _started(instance.calls, OFF)
     assert "ECS_CLUSTER=svc\n" in instance.file("etc/ecs/ecs.config")
     assert f"{instance.device} {home} xfs " in instance.file("etc/fstab")
 
@@ -124,7 +127,7 @@ def test_leaves_a_device_alone_that_it_cannot_make_out(instance: Instance) -> No
     assert instance.start() != 0
 
     assert not _started(instance.calls, "mkfs")
-    assert instance.calls[-1].endswith("--status FAILURE")
+    assert instance.calls[-2:] == [f"{SIGNAL} FAILURE", OFF]
 
 
 def test_waits_for_the_instance_before_it_to_let_go_of_the_volume(instance: Instance, tmp_path: Path) -> None:
@@ -137,13 +140,32 @@ def test_waits_for_the_instance_before_it_to_let_go_of_the_volume(instance: Inst
 
 
 def test_says_that_it_could_not_have_the_volume_and_joins_nothing(instance: Instance) -> None:
+    """And goes: the group would keep an instance that is on, and try no other."""
     instance.answers["aws"] = "[[ $1 != ec2 ]]"
 
     assert instance.start() != 0
 
-    assert instance.calls[-1].endswith("--status FAILURE")
+    assert instance.calls[-2:] == [f"{SIGNAL} FAILURE", OFF]
     assert not _started(instance.calls, "mount", "mkfs")
     assert instance.file("etc/ecs/ecs.config") == ""
+
+
+def test_goes_where_nobody_hears_that_it_could_not_have_the_volume(instance: Instance) -> None:
+    """So it is when the group replaces an instance by itself, months after the deployment."""
+    instance.answers["aws"] = "exit 254"
+
+    assert instance.start() != 0
+
+    assert instance.calls[-1] == OFF
+
+
+def test_grows_the_file_system_after_the_volume(instance: Instance) -> None:
+    """The size is in the script: with another one the group gets another instance, which does this."""
+    assert instance.start() == 0
+
+    home = f"{instance.root}{HOME}"
+    assert _started(instance.calls, "mount", "xfs_growfs") == [f"mount {home}", f"xfs_growfs -d {home}"]
+    assert "${DataGiB}" in SCRIPT
 
 
 def test_ecs_is_kept_from_starting_without_the_volume_before_anything_can_fail(instance: Instance) -> None:
@@ -156,6 +178,7 @@ def test_ecs_is_kept_from_starting_without_the_volume_before_anything_can_fail(i
     drop_in = instance.file("etc/systemd/system/ecs.service.d/data.conf")
     assert drop_in == f"[Unit]\nRequiresMountsFor={home}\nAssertPathIsMountPoint={home}\n"
     assert instance.calls[0] == "systemctl daemon-reload"
+    assert instance.calls[-1] == OFF
 
 
 def test_starts_where_nobody_waits_for_a_signal(instance: Instance) -> None:
