@@ -8,7 +8,7 @@ stand in the channel.
 import datetime as dt
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,7 +36,8 @@ class Account:
 
     ``repeated`` has the names of executions and the ids of events that are there more than once, and
     ``uncovered`` counts the gaps that do not reach over what they stand for. ``burst`` transitions took
-    ``burst_s``; the other times are medians. All are in seconds, and ``None`` where there is nothing.
+    ``burst_s``; the other times are medians, of the burst or of all the rest. All are in
+    seconds, and ``None`` where there is nothing.
     """
 
     sent: int
@@ -52,6 +53,7 @@ class Account:
     burst: int
     burst_s: float | None
     to_execution_s: float | None
+    to_execution_in_burst_s: float | None
     to_message_s: float | None
     to_message_in_burst_s: float | None
 
@@ -124,6 +126,7 @@ def draw_up(
     )
     told = [fact.as_told_in_channel() for fact in expected.facts]
     under_way = [(place, facts[place], evening.sent[place].at) for place in expected.seen]
+    to_execution = _delays(under_way, arrived)
     to_message = _delays([(place, fact.as_told_in_channel(), at) for place, fact, at in under_way], lines)
     first_to_last = [evening.sent[place].at for place in evening.burst[:: max(1, len(evening.burst) - 1)]]
     return Account(
@@ -140,9 +143,10 @@ def draw_up(
         slow_downs=slow_downs,
         burst=len(evening.burst),
         burst_s=first_to_last[-1] - first_to_last[0] if first_to_last else None,
-        to_execution_s=_median(_delays(under_way, arrived).values()),
-        to_message_s=_median(delay for place, delay in to_message.items() if place not in evening.burst),
-        to_message_in_burst_s=_median(delay for place, delay in to_message.items() if place in evening.burst),
+        to_execution_s=_median_outside(evening.burst, to_execution),
+        to_execution_in_burst_s=_median_inside(evening.burst, to_execution),
+        to_message_s=_median_outside(evening.burst, to_message),
+        to_message_in_burst_s=_median_inside(evening.burst, to_message),
     )
 
 
@@ -186,6 +190,14 @@ def _delays(sent: Iterable[tuple[int, Fact, float]], found: Sequence[tuple[Fact,
     for fact, at in reversed(found):
         arrivals[fact].append(at)
     return {place: arrivals[fact].pop() - at for place, fact, at in sent if arrivals[fact]}
+
+
+def _median_outside(burst: range, delays: Mapping[int, float]) -> float | None:
+    return _median(delay for place, delay in delays.items() if place not in burst)
+
+
+def _median_inside(burst: range, delays: Mapping[int, float]) -> float | None:
+    return _median(delay for place, delay in delays.items() if place in burst)
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -190,14 +190,19 @@ def _comparison_table(account: Account) -> Table:
     for name in ("expected", *places):
         table.add_column(name, justify="right")
     columns = places.values()
+    # Whoever comes and goes unseen leaves nothing to infer; a message that Discord told to wait is overtaken.
+    inferred, disorder = f"inferred (net of {account.unseen} unseen)", "out of order (overtaken on 429)"
     rows: dict[str, tuple[int, list[int]]] = {
         "transitions delivered": (account.sent - account.unseen, [each.delivered for each in columns]),
-        "inferred afterwards": (account.workflow.inferred_expected, [each.inferred for each in columns]),
+        inferred: (
+            account.workflow.inferred_expected,
+            [each.inferred for each in columns],
+        ),
         "gaps declared": (account.workflow.gaps_expected, [each.gaps for each in columns]),
         "lost": (0, [each.lost.total() for each in columns]),
         "doubled": (0, [each.duplicated.total() for each in columns]),
         "never happened": (0, [each.invented.total() for each in columns]),
-        "out of order": (0, [each.misplaced for each in columns]),
+        disorder: (0, [each.misplaced for each in columns]),
     }
     for name, (expected, counts) in rows.items():
         table.add_row(name, str(expected), *map(str, counts))
@@ -208,14 +213,15 @@ def _figures_table(account: Account) -> Table:
     table = Table.grid(padding=(0, 2))
     others = ", ".join(f"{count} {status}" for status, count in account.unsuccessful.items())
     rows = {
-        "transitions sent": f"{account.sent}, {account.unseen} of them while the bot was blind",
+        "transitions sent": f"{account.sent}, {account.unseen} of them unseen: the bot was blind",
         "executions": f"{account.executions}, {others or 'all succeeded'}",
         "names or ids used twice": str(len(account.repeated)),
         "gaps that are too short": str(account.uncovered),
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
         "Discord said 'slow down'": f"{account.slow_downs} times; who waits is overtaken",
-        "from transition to execution": f"{_seconds(account.to_execution_s)} (median)",
+        "from transition to execution": f"{_seconds(account.to_execution_s)} (median), "
+        f"in the burst {_seconds(account.to_execution_in_burst_s)}",
         "from transition to message": f"{_seconds(account.to_message_s)} (median), "
         f"in the burst {_seconds(account.to_message_in_burst_s)}",
     }

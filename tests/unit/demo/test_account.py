@@ -196,7 +196,8 @@ def test_whole_evening_balances() -> None:
     assert (whole.inferred, whole.gaps, whole.uncovered) == (3, 2, 0)
     assert (whole.executions, whole.messages, whole.slow_downs) == (11, 11, 7)
     assert (whole.burst, whole.burst_s) == (2, 1.0)
-    assert (whole.to_execution_s, whole.to_message_s, whole.to_message_in_burst_s) == (0.5, 2.5, 2.0)
+    assert (whole.to_execution_s, whole.to_execution_in_burst_s) == (1.0, 0.5)
+    assert (whole.to_message_s, whole.to_message_in_burst_s) == (2.5, 2.0)
 
 
 SAW_BOTH = [
@@ -389,5 +390,7 @@ def test_same_thing_twice_is_timed_first_by_first() -> None:
         PostedMessage(str(at), at, {"embeds": [{"description": LINES[0]}]}, b"", {}, {}) for at in (101, 113)
     ]
     evening = Evening("1", [SENT[0], SENT[0]._replace(at=110.0)], [{}] * 3, [], range(1, 2))
-    timed = draw_up(evening, [], messages, slow_downs=0)
+    runs = [Execution(str(at), "SUCCEEDED", at, [{"id": str(at), **EVENTS[0]}]) for at in (100.25, 110.5)]
+    timed = draw_up(evening, runs, messages, slow_downs=0)
+    assert (timed.to_execution_s, timed.to_execution_in_burst_s) == (0.25, 0.5)
     assert (timed.to_message_s, timed.to_message_in_burst_s) == (1.0, 3.0)

@@ -154,6 +154,27 @@ def test_count_ends_with_what_it_amounts_to(plain: Stage, *, balanced: bool, ver
     assert shown[-1] == expected
     assert any("lost: 1 × gap, restart" in line for line in shown) is not balanced
     assert all(cell_len(line) <= 80 for line in shown)
+    assert any("from transition to execution" in line and "in the burst" in line for line in shown)
+
+
+def test_counts_that_look_wrong_say_why_they_are_not(plain: Stage) -> None:
+    """Fewer inferred than unseen, and a channel out of order."""
+    away = Transition("joined", "1", "10", "20", None, {}, "buffered", AT)
+    back = Transition("left", "1", "10", None, "20", {}, "buffered", AT)
+    places = [{}, {"10": Seat("20", frozenset())}, {}]
+    evening = Evening("1", [away, back], places, [Stretch("restart", 0, 2)], range(0))
+    when = {"from": "2026-11-21T20:14:00Z", "until": "2026-11-21T20:16:00Z"}
+    data = {"guild": {"id": "1"}, "reason": "restart", **when}
+    gap = {"type": "discord.voice.gap", "id": "g", "data": data}
+    runs = [Execution("one", "SUCCEEDED", AT, [gap])]
+
+    plain.screen.account(draw_up(evening, runs, [], slow_downs=0), took_s=1.0)
+
+    shown = plain.output.getvalue()
+    assert re.search(r"inferred \(net of 2 unseen\) +0 +0 +0", shown)
+    assert re.search(r"out of order \(overtaken on 429\) +0 +0 +0", shown)
+    assert "2, 2 of them unseen: the bot was blind" in shown
+    assert all(cell_len(line) <= 80 for line in shown.splitlines())
 
 
 def test_output_that_is_no_terminal_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
