@@ -13,7 +13,7 @@ import botocore.exceptions
 
 from infra.aws_errors import DeployError, explained, one_line
 from infra.change_set import ChangeSet, compare_parameters, parse_changes
-from infra.stack_events import OnEvent, StackResource, parse_event, parse_findings, parse_resource
+from infra.stack_events import EventLog, OnEvent, StackResource, parse_findings, parse_resource
 from infra.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
 
 # How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
@@ -21,6 +21,7 @@ TemplateSource = Mapping[str, str]
 
 # How a change set says that there is nothing to do; there is no code for it.
 _NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
+_GONE: Final = "DELETE_COMPLETE"
 # Names of users and roles are in the templates, and one of them has a transform.
 _CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
@@ -128,10 +129,10 @@ class Stack:
     def execute(self, change_set: ChangeSet, *, wait: bool = True) -> None:
         """Carry the change set out; with *wait*, to the end."""
         with self._explained():
-            seen = self._event_ids(change_set.stack_id)
+            log = EventLog(self._client, change_set.stack_id)
             self._client.execute_change_set(**self._named(change_set.id))
             if wait:
-                self._watch(change_set.stack_id, seen, CREATED)
+                self._watch(change_set.stack_id, log, CREATED)
 
     def check_deletable(self) -> None:
         """Raise DeployError where a deletion would be refused: at work, or protected."""
@@ -150,9 +151,9 @@ class Stack:
         self.check_deletable()
         with self._explained():
             if stack := self._describe(self.name):
-                seen = self._event_ids(stack["StackId"])
+                log = EventLog(self._client, stack["StackId"])
                 self._client.delete_stack(StackName=stack["StackId"])
-                self._watch(stack["StackId"], seen, {"DELETE_COMPLETE"})
+                self._watch(stack["StackId"], log, {_GONE})
 
     def _explained(self) -> Any:
         return explained(f"stack {self.name}")
@@ -257,7 +258,7 @@ class Stack:
                 return None
             raise
         # Asked by id, CloudFormation goes on to describe a stack that is gone.
-        return stack if stack["StackStatus"] != "DELETE_COMPLETE" or name != self.name else None
+        return stack if stack["StackStatus"] != _GONE or name != self.name else None
 
     def _resources(self, stack: str) -> list[StackResource]:
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=stack)
@@ -273,18 +274,10 @@ class Stack:
             raise
         return [name for page in pages for name in page["Imports"]]
 
-    def _events(self, stack_id: str) -> list[Any]:
-        """Every event of the stack, oldest first."""
-        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
-        return [event for page in pages for event in page["StackEvents"]][::-1]
-
-    def _event_ids(self, stack_id: str) -> set[str]:
-        return {event["EventId"] for event in self._events(stack_id)}
-
-    def _watch(self, stack_id: str, seen: set[str], wanted: Collection[str]) -> None:
+    def _watch(self, stack_id: str, log: EventLog, wanted: Collection[str]) -> None:
         """Report events until the stack rests; raise the first failure unless it rests as *wanted*."""
         try:
-            status, failure = self._follow(stack_id, seen)
+            status, failure = self._follow(stack_id, log)
         except KeyboardInterrupt:
             raise StillUnderWayError(
                 f"stack {self.name}: AWS goes on with it; look with "
@@ -294,23 +287,24 @@ class Stack:
             after = AFTER_FAILURE.get(status, f"The stack is in {status}").format(name=self.name)
             raise DeployError(f"stack {self.name}: {failure.rstrip('.')}. {after}.")
 
-    def _follow(self, stack_id: str, seen: set[str]) -> tuple[str, str]:
+    def _follow(self, stack_id: str, log: EventLog) -> tuple[str, str]:
         """Return the status that the stack comes to rest in, and the first reason of a failure."""
         failure = why_back = ""
+        begun = False
         while True:
             # The status before the events, so that the events of a final status have all been seen.
             stack = self._describe(stack_id)
-            status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
-            for event in self._events(stack_id):
-                if event["EventId"] in seen:
-                    continue
-                seen.add(event["EventId"])
-                told = parse_event(event)
-                self._on_event(told)
-                if told.is_cause:
-                    failure = failure or f"{told.logical_id}: {told.reason}"
-                why_back = why_back or told.why_back
-            if not _is_under_way(status):
+            status = stack["StackStatus"] if stack else _GONE
+            # Before the first sign of the operation, the status is the one that the stack had without it.
+            rests = status == _GONE or (begun and not _is_under_way(status) and status not in NO_STACK_YET)
+            begun = begun or _is_under_way(status)
+            for event in log.new():
+                begun = True
+                self._on_event(event)
+                if event.is_cause:
+                    failure = failure or f"{event.logical_id}: {event.reason}"
+                why_back = why_back or event.why_back
+            if rests:
                 last = one_line((stack or {}).get("StackStatusReason") or status)
                 return status, failure or why_back or last
             self._sleep(self._poll_s)

@@ -1,7 +1,8 @@
 """What happens to a stack's resources, as CloudFormation tells it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 from infra.aws_errors import one_line
@@ -59,6 +60,28 @@ OnEvent = Callable[[StackEvent], None]
 
 def ignore(event: StackEvent) -> None:
     """Tell nobody."""
+
+
+class EventLog:
+    """The events of the stack *stack_id* from now on."""
+
+    def __init__(self, cloudformation: Any, stack_id: str) -> None:
+        self._pages = cloudformation.get_paginator("describe_stack_events")
+        self._stack_id = stack_id
+        # All that was before lies behind the newest event.
+        newest = next(self._newest_first(), None)
+        self._seen: set[str] = {newest["EventId"]} if newest else set()
+
+    def new(self) -> list[StackEvent]:
+        """What has happened since the last time that this was asked, oldest first."""
+        # A stack keeps its events for as long as it lives, a hundred a page: no further back than need be.
+        found = list(takewhile(lambda event: event["EventId"] not in self._seen, self._newest_first()))
+        self._seen.update(event["EventId"] for event in found)
+        return [parse_event(event) for event in reversed(found)]
+
+    def _newest_first(self) -> Iterator[Any]:
+        for page in self._pages.paginate(StackName=self._stack_id):
+            yield from page["StackEvents"]
 
 
 def is_cause(status: str, reason: str) -> bool:

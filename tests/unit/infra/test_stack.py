@@ -1,110 +1,13 @@
 """What a stack makes of the answers that the embedded AWS never gives."""
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import botocore.exceptions
-import pydantic
 import pytest
 
-from infra.deploy import Conduct, DeclinedError, DeployError, StackEvent, deploy
-from infra.destinations import DestinationWishes
+from infra.aws_errors import DeployError
 from infra.stack import Stack, StillUnderWayError
+from infra.stack_events import StackEvent
+from tests.unit.infra.cloudformation import CloudFormation
 
-URL = "https://discord.test/api/webhooks/99/s3cret-webhook_token"
 SOURCE = {"TemplateBody": "{}"}
-
-
-def _client_error(operation: str, code: str, message: str) -> botocore.exceptions.ClientError:
-    return botocore.exceptions.ClientError({"Error": {"Code": code, "Message": message}}, operation)
-
-
-class CloudFormation:
-    """A stack that rests in *before*; what is done to it leads through *after*, of which the last stays."""
-
-    def __init__(
-        self, before: str, after: Sequence[str] = (), events: Sequence[tuple[str, str, str]] = ()
-    ) -> None:
-        self._status = before
-        self._after = list(after)
-        # CloudFormation tells the newest first.
-        self._events = [
-            {
-                "EventId": str(number),
-                "LogicalResourceId": resource,
-                "ResourceType": "AWS::Test",
-                "ResourceStatus": status,
-                "ResourceStatusReason": reason,
-            }
-            for number, (resource, status, reason) in reversed(list(enumerate(events)))
-        ]
-        self.executed = False
-        self.asked: dict[str, Any] = {}
-        self.refusal = ""
-        self.findings: list[dict[str, str]] | None = []
-        self.resources: list[dict[str, str]] = []
-        self.waiting: list[str] = []
-        self.deleted: list[str] = []
-
-    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
-        if self.executed and self._after:
-            self._status = self._after.pop(0)
-        if self._status == "none":
-            raise _client_error(
-                "DescribeStacks", "ValidationError", f"Stack with id {StackName} does not exist"
-            )
-        return {"Stacks": [{"StackId": "arn:stack", "StackStatus": self._status, "Parameters": []}]}
-
-    def create_change_set(self, **given: Any) -> Any:
-        self.asked = given
-        if self._status == "none":
-            self._status = "REVIEW_IN_PROGRESS"
-        return {"Id": "arn:change", "StackId": "arn:stack"}
-
-    def describe_change_set(self, **given: Any) -> Any:
-        if self.refusal:
-            return {"Status": "FAILED", "StatusReason": self.refusal}
-        return {"Status": "CREATE_COMPLETE", "ChangeSetId": "arn:change", "StackId": "arn:stack"}
-
-    def describe_events(self, **given: Any) -> Any:
-        if self.findings is None or "change set" in self.deleted:
-            raise _client_error("DescribeEvents", "AccessDenied", "User: x is not authorized")
-        return {"OperationEvents": self.findings}
-
-    def delete_change_set(self, **given: Any) -> None:
-        self.deleted.append("change set")
-
-    def list_change_sets(self, **given: Any) -> Any:
-        return {"Summaries": self.waiting}
-
-    def validate_template(self, **given: Any) -> Any:
-        names = ("WebhookSecret", "WebhookSecretVersion", "Destinations")
-        return {"Parameters": [{"ParameterKey": name} for name in names]}
-
-    def execute_change_set(self, **given: Any) -> None:
-        self.executed = True
-
-    def delete_stack(self, StackName: str) -> None:  # noqa: N803
-        self.executed = True
-        self.deleted.append(StackName)
-
-    def get_paginator(self, operation: str) -> "_Pages":
-        # Page by page, as for a stack with a long history; nothing happened before the deployment began.
-        pages: dict[str, list[Any]] = {
-            "describe_stack_events": [{"StackEvents": [each]} for each in self._events if self.executed],
-            "describe_change_set": [{"Changes": []}],
-            "list_stack_resources": [{"StackResourceSummaries": self.resources}],
-        }
-        return _Pages(pages[operation])
-
-
-class _Pages:
-    def __init__(self, pages: Sequence[Any]) -> None:
-        self._pages = pages
-
-    def paginate(self, **given: Any) -> Iterator[Any]:
-        return iter(self._pages)
 
 
 def _stack(client: CloudFormation, seen: list[StackEvent] | None = None) -> Stack:
@@ -144,6 +47,50 @@ def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
         ("A", "CREATE_COMPLETE"),
         ("relay", "CREATE_COMPLETE"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("UPDATE_COMPLETE", "UPDATE_COMPLETE", id="an update"),
+        pytest.param("UPDATE_ROLLBACK_COMPLETE", "UPDATE_COMPLETE", id="an update after one that failed"),
+        pytest.param("none", "CREATE_COMPLETE", id="a creation"),
+    ],
+)
+def test_does_not_take_the_status_before_the_operation_for_its_end(before: str, after: str) -> None:
+    """AWS may need a moment to begin, and to let everybody see that it has."""
+    shell = "REVIEW_IN_PROGRESS" if before == "none" else before
+    events = [("relay", "SOME_IN_PROGRESS", ""), ("A", "SOME_COMPLETE", ""), ("relay", after, "")]
+    client = CloudFormation(before, [shell, shell, shell, after], events, silent=2)
+    seen: list[StackEvent] = []
+
+    assert _deploy(client, seen)
+
+    assert [(event.logical_id, event.status, event.reason) for event in seen] == events
+
+
+def test_does_not_take_a_stack_for_undeletable_whose_deletion_has_not_begun() -> None:
+    client = CloudFormation("CREATE_COMPLETE", ["CREATE_COMPLETE", "CREATE_COMPLETE", "none"], silent=9)
+
+    _stack(client).delete()
+
+    assert client.deleted == ["arn:stack"]
+
+
+def test_an_old_stacks_history_is_neither_read_nor_told() -> None:
+    client = CloudFormation(
+        "CREATE_COMPLETE",
+        ["UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"],
+        [("relay", "UPDATE_IN_PROGRESS", ""), ("relay", "UPDATE_COMPLETE", "")],
+        history=100,
+    )
+    seen: list[StackEvent] = []
+
+    assert _deploy(client, seen)
+
+    assert [event.status for event in seen] == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+    # One before, two more with what was new, and then one a look.
+    assert client.event_pages_read == 1 + 3 + 1 + 1 + 1
 
 
 def test_waits_while_an_update_cleans_up() -> None:
@@ -403,103 +350,3 @@ def test_does_not_wait_where_nobody_wants_to() -> None:
 def test_names_the_parameter_that_may_be_meant() -> None:
     with pytest.raises(DeployError, match=r"no parameter Destination: did you mean Destinations\?"):
         _stack(CloudFormation("CREATE_COMPLETE")).prepare(SOURCE, {"Destination": "a"})
-
-
-class Secrets:
-    """Holds another webhook already."""
-
-    class exceptions:  # noqa: N801
-        class ResourceNotFoundException(Exception):
-            """Never raised."""
-
-    def __init__(self) -> None:
-        self.put: list[str] = []
-
-    def get_secret_value(self, SecretId: str) -> Any:  # noqa: N803
-        return {"ARN": f"arn:{SecretId}", "VersionId": "1", "SecretString": json.dumps({"default": URL})}
-
-    def put_secret_value(self, **given: Any) -> None:
-        self.put.append(given["ClientRequestToken"])
-
-
-def _deploy_relay(
-    client: CloudFormation, secrets: Secrets, conduct: Conduct, url: str = URL, more: Sequence[str] = ()
-) -> None:
-    deploy(
-        lambda service: {"cloudformation": client, "secretsmanager": secrets}[service],
-        webhook_url=pydantic.SecretStr(url),
-        destinations=DestinationWishes(webhooks={name: pydantic.SecretStr(url) for name in more}),
-        conduct=conduct,
-    )
-
-
-@pytest.mark.parametrize(
-    ("number", "reason", "bucket"),
-    [
-        (20, "Transformation data limit exceeded", True),
-        (20, "Template may not exceed 51200 bytes in size.", True),
-        (20, "Transform failed", False),
-        (0, "Transformation data limit exceeded", False),
-    ],
-)
-def test_names_the_bucket_where_many_destinations_make_the_template_too_large(
-    number: int, reason: str, bucket: bool
-) -> None:
-    client = CloudFormation("CREATE_COMPLETE")
-    client.refusal = reason
-    more = [f"d{each}" for each in range(number)]
-
-    with pytest.raises(DeployError) as failed:
-        _deploy_relay(client, Secrets(), Conduct(poll_s=0), more=more)
-
-    assert str(failed.value).startswith(f"stack voice-relay: the change set failed: {reason}")
-    assert ("21 destinations" in str(failed.value) and "--bucket" in str(failed.value)) is bucket
-
-
-def test_tells_nobody_the_webhook_where_a_service_quotes_it() -> None:
-    client = CloudFormation(
-        "none",
-        ["ROLLBACK_COMPLETE"],
-        [("A", "CREATE_FAILED", f"Invalid HTTP endpoint specified for URI: {URL}")],
-    )
-    seen: list[StackEvent] = []
-
-    with pytest.raises(DeployError) as failed:
-        _deploy_relay(client, Secrets(), Conduct(on_event=seen.append, poll_s=0))
-
-    assert "/webhooks/99/…" in str(failed.value)
-    for told in (str(failed.value), repr(failed.value.__cause__), repr(seen)):
-        assert "s3cret-webhook_token" not in told
-
-
-@pytest.mark.parametrize("answer", ["no", "ctrl-c"])
-@pytest.mark.parametrize(
-    ("status", "deleted"), [("none", ["change set", "arn:stack"]), ("CREATE_COMPLETE", ["change set"])]
-)
-def test_a_deployment_that_is_declined_changes_nothing(answer: str, status: str, deleted: list[str]) -> None:
-    client, secrets = CloudFormation(status), Secrets()
-
-    def review(_: object) -> bool:
-        assert not secrets.put
-        if answer == "ctrl-c":
-            raise KeyboardInterrupt
-        return False
-
-    with pytest.raises(KeyboardInterrupt if answer == "ctrl-c" else DeclinedError):
-        _deploy_relay(client, secrets, Conduct(review=review, poll_s=0), url="https://discord.test/other")
-
-    assert client.deleted == deleted
-    assert secrets.put == []
-
-
-def test_takes_the_change_set_back_where_the_secret_cannot_be_written() -> None:
-    class Refusing(Secrets):
-        def put_secret_value(self, **given: Any) -> None:
-            raise _client_error("PutSecretValue", "AccessDeniedException", "no")
-
-    client = CloudFormation("none")
-
-    with pytest.raises(DeployError, match=r"not stored in secret .* AWS refuses PutSecretValue"):
-        _deploy_relay(client, Refusing(), Conduct(poll_s=0), url="https://discord.test/other")
-
-    assert client.deleted == ["change set", "arn:stack"]
