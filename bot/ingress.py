@@ -1,8 +1,11 @@
 """The ingress API: signed requests that start executions, and ask about them."""
 
+import os
+import socket
+import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import aiohttp
 import yarl
@@ -17,6 +20,7 @@ TIMEOUT_S: Final = 35.0
 """For a whole request: API Gateway itself gives up after 30 s."""
 _CONNECT_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 55.0
+_NEXT_STEP: Final = "see whether VOICE_RELAY_API_ENDPOINT is right and the network is up"
 _RESPONSE_MAX_BYTES = 64 * 1024
 
 _T = TypeVar("_T")
@@ -105,7 +109,7 @@ class Ingress:
             raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
         except (aiohttp.ClientError, OSError) as error:
             raise TemporaryFailure(
-                f"the API cannot be reached: {str(error) or type(error).__name__}", code=type(error).__name__
+                f"the API cannot be reached: {explain_failure(error)}", code=type(error).__name__
             ) from error
         try:
             return parse(response.status, response.headers, answer, self._utc_now())
@@ -121,6 +125,24 @@ class Ingress:
             url = yarl.URL(self._endpoint + path, encoded=True)
             self._urls[path] = url
         return url
+
+
+def explain_failure(error: Exception) -> str:
+    """Return why there was no answer; where there was not even a connection, with the next step."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return str(error) or type(error).__name__
+    reason = _reason_of(error)
+    # The numbers of a name's look-up and of TLS are not those of the system.
+    of_the_system = reason.errno if not isinstance(reason, socket.gaierror | ssl.SSLError) else None
+    text = os.strerror(of_the_system) if of_the_system else reason.strerror or str(reason)
+    return f"{error.host}:{error.port}: {text}; {_NEXT_STEP}"
+
+
+def _reason_of(error: aiohttp.ClientConnectorError) -> OSError:
+    """Return what the system said; of a certificate that does not hold, what TLS did."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return cast("OSError", error.certificate_error)
+    return error.os_error
 
 
 async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:

@@ -32,6 +32,8 @@ _JSON_OPTIONS: Final = (
     orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _FRAMES_MAX: Final = 30
+_ALWAYS_TELLING: Final = ("botocore.credentials", "botocore.tokens")
+"""What says at info that all is as it always is, as where credentials were found: heard at debug."""
 # A name that somebody chose must neither start a new line nor steer a terminal.
 _CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 _CONTROLS_IN_TRACEBACK: Final = {code: text for code, text in _CONTROLS.items() if chr(code) not in "\n\t"}
@@ -69,6 +71,8 @@ def configure_logging(
     )
     logging.root.handlers = [_Handler(lines, explain, verbose=number <= logging.DEBUG)]
     logging.root.setLevel(number)
+    for name in _ALWAYS_TELLING:
+        logging.getLogger(name).setLevel(logging.WARNING if number == logging.INFO else logging.NOTSET)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)

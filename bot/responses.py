@@ -146,8 +146,9 @@ def _explain_refusal(date: str | None, now: datetime, policy: str) -> str:
             "set it right (NTP), signatures expire after five minutes"
         )
     return (
-        f"; check that the credentials belong to a principal with the stack's {policy}, that API_ENDPOINT "
-        "and AWS_REGION are those of the stack, and that this machine's address is in its AllowedCidrs"
+        f"; check that the credentials belong to a principal with the stack's {policy}, that "
+        "VOICE_RELAY_API_ENDPOINT and VOICE_RELAY_AWS_REGION are those of the stack, and that this machine's "
+        "address is in its AllowedCidrs; or the key was deleted or rotated"
     )
 
 

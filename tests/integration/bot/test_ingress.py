@@ -227,8 +227,10 @@ async def test_an_endpoint_that_nobody_listens_at_may_come_back() -> None:
     async with raw_server(_hang_up) as url:
         pass
     async with ingress(url) as client:
-        with pytest.raises(TemporaryFailure, match="cannot be reached"):
+        with pytest.raises(TemporaryFailure) as caught:
             await client.start_execution(batch())
+    reason = f"the API cannot be reached: {url.removeprefix('http://')}: Connection refused; "
+    assert str(caught.value) == f"{reason}see whether VOICE_RELAY_API_ENDPOINT is right and the network is up"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

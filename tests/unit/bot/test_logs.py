@@ -20,7 +20,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.logs import configure_logging, log_loop_exception
+from bot.logs import _ALWAYS_TELLING, configure_logging, log_loop_exception
 
 SECRET = "a-secret-value/with+signs"
 
@@ -32,6 +32,8 @@ def _restore() -> Iterator[None]:
     before = root.handlers, root.level, sys.excepthook, threading.excepthook
     yield
     root.handlers, root.level, sys.excepthook, threading.excepthook = before
+    for name in _ALWAYS_TELLING:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(False)
     structlog.reset_defaults()
 
@@ -148,6 +150,17 @@ def test_an_exception_is_told_without_its_locals(output: Output, log_format: Any
             (exception,) = line["exception"]
             assert (exception["exc_type"], exception["exc_value"]) == ("ValueError", "it was ***")
             assert [set(frame) for frame in exception["frames"]] == [{"filename", "lineno", "name"}] * 2
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 2), ("info", 1), ("warning", 1), ("error", 0)])
+def test_where_credentials_were_found_is_no_news_at_info(output: Output, level: str, heard: int) -> None:
+    """A level that was set before does not stay."""
+    configure_logging("json", "info", stream=io.StringIO())
+    configure_logging("json", level, stream=output)
+    logger = logging.getLogger("botocore.credentials")
+    logger.info("Found credentials in environment variables.")
+    logger.warning("Refreshing failed")
+    assert len(output.lines) == heard
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])

@@ -91,3 +91,10 @@ def test_a_refusal_says_whether_the_clock_is_off(off_s: int, words: str) -> None
     date = format_datetime(NOW - timedelta(seconds=off_s), usegmt=True)
     with pytest.raises(Unauthorized, match=words):
         parse_response(403, {"Date": date}, b'{"message":"Forbidden"}', now=NOW)
+
+
+def test_a_refusal_names_the_settings_in_full_and_a_key_that_is_gone() -> None:
+    with pytest.raises(Unauthorized) as caught:
+        parse_response(403, {}, b'{"message":"Forbidden"}', now=NOW)
+    for words in ("VOICE_RELAY_API_ENDPOINT", "VOICE_RELAY_AWS_REGION", "the key was deleted or rotated"):
+        assert words in str(caught.value)
