@@ -16,10 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bot.command_parser import CommandParser
 from bot.deploy_arguments import add_deploy, add_destroy, add_outputs
 from bot.errors import RelayError, SettingsError, StoreError
 from bot.execution_arguments import add_send_test, add_status, add_stop
 from bot.outbox_arguments import add_outbox, add_trace
+from bot.rules_arguments import add_rules
 
 if TYPE_CHECKING:
     from bot.plain_text import Answer
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = CommandParser(
         prog="voice-relay",
         description="Forward what happens in Discord voice channels into AWS Step Functions workflows.",
         epilog="Settings are environment variables, a .env file or files of secrets: see .env.example.",
@@ -78,62 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     add_send_test(commands).set_defaults(command=_send_test)
     add_status(commands).set_defaults(command=_status)
     add_stop(commands).set_defaults(command=_stop)
-    _add_rules(commands)
+    add_rules(commands).set_defaults(command=_check_rules)
     add_outbox(commands).set_defaults(command=_outbox)
     add_trace(commands).set_defaults(command=_trace)
     add_deploy(commands).set_defaults(command=_deploy)
     add_destroy(commands).set_defaults(command=_destroy)
     add_outputs(commands).set_defaults(command=_outputs)
     return parser
-
-
-def _add_rules(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    actions = commands.add_parser("rules", help="look at the routing rules").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    action = actions.add_parser(
-        "check",
-        help="check a file of rules, and see which of them an example event meets",
-        description="Check a file of rules; with --event, see which of them an example event meets.",
-        epilog="Exit codes: 0 the file is fine, and a rule decides where the event goes, or that it goes "
-        "nowhere; 1 the event meets no rule; 2 the file, the event or a setting is wrong.",
-    )
-    action.add_argument(
-        "file",
-        nargs="?",
-        type=Path,
-        metavar="FILE",
-        help="default: VOICE_RELAY_RULES_FILE, or the built-in rules",
-    )
-    action.add_argument(
-        "--event", metavar="FILE", help="a CloudEvent of the relay as JSON; - reads it from a pipe"
-    )
-    action.add_argument(
-        "--role",
-        action="append",
-        default=[],
-        type=_snowflake,
-        metavar="ID",
-        help="of the person; can be repeated",
-    )
-    action.add_argument(
-        "--category",
-        action="append",
-        default=[],
-        type=_snowflake,
-        metavar="ID",
-        help="of the event's channels; given twice, of the one moved to and of the one left",
-    )
-    action.add_argument("--afk", action="store_true", help="the event's channel is the guild's AFK channel")
-    action.set_defaults(command=_check_rules)
-
-
-def _snowflake(text: str) -> str:
-    from bot.payloads import parse_id
-
-    if parse_id(text) is None:
-        raise argparse.ArgumentTypeError("must be an id: up to 20 digits")
-    return text
 
 
 def _run(_: argparse.Namespace) -> int:
@@ -161,7 +114,8 @@ def _send_test(arguments: argparse.Namespace) -> int:
 
     async def body() -> "Answer":
         async with _target(settings, redactor) as target:
-            return await answer_send_test(arguments, target, _tell)
+            deployed = settings.api_endpoint is not None
+            return await answer_send_test(arguments, target, _tell, _show, deployed=deployed)
 
     return _say(_run_async(body()))
 
@@ -169,25 +123,35 @@ def _send_test(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from bot.status_command import answer_status, find_execution
 
-    arn = find_execution(arguments)
-    return _ask_api(lambda target: answer_status(arguments, arn, target, _tell))
+    arn, watched = find_execution(arguments), sys.stderr.isatty()
+    settings = _api_settings()
+    return _ask_api(settings, lambda target: answer_status(arguments, arn, target, _tell, watched=watched))
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    from bot.status_command import answer_stop, find_execution
+    from bot.plain_text import Answer
+    from bot.status_command import NOT_STOPPED, answer_stop, confirm_stop, find_execution
 
     arn = find_execution(arguments)
-    return _ask_api(lambda target: answer_stop(arguments, arn, target))
+    settings = _api_settings()
+    if not confirm_stop(arguments, arn):
+        return _say(Answer([], [NOT_STOPPED]))
+    return _ask_api(settings, lambda target: answer_stop(arn, target))
 
 
-def _ask_api(ask: "Callable[[Target], Coroutine[Any, Any, Answer]]") -> int:
-    """Print what is said by the API of the settings; logs go where the answer does not."""
-    from bot.logs import configure_logging
+def _api_settings() -> "ApiSettings":
     from bot.settings import load_api_settings
     from bot.status_command import require_endpoint
 
     settings = load_api_settings()
     require_endpoint(settings.api_endpoint)
+    return settings
+
+
+def _ask_api(settings: "ApiSettings", ask: "Callable[[Target], Coroutine[Any, Any, Answer]]") -> int:
+    """Print what is said by the API of the settings; logs go where the answer does not."""
+    from bot.logs import configure_logging
+
     redactor = configure_logging("auto", "warning", settings.secrets(), sys.stderr)
 
     async def body() -> "Answer":
@@ -199,6 +163,13 @@ def _ask_api(ask: "Callable[[Target], Coroutine[Any, Any, Answer]]") -> int:
 
 def _tell(line: str) -> None:
     print(f"voice-relay: {line}", file=sys.stderr, flush=True)
+
+
+def _show(line: str) -> None:
+    """Print a line of an answer whose end is still to come."""
+    from bot.plain_text import Answer
+
+    _say(Answer([line]))
 
 
 def _check_rules(arguments: argparse.Namespace) -> int:
@@ -216,10 +187,10 @@ def _check_rules(arguments: argparse.Namespace) -> int:
 
 
 def _rules_file() -> Path | None:
-    from bot.settings import load_settings
+    from bot.settings import load_rules_file
 
     try:
-        return load_settings().rules_file
+        return load_rules_file()
     except SettingsError as error:
         raise SettingsError([*error.problems, "or name the file: voice-relay rules check FILE"]) from None
 

@@ -4,7 +4,9 @@ import argparse
 import math
 from typing import Final
 
-_TEST_TIMEOUT_S: Final = 900.0
+from bot.argument_values import snowflake
+
+TEST_TIMEOUT_S: Final = 900.0
 
 
 def add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -48,7 +50,9 @@ def add_send_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "usage or settings.",
     )
     for name in ("guild", "channel", "user"):
-        parser.add_argument(f"--{name}-id", default="1", metavar="ID", help="of the event (default: 1)")
+        parser.add_argument(
+            f"--{name}-id", default="1", type=snowflake, metavar="ID", help="of the event (default: 1)"
+        )
     parser.add_argument("--workflow", default="notify", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--destination", default="default", metavar="NAME", help="default: %(default)s")
     parser.add_argument(
@@ -57,9 +61,8 @@ def add_send_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--timeout",
         type=_seconds,
-        default=_TEST_TIMEOUT_S,
         metavar="S",
-        help="wait no longer than that many seconds (default: %(default)g)",
+        help=f"wait no longer than that many seconds (default: {TEST_TIMEOUT_S:g})",
     )
     return parser
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bot.execution_arn import ExecutionArn
 from bot.executions import SUCCEEDED, Execution
 from bot.plain_text import escape, join_blocks, render_facts, render_json, render_moment, render_span
+from bot.refusal import explain_refusal
 from bot.secret_shapes import mask_shapes
 from bot.timestamps import format_ms
 
@@ -49,13 +50,18 @@ def describe_execution(found: Execution) -> dict[str, Any]:
     }
 
 
-def explain_end(found: Execution) -> str | None:
-    """Return in one line why an execution that has ended did not succeed; ``None`` if it did."""
+def explain_end(found: Execution, *, deployed: bool = True) -> list[str]:
+    """Return in a line why an execution that has ended did not succeed, and in another what to do about it.
+
+    The remedy only where it is known, and for one machine if nothing is *deployed*; nothing at all if it did
+    succeed.
+    """
     if found.status == SUCCEEDED:
-        return None
+        return []
     reasons = [text for text in (found.error, found.cause) if text]
     line = escape(": ".join([f"the execution ended as {found.status}", *reasons]))
-    return mask_shapes(line)
+    remedy = explain_refusal(found, deployed=deployed)
+    return [mask_shapes(line), *([] if remedy is None else [remedy])]
 
 
 def render_length(ms: int) -> str:

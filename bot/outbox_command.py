@@ -1,11 +1,11 @@
 """``voice-relay outbox``: looks at the outbox beside a running relay; redrives dead letters or drops them."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from bot.confirmation import confirm, require_terminal
 from bot.errors import SettingsError
 from bot.ledger import Ledger, open_ledger
 from bot.ledger_entries import Chosen
@@ -26,6 +26,7 @@ from bot.timestamps import system_clock
 _WHEN_REDRIVEN: Final = (
     "A running relay takes them within a few seconds, a thousand at a time; otherwise the next to start does."
 )
+_NOT_DROPPED: Final = "nothing was dropped"
 
 
 def answer_outbox(arguments: argparse.Namespace) -> Answer:
@@ -102,13 +103,14 @@ def _retry(arguments: argparse.Namespace) -> Answer:
 
 def _drop(arguments: argparse.Namespace) -> Answer:
     _check_choice(arguments)
-    if not arguments.yes and not sys.stdin.isatty():
-        raise SettingsError(["there is no terminal to ask at whether this is meant: give --yes as well"])
     data_dir = find_data_dir(arguments)
     with open_ledger(data_dir) as ledger:
         chosen = _choose(ledger, arguments)
-    if chosen.letter_ids and not arguments.yes and not _confirm(len(chosen.letter_ids)):
-        return Answer([], ["nothing was dropped", *_problems(chosen)])
+    if chosen.letter_ids and not arguments.yes:
+        require_terminal()
+        question = f"Delete {count(len(chosen.letter_ids), 'dead letter')} for good?"
+        if not confirm(question, _NOT_DROPPED):
+            return Answer([], [_NOT_DROPPED, *_problems(chosen)])
     with open_ledger(data_dir, mode="rw") as ledger:
         dropped = ledger.drop(chosen.letter_ids)
     if arguments.json:
@@ -125,13 +127,6 @@ def _check_choice(arguments: argparse.Namespace) -> None:
 
 def _choose(ledger: Ledger, arguments: argparse.Namespace) -> Chosen:
     return ledger.choose_all(arguments.reason) if arguments.all else ledger.choose(arguments.ids)
-
-
-def _confirm(letters: int) -> bool:
-    """Ask at the terminal; no answer is a no."""
-    sys.stderr.write(f"Delete {count(letters, 'dead letter')} for good? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _problems(chosen: Chosen) -> list[str]:

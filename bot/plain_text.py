@@ -27,9 +27,9 @@ def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: 
         yield (indent + "  ".join(map(str.ljust, row, widths))).rstrip()
 
 
-def render_facts(facts: Sequence[tuple[str, str]], *, indent: str = "") -> Iterator[str]:
-    """Write each fact behind its name."""
-    width = max((len(name) for name, _ in facts), default=0)
+def render_facts(facts: Sequence[tuple[str, str]], *, indent: str = "", width: int = 0) -> Iterator[str]:
+    """Write each fact behind its name; the column of names is *width* wide, or as wide as it has to be."""
+    width = max((len(name) for name, _ in facts), default=0) if width == 0 else width
     for name, fact in facts:
         yield f"{indent}{name:{width}}  {escape(fact)}"
 

@@ -8,15 +8,17 @@ import argparse
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 from bot.errors import Rejected, SettingsError, TemporaryFailure
+from bot.execution_arguments import TEST_TIMEOUT_S
 from bot.execution_view import explain_end, render_length
 from bot.executions import SUCCEEDED, Execution, Executions, follow
 from bot.ingress import Ingress
 from bot.plain_text import Answer, render_facts, render_time
 from bot.sending import MadeUp, Sent, send_test
-from bot.status_command import Tell, tell_changes
+from bot.status_command import ASK_AGAIN, Tell, tell_changes, waiting_for
 from bot.target import Target
 
 Facts = list[tuple[str, str]]
@@ -26,6 +28,8 @@ POSTING: Final = frozenset({"notify", "digest"})
 EXPRESS: Final = frozenset({"heartbeat"})
 """The workflows of which no record is kept."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Lines that are shown one after the other stand in one column all the same.
+_NAMES_WIDTH: Final = len("execution")
 _NO_RECORD: Final = (
     "it was accepted, but {} is an Express workflow, of which no record is kept: its end cannot be waited for"
 )
@@ -36,12 +40,14 @@ _NO_WORKFLOW: Final = (
 
 
 def check_send_test(arguments: argparse.Namespace) -> None:
-    """Raise SettingsError for names that can be none."""
+    """Raise SettingsError for names that can be none, and for options that make no sense together."""
     problems = [
         f"--{option} must be a name of letters, digits, - and _"
         for option in ("workflow", "destination")
         if not _NAME.fullmatch(getattr(arguments, option))
     ]
+    if arguments.timeout is not None and not arguments.wait:
+        problems.append("--timeout says how long to wait: give --wait as well")
     if problems:
         raise SettingsError(problems)
 
@@ -50,12 +56,15 @@ async def answer_send_test(
     arguments: argparse.Namespace,
     target: Target,
     tell: Tell,
+    show: Callable[[str], object],
     *,
+    deployed: bool = True,
     monotonic_s: Callable[[], float] = time.monotonic,
 ) -> Answer:
     """Send the event and, if asked to, wait for its end; raises the DeliveryError that kept it from its way.
 
-    *tell* gets a line about what gets in the way of waiting.
+    *tell* gets a line about what gets in the way of waiting; *show* at once what is known before the end.
+    On one machine, where nothing is *deployed*, an execution does not outlive the command.
     """
     async with Ingress(
         target.endpoint, region=target.region, credentials=target.credentials, max_connections=1
@@ -68,31 +77,37 @@ async def answer_send_test(
             return Answer([sent.arn])
         if arguments.workflow in EXPRESS or ":execution:" not in sent.arn:
             return Answer([sent.arn], [_NO_RECORD.format(arguments.workflow)])
+        _show_facts(show, tell_start(sent))
         executions, looks_s = Executions(ingress), [begun_s]
+        timeout_s = TEST_TIMEOUT_S if arguments.timeout is None else arguments.timeout
 
         async def look() -> Execution:
             looks_s.append(monotonic_s())
             return await executions.describe(sent.arn)
 
-        found = await follow(look, timeout_s=arguments.timeout, on_failure=tell_changes(tell), new=True)
-    facts = tell_hops(sent, found)
+        with waiting_for(sent.arn) if deployed else nullcontext():
+            found = await follow(look, timeout_s=timeout_s, on_failure=tell_changes(tell), new=True)
+    _show_facts(show, tell_hops(sent, found))
     if not found.ended:
-        remedy = f"ask again: voice-relay status --wait {sent.arn}"
-        return Answer(list(render_facts(facts)), [f"it has not ended in {arguments.timeout:g} s; {remedy}"])
+        remedy = f"; {ASK_AGAIN.format(sent.arn)}" if deployed else ""
+        return Answer([], [f"it has not ended in {timeout_s:g} s{remedy}"])
     now_s = monotonic_s()
-    facts += tell_end(arguments.workflow, found, now_s - begun_s, now_s - looks_s[-2])
-    problem = explain_end(found)
-    return Answer(list(render_facts(facts)), [] if problem is None else [problem])
+    _show_facts(show, tell_end(arguments.workflow, found, now_s - begun_s, now_s - looks_s[-2]))
+    return Answer([], explain_end(found, deployed=deployed))
+
+
+def tell_start(sent: Sent) -> Facts:
+    """Return the way to the execution."""
+    return [
+        ("execution", sent.arn),
+        ("request", f"accepted in {sent.request_s * 1000:.0f} ms, with the set-up of the connection"),
+    ]
 
 
 def tell_hops(sent: Sent, found: Execution) -> Facts:
-    """Return the way to the execution, and through it as far as it got."""
+    """Return the way through the execution as far as it got."""
     clocks = compare_clocks(sent, found.started_ms)
-    facts = [
-        ("execution", sent.arn),
-        ("request", f"accepted in {sent.request_s * 1000:.0f} ms, with the set-up of the connection"),
-        ("started", f"{render_time(found.started_ms)} by AWS's clock, which {clocks}"),
-    ]
+    facts = [("started", f"{render_time(found.started_ms)} by AWS's clock, which {clocks}")]
     if found.ended_ms is not None:
         length = render_length(found.ended_ms - found.started_ms)
         facts.append(("ended", f"{render_time(found.ended_ms)} by AWS's clock, after {length}"))
@@ -120,6 +135,11 @@ def compare_clocks(sent: Sent, started_ms: int) -> str:
     middle_ms = (least_ms + most_ms) / 2
     side = "ahead of" if middle_ms > 0 else "behind"
     return f"is {abs(middle_ms) / 1000:.3f} s {side} this machine's, {within}"
+
+
+def _show_facts(show: Callable[[str], object], facts: Facts) -> None:
+    for line in render_facts(facts, width=_NAMES_WIDTH):
+        show(line)
 
 
 async def _send(ingress: Ingress, arguments: argparse.Namespace) -> Sent:

@@ -170,6 +170,10 @@ class _DataSettings(_Sourced):
     data_dir: Path = _DATA_DIR
 
 
+class _RulesSettings(_Sourced):
+    rules_file: Path | None = None
+
+
 class _WebhookSettings(_Sourced):
     webhook_url: Annotated[SecretStr | None, AfterValidator(check_webhook)] = None
 
@@ -212,6 +216,11 @@ def load_api_settings(*, env_file: Path | None = ENV_FILE) -> ApiSettings:
 def load_data_dir(*, env_file: Path | None = ENV_FILE) -> Path:
     """Read DATA_DIR, for what needs no other setting: the others may be missing or wrong."""
     return _load(_DataSettings, env_file, whole=False).data_dir
+
+
+def load_rules_file(*, env_file: Path | None = ENV_FILE) -> Path | None:
+    """Read RULES_FILE, for a look at the rules, which needs no other setting."""
+    return _load(_RulesSettings, env_file, whole=False).rules_file
 
 
 def load_webhook_url(*, env_file: Path | None = ENV_FILE) -> SecretStr | None:

@@ -2,12 +2,12 @@
 
 import argparse
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from bot.backoff import backoff_s
+from bot.confirmation import confirm, require_terminal
 from bot.errors import DeliveryError, Rejected, SettingsError, StoreError, TemporaryFailure
 from bot.execution_arn import ExecutionArn, check_region, parse_execution_arn
 from bot.execution_view import describe_execution, explain_end, render_execution
@@ -25,6 +25,8 @@ _ONE_MACHINE: Final = (
     "end with it, so nobody else can ask about them; its log tells of those that fail, as execution_failed"
 )
 _STOPPED: Final = "ABORTED"
+NOT_STOPPED: Final = "nothing was stopped"
+ASK_AGAIN: Final = "ask again: voice-relay status --wait {}"
 
 Tell = Callable[[str], object]
 
@@ -43,20 +45,19 @@ def find_execution(arguments: argparse.Namespace) -> ExecutionArn:
 
 
 async def answer_status(
-    arguments: argparse.Namespace, arn: ExecutionArn, target: Target, tell: Tell
+    arguments: argparse.Namespace, arn: ExecutionArn, target: Target, tell: Tell, *, watched: bool = False
 ) -> Answer:
     """Tell how the execution stands; raises the DeliveryError for which nobody can.
 
-    *tell* gets a line about what gets in the way of waiting.
+    *tell* gets a line about what gets in the way of waiting and, where somebody has *watched* from the
+    beginning, that there is something to wait for.
     """
     check_region(arn, target.region)
     async with opened(target) as executions:
         if arguments.wait:
-            found = await follow(
-                lambda: executions.describe(arn.text),
-                timeout_s=arguments.timeout,
-                on_failure=tell_changes(tell),
-            )
+            look = tell_of_running(lambda: executions.describe(arn.text), tell if watched else _say_nothing)
+            with waiting_for(arn.text):
+                found = await follow(look, timeout_s=arguments.timeout, on_failure=tell_changes(tell))
         else:
             found = await _describe(executions, arn)
     if arguments.json:
@@ -64,17 +65,22 @@ async def answer_status(
     else:
         lines = render_execution(found, arn, system_clock())
     if found.ended:
-        problem = explain_end(found)
-    else:
-        problem = f"it has not ended in {arguments.timeout:g} s" if arguments.wait else None
-    return Answer(lines, [] if problem is None else [problem])
+        return Answer(lines, explain_end(found))
+    return Answer(lines, [f"it has not ended in {arguments.timeout:g} s"] if arguments.wait else [])
 
 
-async def answer_stop(arguments: argparse.Namespace, arn: ExecutionArn, target: Target) -> Answer:
-    """End the execution if that is meant; raises the DeliveryError for which that did not work."""
+def confirm_stop(arguments: argparse.Namespace, arn: ExecutionArn) -> bool:
+    """Ask at the terminal whether the end of the execution is meant; SettingsError where there is none."""
+    if arguments.yes:
+        return True
+    require_terminal()
+    what = f"{escape(arn.name)} of {escape(arn.machine)}"
+    return confirm(f"End {what}? What it still had to do is lost.", NOT_STOPPED)
+
+
+async def answer_stop(arn: ExecutionArn, target: Target) -> Answer:
+    """End the execution; raises the DeliveryError for which that did not work."""
     check_region(arn, target.region)
-    if not _confirm(arguments, arn):
-        return Answer([], ["nothing was stopped"])
     async with opened(target) as executions:
         refused, ended_ms = None, 0
         try:
@@ -114,16 +120,36 @@ def tell_changes(tell: Tell) -> Callable[[DeliveryError], None]:
     return told
 
 
-def _confirm(arguments: argparse.Namespace, arn: ExecutionArn) -> bool:
-    """Ask at the terminal whether the end of the execution is meant; no answer is a no."""
-    if arguments.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise SettingsError(["there is no terminal to ask at whether this is meant: give --yes as well"])
-    what = f"{escape(arn.name)} of {escape(arn.machine)}"
-    sys.stderr.write(f"End {what}? What it still had to do is lost. [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+@contextmanager
+def waiting_for(arn: str) -> Iterator[None]:
+    """Make of Ctrl-C a KeyboardInterrupt that says how to go on waiting: the execution is not ended by it."""
+    try:
+        yield
+    # Ctrl-C is a cancellation by the time that it gets here.
+    # https://docs.python.org/3/library/asyncio-runner.html#handling-keyboard-interruption
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt(f"the execution goes on; {ASK_AGAIN.format(arn)}") from None
+
+
+def tell_of_running(
+    describe: Callable[[], Awaitable[Execution]], tell: Tell
+) -> Callable[[], Awaitable[Execution]]:
+    """Return *describe*, telling the first time that the execution has not ended since when it runs."""
+    told = False
+
+    async def look() -> Execution:
+        nonlocal told
+        found = await describe()
+        if not (found.ended or told):
+            told = True
+            since = render_moment(found.started_ms, system_clock())
+            tell(f"{escape(found.name)} is {escape(found.status)}, started {since}; waiting for its end")
+        return found
+
+    return look
+
+
+def _say_nothing(_: str) -> None: ...
 
 
 async def _describe(executions: Executions, arn: ExecutionArn) -> Execution:

@@ -101,10 +101,19 @@ async def test_a_test_event_that_discord_refuses_says_so(stack: Stack, tmp_path:
     stack.webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
     child = await stack.run(tmp_path, "send-test", "--wait", code=1)
     assert "voice-relay: the execution ended as FAILED: WebhookRefused: ApiGateway.404" in child.stderr
+    assert "voice-relay deploy --renew-webhook default" in child.stderr
     assert "SUCCEEDED" not in child.stdout
     status = await stack.run(tmp_path, "status", child.stdout.split()[1], code=1)
     assert "  error    WebhookRefused" in status.stdout.splitlines()
     assert "10015" in status.stdout
+
+
+async def test_a_test_event_to_a_destination_that_is_not_there_says_so(stack: Stack, tmp_path: Path) -> None:
+    child = await stack.run(tmp_path, "send-test", "--wait", "--destination", "raid", code=1)
+    remedy = "the stack has no destination raid: voice-relay deploy --destination raid"
+    assert child.stderr.splitlines()[-1] == f"voice-relay: {remedy}"
+    status = await stack.run(tmp_path, "status", child.stdout.split()[1], code=1)
+    assert remedy in status.stderr
 
 
 async def test_the_bot_may_ask_and_only_the_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
@@ -145,7 +154,7 @@ async def test_a_test_event_that_cannot_be_followed_says_why(stack: Stack, workf
     add_send_test(parser.add_subparsers())
     arguments = parser.parse_args(["send-test", "--wait", "--workflow", workflow])
     try:
-        (problem,) = (await answer_send_test(arguments, stack.target(), print)).problems
+        (problem,) = (await answer_send_test(arguments, stack.target(), print, print)).problems
     except Rejected as error:
         problem = str(error)
     assert words in problem

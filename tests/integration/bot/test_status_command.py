@@ -14,7 +14,7 @@ import bot.status_command
 from bot.errors import Rejected, SettingsError, TemporaryFailure
 from bot.execution_arguments import add_status, add_stop
 from bot.execution_arn import ExecutionArn
-from bot.status_command import answer_status, answer_stop, tell_changes
+from bot.status_command import answer_status, answer_stop, confirm_stop, tell_changes
 from bot.target import FixedCredentials, Target
 from tests.support.ingress import StubIngress
 
@@ -98,19 +98,19 @@ async def test_an_execution_elsewhere_is_not_asked_about(api: StubIngress) -> No
     with pytest.raises(SettingsError, match="is in us-east-1, but"):
         await answer_status(parse("status"), ARN, elsewhere, print)
     with pytest.raises(SettingsError, match="is in us-east-1, but"):
-        await answer_stop(parse("stop", "--yes"), ARN, elsewhere)
+        await answer_stop(ARN, elsewhere)
     assert api.requests == 0
 
 
 async def test_a_stop_is_told_where_nobody_may_look(api: StubIngress) -> None:
     api.answers.extend([reply(STOPPED), reply(b'{"message":"Forbidden"}', 403)])
-    (line,) = (await answer_stop(parse("stop", "--yes"), ARN, target(api))).lines
+    (line,) = (await answer_stop(ARN, target(api))).lines
     assert line.startswith("stopped: n, ")
 
 
 async def test_a_stop_is_told_where_the_record_lags_behind(api: StubIngress) -> None:
     api.answers.extend([reply(STOPPED), found("RUNNING")])
-    (line,) = (await answer_stop(parse("stop", "--yes"), ARN, target(api))).lines
+    (line,) = (await answer_stop(ARN, target(api))).lines
     assert line.startswith("stopped: n, ")
 
 
@@ -118,14 +118,14 @@ async def test_a_stop_is_told_where_the_record_lags_behind(api: StubIngress) -> 
 async def test_what_ended_by_itself_was_not_stopped(api: StubIngress, answered: Reply) -> None:
     """Whichever of the two Step Functions answers then."""
     api.answers.extend([answered, found("SUCCEEDED", 1.7952445e9)])
-    (line,) = (await answer_stop(parse("stop", "--yes"), ARN, target(api))).lines
+    (line,) = (await answer_stop(ARN, target(api))).lines
     assert line.startswith("nothing to stop: n had ended as SUCCEEDED, ")
 
 
 async def test_a_refused_stop_of_what_runs_is_a_failure(api: StubIngress) -> None:
     api.answers.extend([reply(REFUSED, 400), found("RUNNING")])
     with pytest.raises(Rejected, match="Execution is not running"):
-        await answer_stop(parse("stop", "--yes"), ARN, target(api))
+        await answer_stop(ARN, target(api))
 
 
 class Terminal(io.StringIO):
@@ -134,22 +134,24 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("typed", "stops"), [("y\n", True), ("YES\n", True), ("n\n", False), ("", False)])
-async def test_asks_first(
-    api: StubIngress,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    typed: str,
-    stops: bool,
+def test_asks_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, stops: bool
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    api.answers.extend([reply(STOPPED), found("ABORTED", 1.7952445e9)])
-    answer = await answer_stop(parse("stop"), ARN, target(api))
+    assert confirm_stop(parse("stop"), ARN) is stops
     assert "End n of m?" in capsys.readouterr().err
-    assert (api.requests > 0, list(answer.problems)) == (stops, [] if stops else ["nothing was stopped"])
+    assert confirm_stop(parse("stop", "--yes"), ARN)
+    assert capsys.readouterr().err == ""
 
 
-async def test_asks_nobody_where_there_is_nobody(api: StubIngress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asks_nobody_where_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with pytest.raises(SettingsError, match="give --yes"):
-        await answer_stop(parse("stop"), ARN, target(api))
-    assert api.requests == 0
+        confirm_stop(parse("stop"), ARN)
+
+
+async def test_waiting_says_nothing_where_nobody_watches(api: StubIngress) -> None:
+    told: list[str] = []
+    api.answers.extend([found("RUNNING"), found("SUCCEEDED", 1.7952445e9)])
+    await answer_status(parse("status", "--wait"), ARN, target(api), told.append)
+    assert told == []

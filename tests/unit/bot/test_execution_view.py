@@ -34,7 +34,7 @@ def test_shows_how_it_ended_and_how_long_it_took() -> None:
     lines = render(ENDED)
     assert "  took     61.500 s (1 minute)" in lines
     assert lines[-4:] == ["output", "  {", '    "posted": 1', "  }"]
-    assert explain_end(ENDED) is None
+    assert explain_end(ENDED) == []
 
 
 def test_shows_why_it_failed_line_by_line() -> None:
@@ -42,7 +42,7 @@ def test_shows_why_it_failed_line_by_line() -> None:
     assert "  error    WebhookRefused" in lines
     where = lines.index("cause")
     assert lines[where + 1 : where + 3] == ["  404: gone", "  for good"]
-    assert explain_end(FAILED) == "the execution ended as FAILED: WebhookRefused: 404: gone\\nfor good"
+    assert explain_end(FAILED) == ["the execution ended as FAILED: WebhookRefused: 404: gone\\nfor good"]
 
 
 @pytest.mark.parametrize("text", ["not JSON \x1b[2J", '"\x1b[2J"', '"\\u001b[2J \\u202e"', "[" * 100_000])
@@ -50,8 +50,69 @@ def test_nothing_in_it_steers_a_terminal_and_anything_is_shown(text: str) -> Non
     found = replace(FAILED, status=text, error=text, cause=text, input=text, output=text)
     shown = render(found)
     assert not {character for line in shown for character in line} & {"\x1b", "\u202e"}
-    assert "\x1b" not in (explain_end(found) or "")
+    assert "\x1b" not in "".join(explain_end(found))
     assert json.dumps(describe_execution(found))
+
+
+@pytest.mark.parametrize("spelling", ["ApiGateway", "APIGateway"])
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        (
+            '404: {"message":"Not Found"}',
+            "the stack has no destination raid: voice-relay deploy --destination raid",
+        ),
+        (
+            '403: {"message":"Forbidden"}',
+            (
+                "the stack has no destination raid (voice-relay deploy --destination raid), or the role of "
+                "its workflow may not post there (voice-relay deploy sets that right)"
+            ),
+        ),
+        *(
+            (refusal, "the webhook is gone or was changed: voice-relay deploy --renew-webhook raid")
+            for refusal in (
+                '404: {"message": "Unknown Webhook", "code": 10015}',
+                '401: {"message": "Invalid Webhook Token", "code": 50027}',
+                '403: {"message": "Missing Permissions", "code": 50013}',
+                '404: {"message": "Not Found", "code": 0}',
+            )
+        ),
+        ('400: {"embeds": ["0"]}', None),
+        ('400: {"message": "Invalid Form Body", "code": 50035}', None),
+        ('404: {"message":"Not Found","more":1}', None),
+        ("404: <html>", None),
+        ("404: [" + "[" * 100_000, None),
+        ("gone", None),
+    ],
+)
+def test_a_refusal_comes_with_what_to_do_about_it(spelling: str, refusal: str, remedy: str | None) -> None:
+    """API Gateway's own answer is about the stack, and Discord's about the webhook."""
+    cause = f"{spelling}.{refusal}"
+    found = replace(FAILED, input='{"destination":"raid"}', cause=cause)
+    assert explain_end(found)[1:] == ([] if remedy is None else [remedy])
+    assert explain_end(replace(found, error="MessageNotBuilt"))[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('{"destination":"a b\\u001b"}', "the stack has no destination a b\\u001b, nor can it"),
+        ("no JSON", "--destination NAME"),
+        (None, "--destination NAME"),
+        ('{"destination":7}', "--destination NAME"),
+    ],
+)
+def test_a_remedy_names_only_what_can_be_typed(given: str | None, words: str) -> None:
+    found = replace(FAILED, input=given, cause='ApiGateway.404: {"message":"Not Found"}')
+    assert words in explain_end(found)[1]
+
+
+@pytest.mark.parametrize("refusal", ['404: {"message":"Not Found"}', '401: {"message": "m", "code": 50027}'])
+def test_on_one_machine_a_refusal_is_about_its_settings(refusal: str) -> None:
+    (_, remedy) = explain_end(replace(FAILED, cause=f"ApiGateway.{refusal}"), deployed=False)
+    assert "VOICE_RELAY_WEBHOOK_URL" in remedy
+    assert "deploy" not in remedy
 
 
 def test_a_cause_shows_no_secret() -> None:

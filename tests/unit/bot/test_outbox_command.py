@@ -78,7 +78,9 @@ class Terminal:
         return self._typed
 
 
-@pytest.mark.parametrize("command", ["outbox status", "outbox list", "outbox retry --all", "trace 1"])
+@pytest.mark.parametrize(
+    "command", ["outbox status", "outbox list", "outbox retry --all", "outbox drop abc", "trace 1"]
+)
 def test_needs_no_setting_but_says_where_there_is_no_outbox(
     shell: Shell, tmp_path: Path, command: str
 ) -> None:
@@ -293,6 +295,19 @@ def test_asks_at_a_terminal_before_it_drops(
     assert "Delete 2 dead letters for good?" in shell.err
     assert (f"dropped {dropped} dead letters" if dropped else "nothing was dropped") in shell.out + shell.err
     assert outbox.store.count_dead_letters() == 2 - dropped
+
+
+def test_ctrl_c_at_the_question_drops_nothing(
+    shell: Shell, outbox: OutboxFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    outbox.bury([outbox.event()], "too long")
+    monkeypatch.setattr("sys.stdin", Terminal("y\n", press_ctrl_c))
+    assert shell.run("outbox drop --all") == 130
+    assert "voice-relay: nothing was dropped" in shell.err
+    assert outbox.store.count_dead_letters() == 1
 
 
 def test_drops_nothing_that_died_after_the_question(

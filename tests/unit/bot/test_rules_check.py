@@ -192,10 +192,20 @@ def test_without_a_file_the_one_of_the_settings_is_checked(
     assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
 
 
-def test_without_a_file_and_without_settings_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_setting_is_needed_but_the_one_of_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes rules need not have the bot's token; what else is set may even be wrong."""
+    assert check(capsys)[:2] == (0, "the built-in rules\n")
+    Path(".env").write_text(f"{PREFIX}RULES_FILE=rules.toml\n{PREFIX}LOG_LEVEL=loud\n")
+    assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
+
+
+def test_where_the_setting_cannot_be_read_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
     code, out, err = check(capsys)
     assert (code, out) == (2, "")
-    assert "VOICE_RELAY_DISCORD_TOKEN is not set" in err
+    assert ".env" in err
     assert err.endswith("voice-relay: or name the file: voice-relay rules check FILE\n")
 
 

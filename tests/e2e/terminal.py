@@ -1,0 +1,73 @@
+"""The command line at a terminal, where somebody sees what it writes and may press Ctrl-C."""
+
+import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.process import CREDENTIALS
+
+_TIMEOUT_S = 30.0
+
+
+class Terminal:
+    """What one command shows; made by ``at_terminal``."""
+
+    def __init__(self, process: asyncio.subprocess.Process, screen: int) -> None:
+        self._process = process
+        self._screen = screen
+        self.shown = ""
+
+    async def wait_for(self, words: str) -> None:
+        """Wait until *words* stand on the screen; AssertionError if the command ends before."""
+        async with asyncio.timeout(_TIMEOUT_S):
+            while words not in self.shown:
+                assert await self._read(), self.shown
+
+    async def press_ctrl_c(self) -> int:
+        """Interrupt the command, and return its exit code."""
+        self._process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(_TIMEOUT_S):
+            while await self._read():
+                pass
+            return await self._process.wait()
+
+    async def _read(self) -> bool:
+        try:
+            piece = await asyncio.to_thread(os.read, self._screen, 4096)
+        # Linux says so where nobody has the other end any more.
+        except OSError:
+            piece = b""
+        self.shown += piece.decode()
+        return bool(piece)
+
+
+@asynccontextmanager
+async def at_terminal(
+    *arguments: str, directory: Path, settings: Mapping[str, str]
+) -> AsyncIterator[Terminal]:
+    """Run ``voice-relay`` in *directory*, all of its output on a terminal; it is killed at the end."""
+    screen, end = pty.openpty()
+    environment = {
+        **os.environ,
+        "HOME": str(directory),
+        **CREDENTIALS,
+        **{f"VOICE_RELAY_{name}": value for name, value in settings.items()},
+    }
+    command = (sys.executable, "-m", "bot.cli", *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=directory, env=environment, stdin=end, stdout=end, stderr=subprocess.STDOUT
+    )
+    os.close(end)
+    try:
+        yield Terminal(process, screen)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        os.close(screen)

@@ -1,0 +1,81 @@
+"""Ctrl-C where a command asks, or waits: at once, and with what is to be known afterwards."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiohttp import web
+
+from tests.e2e.terminal import at_terminal
+from tests.support.ingress import ARN, StubIngress
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX terminals")
+
+EXECUTION = f"{ARN}n"
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[StubIngress]:
+    async with StubIngress() as api:
+        yield api
+
+
+async def runs(_: web.BaseRequest) -> web.Response:
+    about = {
+        "executionArn": EXECUTION,
+        "name": "n",
+        "status": "RUNNING",
+        "startDate": "2026-11-21T07:00:00Z",
+        "input": "{}",
+    }
+    answer = {"status": "SUCCEEDED", "output": orjson.dumps(about).decode()}
+    return web.json_response(answer)
+
+
+async def starts(_: web.BaseRequest) -> None:
+    """Leave it to the API."""
+
+
+async def test_at_the_question_of_stop(api: StubIngress, tmp_path: Path) -> None:
+    async with at_terminal(
+        "stop", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
+    ) as terminal:
+        await terminal.wait_for("[y/N]")
+        assert await terminal.press_ctrl_c() == 130
+    assert "voice-relay: nothing was stopped" in terminal.shown
+    assert api.requests == 0
+
+
+async def test_while_status_waits(api: StubIngress, tmp_path: Path) -> None:
+    """That it waits is said once, and since when the execution runs."""
+    api.answers.extend([runs] * 1000)
+    async with at_terminal(
+        "status", "--wait", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
+    ) as terminal:
+        await terminal.wait_for("waiting for its end")
+        # The second answer has come when the third question is there.
+        async with asyncio.timeout(30):
+            while api.requests < 3:
+                api.changed.clear()
+                await api.changed.wait()
+        assert await terminal.press_ctrl_c() == 130
+    assert terminal.shown.count("n is RUNNING, started 2026-11-21 ") == 1
+    assert f"the execution goes on; ask again: voice-relay status --wait {EXECUTION}" in terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+async def test_while_a_test_event_is_followed(api: StubIngress, tmp_path: Path) -> None:
+    """Which execution it is stands there long before its end."""
+    api.answers.extend([starts, *[runs] * 1000])
+    async with at_terminal(
+        "send-test", "--wait", directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
+    ) as terminal:
+        await terminal.wait_for("  accepted in ")
+        assert await terminal.press_ctrl_c() == 130
+    (name,) = api.executions
+    assert f"execution  {ARN}{name}\r\n" in terminal.shown
+    assert f"ask again: voice-relay status --wait {ARN}{name}" in terminal.shown
+    assert "Traceback" not in terminal.shown
