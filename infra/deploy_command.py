@@ -10,6 +10,7 @@ from bot.plain_text import render_facts, render_span
 from bot.setting_values import region_of
 from infra.access_key import AccessKeys, check_key, give_key
 from infra.account import Account, open_account
+from infra.aws_errors import DeployError
 from infra.change_set import render_changes
 from infra.console import Console
 from infra.deploy import Conduct, Plan, deploy, deploy_template
@@ -82,7 +83,7 @@ def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
         progress.finish()
     console.say(_render_end(stack_name, told, progress, waited=arguments.wait))
     if kind.is_relay and arguments.wait:
-        _hand_over(arguments, console, account, env_file, outputs)
+        _hand_over(arguments, console, account, stack_name, env_file, outputs)
     return 0
 
 
@@ -187,6 +188,7 @@ def _hand_over(
     arguments: argparse.Namespace,
     console: Console,
     account: Account,
+    stack_name: str,
     env_file: EnvFile | None,
     outputs: Mapping[str, str],
 ) -> None:
@@ -197,7 +199,13 @@ def _hand_over(
     for line in _write_endpoint(env_file, outputs["ApiEndpoint"], account.region):
         console.say(line)
     if _wants_key(arguments):
-        keys = AccessKeys(account.client("iam"), outputs["BotUserName"])
+        user = outputs.get("BotUserName")
+        if user is None:
+            raise DeployError(
+                f"stack {stack_name} tells of no user (BotUserName): no access key was made; see what it has "
+                "with voice-relay outputs"
+            )
+        keys = AccessKeys(account.client("iam"), user)
         console.say(*give_key(keys, env_file, rotate=arguments.rotate_access_key))
         if env_file.readable_by_others():
             console.warn([f"others on this machine can read {env_file.path}: chmod 600 {env_file.path}"])

@@ -41,6 +41,11 @@ class EnvFile:
         """Raise DeployError where it could not be written; asked before anything depends on it."""
         self._read()
         target = self.path.resolve()
+        if not target.parent.is_dir():
+            raise DeployError(
+                f"{self.path} cannot be written: there is no directory {target.parent}; make it, or name "
+                "another file with --env-file, or none with --no-env"
+            )
         if not os.access(target.parent, os.W_OK):
             raise DeployError(
                 f"{self.path} cannot be written: this user may not write to the directory {target.parent}; "

@@ -56,6 +56,26 @@ def test_the_second_time_there_is_nothing_to_change(aws: EmbeddedAws, operator: 
     assert keys_of(aws, f"{operator.stack}-bot") == [operator.values()["AWS_ACCESS_KEY_ID"]]
 
 
+@pytest.mark.parametrize("wish", ["--create-access-key", "--rotate-access-key"])
+def test_a_user_and_its_key_can_come_later(aws: EmbeddedAws, operator: Operator, wish: str) -> None:
+    operator.deploy("--webhook-file", "webhook")
+
+    ran = operator.deploy(wish)
+
+    assert ran.code == 0, ran.err
+    assert "add          AWS::IAM::User" in ran.out
+    assert keys_of(aws, f"{operator.stack}-bot") == [operator.values()["AWS_ACCESS_KEY_ID"]]
+
+
+def test_says_where_the_stack_tells_of_no_user(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "outputs", lambda _: {"ApiEndpoint": "https://x.test", "BotPolicyArn": "arn"})
+
+    ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
+
+    assert ran.code == 1
+    assert f"stack {operator.stack} tells of no user (BotUserName): no access key was made" in ran.err
+
+
 def test_leaves_all_else_in_the_file_alone(operator: Operator) -> None:
     operator.env.write_bytes(b"# mine\r\nVOICE_RELAY_API_ENDPOINT=https://old.example  # old\r\nX='1'\r\n")
     operator.env.chmod(0o640)
@@ -68,6 +88,13 @@ def test_leaves_all_else_in_the_file_alone(operator: Operator) -> None:
         b"# mine\r\nVOICE_RELAY_API_ENDPOINT=" + endpoint + b"  # old\r\nX='1'\r\n"
     )
     assert operator.env.stat().st_mode & 0o777 == 0o640
+
+
+def test_says_that_there_is_no_directory_for_the_file(operator: Operator) -> None:
+    ran = operator.deploy("--webhook-file", "webhook", "--env-file", "nowhere/.env")
+
+    assert ran.code == 1
+    assert "nowhere/.env cannot be written: there is no directory " in ran.err
 
 
 def test_can_leave_the_file_out(operator: Operator) -> None:
@@ -248,6 +275,7 @@ def test_says_what_to_do_where_there_are_two_keys_already(aws: EmbeddedAws, oper
     ran = operator.deploy("--rotate-access-key")
 
     assert ran.code == 1
+    assert f"aws iam get-access-key-last-used --access-key-id {other}," in ran.err
     assert f"aws iam delete-access-key --user-name {user} --access-key-id {other}" in ran.err
     assert operator.env.read_bytes() == before
     assert operator.deploy("--create-access-key").code == 0

@@ -12,6 +12,7 @@ from infra.local.aws.hooks import (
     apigateway_invoke,
     budgets,
     composite_alarms,
+    conditional_changes,
     error_matching,
     express,
     forbidden,
@@ -48,6 +49,7 @@ SEAMS: tuple[Seam, ...] = (
     *budgets.SEAMS,
     *volumes.SEAMS,
     *oidc_providers.SEAMS,
+    *conditional_changes.SEAMS,
 )
 
 
@@ -73,5 +75,6 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     budgets.install()
     volumes.install()
     oidc_providers.install()
+    conditional_changes.install()
     async with http_proxy.installed():
         yield

@@ -1,0 +1,34 @@
+"""A change set sees a resource come and go with its Condition.
+
+ministack compares resources by what they say, not by whether they are there: a parameter that only a
+Condition reads would change nothing.
+"""
+
+from typing import Any
+
+from infra.local.aws.hooks.seam import Seam, module
+
+_CHANGESETS = "ministack.services.cloudformation.changesets"
+_RESOLVE = Seam(_CHANGESETS, "_resolve_props_for_diff", ("template", "params", "stack_name", "stack_id"))
+_EVALUATE = Seam("ministack.services.cloudformation.engine", "_evaluate_conditions", ("template", "params"))
+SEAMS = (_RESOLVE, _EVALUATE)
+
+
+def install() -> None:
+    resolve, evaluate = _RESOLVE.original(), _EVALUATE.original()
+
+    def resolve_what_is_there(
+        template: dict[str, Any], params: dict[str, Any], stack_name: str, stack_id: str
+    ) -> Any:
+        resolved = resolve(template, params, stack_name, stack_id)
+        if not resolved:
+            return resolved
+        conditions = evaluate(template, params)
+        there = {
+            logical_id: resource
+            for logical_id, resource in resolved["Resources"].items()
+            if conditions.get(resource.get("Condition"), True)
+        }
+        return resolved | {"Resources": there}
+
+    _RESOLVE.replace(resolve_what_is_there)
