@@ -292,14 +292,16 @@ class Stack:
         failure = why_back = ""
         begun = False
         while True:
-            # The status before the events, so that the events of a final status have all been seen.
+            events = log.new()
             stack = self._describe(stack_id)
             status = stack["StackStatus"] if stack else _GONE
-            # Before the first sign of the operation, the status is the one that the stack had without it.
+            # Until the operation has begun, the status is the one that the stack had without it. That it
+            # has is known from a look before this one, or from an event that says the same.
+            begun = begun or (bool(events) and events[-1].is_of_stack and events[-1].status == status)
             rests = status == _GONE or (begun and not _is_under_way(status) and status not in NO_STACK_YET)
-            begun = begun or _is_under_way(status)
-            for event in log.new():
-                begun = True
+            begun = begun or bool(events) or _is_under_way(status)
+            # The events of a final status are there once the status is.
+            for event in [*events, *(log.new() if rests else [])]:
                 self._on_event(event)
                 if event.is_cause:
                     failure = failure or f"{event.logical_id}: {event.reason}"

@@ -29,6 +29,11 @@ class StackEvent:
         return is_cause(self.status, self.reason)
 
     @property
+    def is_of_stack(self) -> bool:
+        """Whether it happened to the stack itself (or to one that is nested in it)."""
+        return self.resource_type == "AWS::CloudFormation::Stack"
+
+    @property
     def why_back(self) -> str:
         """Why the stack turns back, where that is what happened; empty otherwise.
 

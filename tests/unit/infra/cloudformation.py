@@ -120,7 +120,7 @@ def _event(number: str, resource: str, status: str, reason: str) -> dict[str, st
     return {
         "EventId": number,
         "LogicalResourceId": resource,
-        "ResourceType": "AWS::Test",
+        "ResourceType": "AWS::CloudFormation::Stack" if resource == "relay" else "AWS::Test",
         "ResourceStatus": status,
         "ResourceStatusReason": reason,
     }

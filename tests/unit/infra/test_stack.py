@@ -89,8 +89,8 @@ def test_an_old_stacks_history_is_neither_read_nor_told() -> None:
     assert _deploy(client, seen)
 
     assert [event.status for event in seen] == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
-    # One before, two more with what was new, and then one a look.
-    assert client.event_pages_read == 1 + 3 + 1 + 1 + 1
+    # One before, two more with what was new, one a look, and one more at the end.
+    assert client.event_pages_read == 1 + 3 + 1 + 1 + 1 + 1
 
 
 def test_waits_while_an_update_cleans_up() -> None:
