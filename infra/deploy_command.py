@@ -106,6 +106,12 @@ def describe_account(stack_name: str, account: Account) -> str:
 
 def _check_usage(arguments: argparse.Namespace, kind: Kind) -> None:
     problems = []
+    stack_name = stack_name_of(arguments, kind)
+    if len(stack_name) > kind.max_name:
+        problems.append(
+            f"the stack's name {stack_name} has {len(stack_name)} characters, and may have {kind.max_name}: "
+            "others are made of it, which AWS would refuse"
+        )
     if not kind.is_relay:
         problems += [
             f"--{name.replace('_', '-')} goes with the relay alone, not with {kind.name}"

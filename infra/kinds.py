@@ -12,11 +12,13 @@ RELAY: Final = "relay"
 
 @dataclass(frozen=True)
 class Kind:
-    """``suffix`` comes behind the relay's name and makes the stack's."""
+    """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most."""
 
     name: str
     template: Path
     suffix: str
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+    max_name: int = 128
 
     @property
     def is_relay(self) -> bool:
@@ -29,7 +31,8 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind(RELAY, _HERE / "relay.yaml", ""),
+        # The user's name is the stack's with -bot behind it, and IAM's longest has 64 characters.
+        Kind(RELAY, _HERE / "relay.yaml", "", max_name=60),
         Kind("monitoring", _HERE / "monitoring.yaml", "-monitoring"),
         Kind("service", _HERE / "service.yaml", "-service"),
         Kind("github-oidc", _HERE / "github-oidc.yaml", "-github"),
