@@ -2,7 +2,8 @@
 
 import getpass
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -42,9 +43,28 @@ class Console:
         """Ask; no answer is a no."""
         self.err.write(f"{question} [y/N] ")
         self.err.flush()
-        return self.input.readline().strip().lower() in {"y", "yes"}
+        with _asking():
+            return self.input.readline().strip().lower() in {"y", "yes"}
+
+    def ask_secret(self, question: str) -> str | None:
+        """Ask without showing what is typed; ``None`` where the input has come to its end."""
+        with _asking():
+            try:
+                return self.ask_hidden(question)
+            except EOFError:
+                self.err.write("\n")
+                return None
 
     def warn(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.err.write(fit(f"voice-relay: {line}", self.err.encoding or "ascii") + "\n")
         self.err.flush()
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Whoever breaks off at a question hears what has come of it: all questions come before the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing was changed") from None

@@ -121,7 +121,7 @@ def deploy(
         name = secret_name or asked.get("WebhookSecret") or present.get("WebhookSecret")
         secret = load_secret(client("secretsmanager"), name or secret_name_of(stack_name))
         urls += secret.urls.values()
-        listed = asked.get("Destinations") or present.get("Destinations") or DEFAULT_DESTINATION
+        listed = asked.get("Destinations") or present.get("Destinations", "")
         chosen = choose_destinations(wishes, present=parse_names(listed), held=secret.urls.keys())
         urls += chosen.given.values()
         planned = secret.plan(chosen.given, wishes.removed)

@@ -7,6 +7,7 @@ from typing import Final
 
 import pydantic
 
+from bot.errors import SettingsError
 from infra.aws_errors import DeployError
 
 DEFAULT_DESTINATION: Final = "default"
@@ -52,9 +53,13 @@ def choose_destinations(
 ) -> Destinations:
     """Put the wishes and the *present* destinations together; *held* are the keys of the secret.
 
-    Raises DeployError, with nothing changed yet, where a name cannot be one or has no webhook.
+    Without one that is present there is no relay yet, and it gets one called default. With nothing changed
+    yet, raises SettingsError where a name cannot be one or is unknown, DeployError where one has no webhook.
     """
-    wanted = [*present, *wishes.webhooks, *wishes.added, *wishes.renewed]
+    first = present or (DEFAULT_DESTINATION,)
+    _check_known(wishes.renewed, {*present, *wishes.webhooks, *wishes.added}, present)
+    _check_known(wishes.removed, {*first, *held}, present)
+    wanted = [*first, *wishes.webhooks, *wishes.added, *wishes.renewed]
     names = tuple(name for name in dict.fromkeys(wanted) if name not in wishes.removed)
     _check_names(names)
     given = {name: url.get_secret_value() for name, url in wishes.webhooks.items()}
@@ -62,7 +67,7 @@ def choose_destinations(
         if name not in given and (name not in held or name in wishes.renewed):
             url = wishes.find(name)
             if url is None:
-                raise DeployError(_explain_lack(name))
+                raise DeployError(_explain_lack(name, renewed=name in wishes.renewed))
             given[name] = url.get_secret_value()
     return Destinations(names, given)
 
@@ -72,7 +77,16 @@ def parse_names(value: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in value.split(",")) if name)
 
 
-def _explain_lack(name: str) -> str:
+def _check_known(names: Sequence[str], known: Collection[str], present: Sequence[str]) -> None:
+    there = f"the stack has {', '.join(present)}" if present else "there is no relay yet"
+    problems = [f"there is no destination {name}; {there}" for name in names if name not in known]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _explain_lack(name: str, *, renewed: bool) -> str:
+    if renewed:
+        return f"the new webhook of {name} is needed: --webhook-file {name}=FILE, or a terminal"
     setting = ", in VOICE_RELAY_WEBHOOK_URL" if name == DEFAULT_DESTINATION else ""
     return (
         f"destination {name} has no webhook: give it one with --webhook-file {name}=FILE{setting}, or at a "
@@ -82,9 +96,14 @@ def _explain_lack(name: str) -> str:
 
 def _check_names(names: Sequence[str]) -> None:
     if not names:
-        raise DeployError("there has to be a destination: the last one cannot be removed")
+        raise SettingsError(["there has to be a destination: the last one cannot be removed"])
     if len(names) > MAX_DESTINATIONS:
-        raise DeployError(f"{len(names)} destinations are too many: a stack has up to {MAX_DESTINATIONS}")
-    for name in names:
-        if not _NAME.fullmatch(name):
-            raise DeployError(f"{name!r} cannot be a destination's name: it takes 1 to 16 letters and digits")
+        problem = f"{len(names)} destinations are too many: a stack has up to {MAX_DESTINATIONS}"
+        raise SettingsError([problem])
+    problems = [
+        f"{name!r} cannot be a destination's name: it takes 1 to 16 letters and digits"
+        for name in names
+        if not _NAME.fullmatch(name)
+    ]
+    if problems:
+        raise SettingsError(problems)

@@ -3,9 +3,11 @@
 What is on the command line is in the shell's history, and for a while in the list of processes.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pydantic
 
@@ -14,12 +16,14 @@ from bot.plain_text import escape
 from bot.setting_values import check_endpoint
 from bot.settings import load_webhook_url
 from infra.console import Console
+from infra.deploy import DeclinedError
 from infra.destinations import DEFAULT_DESTINATION, FindWebhook
 
 _WANTED: Final = (
     "must be an https URL like https://discord.com/api/webhooks/<id>/<token>, without a query: copy it from "
-    "the channel's settings, under Integrations"
+    "the channel's settings, under Integrations (the channel's own address is none)"
 )
+_WEBHOOK: Final = re.compile(r"(?:/.+)?/api(?:/v\d+)?/webhooks/\d+/[\w-]+", re.ASCII)
 _ATTEMPTS: Final = 3
 
 
@@ -66,9 +70,9 @@ def find_webhook(console: Console, *, env_file: Path | None, renewed: Iterable[s
 
 def _ask(console: Console, name: str) -> pydantic.SecretStr | None:
     for _ in range(_ATTEMPTS):
-        text = console.ask_hidden(f"Webhook URL of the destination {name} (not shown): ")
-        if not text.strip():
-            return None
+        text = console.ask_secret(f"Webhook URL of the destination {name} (not shown): ")
+        if text is None or not text.strip():
+            raise DeclinedError(f"no webhook of the destination {name} was given: nothing was changed")
         url = _check(text)
         if url is not None:
             return url
@@ -81,4 +85,5 @@ def _check(text: str) -> pydantic.SecretStr | None:
         url = check_endpoint(text)
     except ValueError:
         return None
-    return None if url is None else pydantic.SecretStr(url)
+    # On any host: a stand-in, or a proxy in front of Discord.
+    return pydantic.SecretStr(url) if url and _WEBHOOK.fullmatch(urlsplit(url).path) else None

@@ -159,6 +159,105 @@ def test_anything_but_yes_changes_nothing(
 
 
 @pytest.mark.parametrize(
+    ("answer", "code", "sentence"),
+    [
+        (EOFError(), 1, "no webhook of the destination default was given: nothing was changed"),
+        (KeyboardInterrupt(), 130, "nothing was changed"),
+    ],
+)
+def test_breaking_off_at_the_question_for_a_webhook_changes_nothing(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: BaseException,
+    code: int,
+    sentence: str,
+) -> None:
+    def break_off(_: str) -> str:
+        raise answer
+
+    monkeypatch.setattr("getpass.getpass", break_off)
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+
+    ran = operator.run("deploy")
+
+    assert ran.code == code
+    assert f"voice-relay: {sentence}\n" in ran.err
+    assert operator.run("outputs").code == 1
+
+
+def test_ctrl_c_at_the_last_question_changes_nothing(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "readline", lambda: _interrupt())
+    monkeypatch.setattr(sys, "stdin", terminal)
+
+    ran = operator.run("deploy", "--webhook-file", "webhook")
+
+    assert ran.code == 130
+    assert "voice-relay: nothing was changed\n" in ran.err
+    assert operator.run("outputs").code == 1
+
+
+def _interrupt(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://discord.com/channels/123456/123456",
+        "https://example.org/x",
+        "https://discord.com/api/webhooks/name/token",
+        "https://discord.com/api/webhooks/123456",
+    ],
+)
+def test_an_address_that_is_no_webhook_is_refused(operator: Operator, url: str) -> None:
+    Path("webhook").write_text(url)
+
+    ran = operator.deploy("--webhook-file", "webhook")
+
+    assert ran.code == 2
+    assert "the webhook of default must be an https URL like" in ran.err
+    assert url not in ran.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://discord.com/api/v10/webhooks/123456/t0k-en",
+        "https://proxy.example.org/discord/api/webhooks/123456/t0k_en",
+    ],
+)
+def test_a_webhook_may_be_of_a_version_or_behind_a_proxy(
+    aws: EmbeddedAws, operator: Operator, url: str
+) -> None:
+    Path("webhook").write_text(url)
+
+    assert operator.deploy("--webhook-file", "webhook").code == 0
+    assert _webhooks(aws, operator) == {"default": url}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--remove-destination", "raid"), "there is no destination raid; the stack has default"),
+        (("--renew-webhook", "nope"), "there is no destination nope; the stack has default"),
+        (("--destination", "a-b"), "'a-b' cannot be a destination's name"),
+    ],
+)
+def test_a_destination_that_cannot_be_meant_is_wrong_usage(
+    operator: Operator, arguments: Sequence[str], sentence: str
+) -> None:
+    operator.deploy("--webhook-file", "webhook")
+
+    ran = operator.deploy(*arguments)
+
+    assert ran.code == 2
+    assert sentence in ran.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ((), "there is no terminal to ask at"),

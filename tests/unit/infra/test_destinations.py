@@ -3,6 +3,7 @@
 import pydantic
 import pytest
 
+from bot.errors import SettingsError
 from infra.deploy import DeployError
 from infra.destinations import (
     MAX_DESTINATIONS,
@@ -61,6 +62,19 @@ def test_a_destination_can_go() -> None:
     ("wishes", "sentence"),
     [
         (DestinationWishes(added=["mods"]), "destination mods has no webhook: .*--webhook-file mods=FILE"),
+        (DestinationWishes(renewed=["default"]), "new webhook of default is needed: --webhook-file default="),
+    ],
+)
+def test_what_lacks_a_webhook_is_refused_with_a_sentence(wishes: DestinationWishes, sentence: str) -> None:
+    with pytest.raises(DeployError, match=sentence):
+        _choose(wishes)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sentence"),
+    [
+        (DestinationWishes(removed=["raid"]), "no destination raid; the stack has default$"),
+        (DestinationWishes(renewed=["nope"], find=_url), "no destination nope; the stack has default$"),
         (DestinationWishes(removed=["default"]), "there has to be a destination"),
         (DestinationWishes(webhooks={"a-b": _url("x")}), "'a-b' cannot be a destination's name"),
         (DestinationWishes(webhooks={"a" * 17: _url("x")}), "cannot be a destination's name"),
@@ -71,8 +85,21 @@ def test_a_destination_can_go() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(wishes: DestinationWishes, sentence: str) -> None:
-    with pytest.raises(DeployError, match=sentence):
+    with pytest.raises(SettingsError, match=sentence):
         _choose(wishes)
+
+
+def test_no_webhook_can_be_renewed_before_there_is_a_relay() -> None:
+    with pytest.raises(SettingsError, match="no destination default; there is no relay yet"):
+        _choose(DestinationWishes(renewed=["default"], find=_url), present="", held="")
+
+
+def test_one_that_is_only_in_the_secret_can_go_from_there() -> None:
+    assert _choose(DestinationWishes(removed=["mods"]), held="default,mods").names == ("default",)
+
+
+def test_the_first_relay_has_a_destination_by_default() -> None:
+    assert _choose(DestinationWishes(find=_url), present="", held="").names == ("default",)
 
 
 def test_no_webhook_is_shown_by_accident() -> None:

@@ -6,7 +6,7 @@ Condition reads would change nothing.
 
 from typing import Any
 
-from infra.local.aws.hooks.seam import Seam, module
+from infra.local.aws.hooks.seam import Seam
 
 _CHANGESETS = "ministack.services.cloudformation.changesets"
 _RESOLVE = Seam(_CHANGESETS, "_resolve_props_for_diff", ("template", "params", "stack_name", "stack_id"))
