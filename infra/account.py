@@ -25,6 +25,12 @@ _CONFIG: Final = botocore.config.Config(
     read_timeout=60,
     user_agent_extra=_USER_AGENT,
 )
+# A name that was given, or was not, and not anything that AWS says.
+_WRONG_USAGE: Final = (
+    botocore.exceptions.ProfileNotFound,
+    botocore.exceptions.NoRegionError,
+    botocore.exceptions.InvalidRegionError,
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,15 @@ def open_account(*, profile: str | None, region: str | None, known_region: str |
 
     *known_region* is where the relay is that the file of settings names. Where neither *region* nor AWS's own
     settings name one, it is taken; where AWS's own settings name another, somebody has to say which is meant:
-    raises SettingsError, and DeployError for whatever AWS has against it.
+    raises SettingsError, as it does for a name that is none, and DeployError for whatever AWS has against it.
     """
     session = botocore.session.Session(profile=profile)
     try:
         region = region or _find_region(session, known_region)
         sts: Any = session.create_client("sts", region_name=region, config=_CONFIG)
         identity = sts.get_caller_identity()
+    except _WRONG_USAGE as error:
+        raise SettingsError([f"AWS{f' in {region}' if region else ''}: {explain(error)}"]) from error
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         where = f"AWS in {region}" if region else "AWS"
         raise DeployError(f"{where}: {explain(error)}{_guess_region(session, region)}") from error
@@ -63,7 +71,7 @@ def _find_region(session: botocore.session.Session, known_region: str | None) ->
     configured = session.get_config_variable("region")
     if configured and known_region and configured != known_region:
         problem = (
-            f"AWS's own settings name the region {configured}, but VOICE_RELAY_API_ENDPOINT a relay in "
+            f"AWS's own settings name the region {configured}, but those of the bot a relay in "
             f"{known_region}: say which is meant, with --region {known_region} or --region {configured}"
         )
         raise SettingsError([problem])
@@ -85,5 +93,12 @@ def _guess_region(session: botocore.session.Session, region: str | None) -> str:
         return ""
     if region is None or region in known:
         return ""
-    nearest = difflib.get_close_matches(region, known, n=1)
-    return f"; {region} is no region known here" + (f": did you mean {nearest[0]}?" if nearest else "")
+    near = difflib.get_close_matches(region, dict.fromkeys(known), n=len(known))
+    # All that are as close as the closest.
+    closest = [name for name in near if _likeness(region, name) == _likeness(region, near[0])]
+    guess = f": did you mean {' or '.join(sorted(closest))}?" if closest else ""
+    return f"; {region} is no region known here{guess}"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one).ratio()

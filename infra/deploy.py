@@ -18,6 +18,7 @@ from bot.errors import RelayError
 from infra.aws_errors import DeployError
 from infra.bucket import upload_template
 from infra.change_set import ChangeSet
+from infra.deploy_parameters import check_parameters
 from infra.destinations import (
     DEFAULT_DESTINATION,
     DestinationWishes,
@@ -45,6 +46,10 @@ ClientFactory = Callable[[str], Any]
 
 TEMPLATE: Final = Path(__file__).parent / "relay.yaml"
 DEFAULT_STACK_NAME: Final = "voice-relay"
+# What is given to the relay's template whoever asks.
+_OWN_PARAMETERS: Final = frozenset({"WebhookSecret", "WebhookSecretVersion", "Destinations"})
+# What a template says that cannot be without the relay's exports.
+_IMPORTS: Final = "Fn::ImportValue"
 
 
 # The words in which AWS refuses a template for its size, whichever of its limits it is.
@@ -118,6 +123,7 @@ def deploy(
     stack = _stack(client, stack_name, conduct, urls)
     with _masked(urls):
         present = stack.parameters()
+        check_parameters(body.body, given=asked.keys() | _OWN_PARAMETERS, present=present)
         name = secret_name or asked.get("WebhookSecret") or present.get("WebhookSecret")
         secret = load_secret(client("secretsmanager"), name or secret_name_of(stack_name))
         urls += secret.urls.values()
@@ -160,13 +166,27 @@ def deploy_template(
     """
     conduct = conduct or Conduct()
     stack = _stack(client, stack_name, conduct, [])
-    source = _hand_over(client, load_template(template), conduct, times=1)
-    declared, present = stack.defaults(source), stack.parameters()
+    body, present, asked = load_template(template), stack.parameters(), dict(parameters or {})
+    check_parameters(body.body, given=asked, present=present)
+    source = _hand_over(client, body, conduct, times=1)
+    declared = stack.defaults(source)
     new = {key: value for key, value in (defaults or {}).items() if key in declared and key not in present}
-    _bring_about(
-        stack, source, new | dict(parameters or {}), conduct, plan=lambda found: Plan(stack_name, found)
-    )
+    given = new | asked
+    if _IMPORTS in body.body and "RelayStack" in declared:
+        _check_relay(client, str((declared | present | given)["RelayStack"]))
+    _bring_about(stack, source, given, conduct, plan=lambda found: Plan(stack_name, found))
     return stack.outputs() if conduct.wait else {}
+
+
+def _check_relay(client: ClientFactory, name: str) -> None:
+    """Raise DeployError unless there is the stack *name* with something to import."""
+    cloudformation = client("cloudformation")
+    relay = Stack(cloudformation, name, on_event=ignore, poll_s=0)
+    if not (relay.exists() and relay.outputs()):
+        raise DeployError(
+            f"there is no stack {name} in {cloudformation.meta.region_name} that exports what this needs: "
+            "deploy the relay first, or name it with --relay-stack"
+        )
 
 
 def secret_name_of(stack_name: str) -> str:

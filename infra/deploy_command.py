@@ -1,14 +1,17 @@
 """``voice-relay deploy``: from the arguments to a stack, its secret, and what the bot needs in .env."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import botocore.exceptions
+
 from bot.errors import SettingsError
 from bot.plain_text import render_facts, render_span
 from bot.setting_values import region_of
-from infra.access_key import AccessKeys, check_key, give_key
+from infra.access_key import KEY_ID, AccessKeys, check_key, give_key
 from infra.account import Account, open_account
 from infra.aws_errors import DeployError
 from infra.change_set import render_changes
@@ -18,12 +21,17 @@ from infra.destinations import DestinationWishes
 from infra.env_file import EnvFile
 from infra.kinds import KINDS, Kind
 from infra.progress import Progress
+from infra.stack import StillUnderWayError
 from infra.webhook_sources import find_webhook, read_webhook_files
 
 ENDPOINT: Final = "VOICE_RELAY_API_ENDPOINT"
 REGION: Final = "VOICE_RELAY_AWS_REGION"
 
 _BOT_USER: Final = "CreateBotUser"
+_ALERTS: Final = "AlertEmail"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+_STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_ROLE_ARN: Final = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
 _ONLY_RELAY: Final = (
     *("destination", "renew_webhook", "remove_destination", "webhook_file"),
     *("create_access_key", "rotate_access_key"),
@@ -34,28 +42,27 @@ _ONLY_RELAY: Final = (
 class _Told:
     """What the person has seen so far."""
 
-    changes: bool = False
+    plan: Plan | None = None
 
 
 def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
     """Carry the command out and return its exit code; raises RelayError with a sentence for the person."""
     kind = KINDS[arguments.kind]
     _check_usage(arguments, kind)
+    stack_name = stack_name_of(arguments, kind)
     console.require_answer(given=arguments.yes)
     env_file = find_env_file(arguments)
     if env_file is not None and kind.is_relay:
         env_file.check()
-    account = open_account(
-        profile=arguments.profile, region=arguments.region, known_region=known_region(env_file)
-    )
-    stack_name = stack_name_of(arguments, kind)
+    account = open_named_account(arguments, env_file)
     console.say(describe_account(stack_name, account))
     progress, told = Progress(console.out), _Told()
 
     def review(plan: Plan) -> bool:
-        told.changes = True
+        told.plan = plan
         console.say(*_render_plan(plan, kind))
-        progress.expect(len(plan.change_set.changes))
+        changed = [change.logical_id for change in plan.change_set.changes]
+        progress.expect(len(changed), changed)
         return bool(arguments.yes) or console.confirm("Deploy this?")
 
     conduct = Conduct(
@@ -79,11 +86,28 @@ def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
                 defaults={"RelayStack": arguments.relay_stack},
                 conduct=conduct,
             )
+    except StillUnderWayError:
+        if told.plan is None:
+            raise
+        look = command_to_look(arguments, account, told.plan.change_set.stack_id)
+        rest = _render_rest(kind, env_file, arguments)
+        raise StillUnderWayError(f"stack {stack_name}: AWS goes on with it; look with {look}{rest}") from None
     finally:
         progress.finish()
-    console.say(_render_end(stack_name, told, progress, waited=arguments.wait))
-    if kind.is_relay and arguments.wait:
-        _hand_over(arguments, console, account, stack_name, env_file, outputs)
+    if told.plan is None:
+        console.say("There is nothing to change.")
+    elif not arguments.wait:
+        look = command_to_look(arguments, account, told.plan.change_set.stack_id)
+        rest = _render_rest(kind, env_file, arguments)
+        console.say(f"AWS is at work. See how far it is with {look}{rest}.")
+    else:
+        console.say(f"Done in {render_span(int(progress.elapsed_s * 1000))}.")
+    if arguments.wait:
+        console.say(*render_facts([(key, outputs[key]) for key in kind.shown if key in outputs]))
+        if kind.is_relay:
+            _hand_over(arguments, console, account, stack_name, env_file, outputs)
+        else:
+            console.say(*_render_next(kind, told.plan))
     return 0
 
 
@@ -93,10 +117,41 @@ def find_env_file(arguments: argparse.Namespace) -> EnvFile | None:
 
 def known_region(env_file: EnvFile | None) -> str | None:
     """The region of the relay that the bot's settings name."""
-    return region_of(env_file.values().get(ENDPOINT, "")) if env_file is not None else None
+    values = env_file.values() if env_file is not None else {}
+    return region_of(values.get(ENDPOINT, "")) or values.get(REGION)
+
+
+def open_named_account(arguments: argparse.Namespace, env_file: EnvFile | None) -> Account:
+    """The account that the arguments and AWS's own settings name; raises SettingsError, DeployError."""
+    try:
+        return open_account(
+            profile=arguments.profile, region=arguments.region, known_region=known_region(env_file)
+        )
+    except DeployError as error:
+        lacks = isinstance(error.__cause__, botocore.exceptions.NoCredentialsError)
+        if not (lacks and env_file is not None and KEY_ID in env_file.values()):
+            raise
+        raise DeployError(f"{error} (the bot's key in {env_file.path} is not used for this)") from error
+
+
+def command_to_look(arguments: argparse.Namespace, account: Account, stack_id: str) -> str:
+    """The command that shows how far AWS is, whatever the shell's own settings are."""
+    profile = f" --profile {arguments.profile}" if arguments.profile else ""
+    return (
+        f"aws cloudformation describe-stack-events --stack-name {stack_id} --region {account.region}{profile}"
+    )
 
 
 def stack_name_of(arguments: argparse.Namespace, kind: Kind) -> str:
+    """The name of the stack that is meant; raises SettingsError where it cannot be one."""
+    named = {"--stack-name": arguments.stack_name, "--relay-stack": arguments.relay_stack}
+    problems = [
+        f"{option} {name!r} is no name of a stack: a letter, then letters, digits and hyphens"
+        for option, name in named.items()
+        if name is not None and not _STACK_NAME.fullmatch(name)
+    ]
+    if problems:
+        raise SettingsError(problems)
     return str(arguments.stack_name or kind.stack_name(arguments.relay_stack))
 
 
@@ -112,6 +167,8 @@ def _check_usage(arguments: argparse.Namespace, kind: Kind) -> None:
             f"the stack's name {stack_name} has {len(stack_name)} characters, and may have {kind.max_name}: "
             "others are made of it, which AWS would refuse"
         )
+    if arguments.role_arn is not None and not _ROLE_ARN.fullmatch(arguments.role_arn):
+        problems.append("--role-arn must be a role's ARN, like arn:aws:iam::<account>:role/<name>")
     if not kind.is_relay:
         problems += [
             f"--{name.replace('_', '-')} goes with the relay alone, not with {kind.name}"
@@ -171,6 +228,8 @@ def _render_plan(plan: Plan, kind: Kind) -> list[str]:
         "It is new:" if plan.change_set.creates else "It would change:",
         *render_changes(plan.change_set),
     ]
+    if any(change.kind == "MAY REPLACE" for change in plan.change_set.changes):
+        lines.append("Which of those that MAY be replaced are, AWS decides once it is at work.")
     if plan.webhooks:
         words = ", ".join(f"{name} ({word})" for name, word in plan.webhooks.items())
         lines.append(f"Webhooks in the secret {plan.secret_name}: {words}")
@@ -179,15 +238,23 @@ def _render_plan(plan: Plan, kind: Kind) -> list[str]:
     return lines
 
 
-def _render_end(stack_name: str, told: _Told, progress: Progress, *, waited: bool) -> str:
-    if not told.changes:
-        return "There is nothing to change."
-    if not waited:
-        return (
-            f"AWS is at work. See how far it is with aws cloudformation describe-stack-events --stack-name "
-            f"{stack_name}; once it is done, the same command again writes what the bot needs."
-        )
-    return f"Done in {render_span(int(progress.elapsed_s * 1000))}."
+def _render_rest(kind: Kind, env_file: EnvFile | None, arguments: argparse.Namespace) -> str:
+    """What is left to do once AWS is done."""
+    if not kind.is_relay or env_file is None:
+        return ""
+    without = "" if arguments.wait else " without --no-wait"
+    return f"; once it is done, the same command again{without} writes what the bot needs to {env_file.path}"
+
+
+def _render_next(kind: Kind, plan: Plan | None) -> list[str]:
+    lines = [f"All that the stack says of itself: voice-relay outputs {kind.name}"]
+    changes = plan.change_set.parameters if plan is not None else ()
+    lines += [
+        f"AWS has sent a mail to {change.after}: confirm the subscription in it, or no alarm is heard there."
+        for change in changes
+        if change.name == _ALERTS and change.after
+    ]
+    return lines
 
 
 def _hand_over(
@@ -199,7 +266,6 @@ def _hand_over(
     outputs: Mapping[str, str],
 ) -> None:
     """Give the bot what it needs, and the person what is left to do."""
-    console.say(*render_facts([(key, outputs[key]) for key in ("ApiEndpoint", "BotPolicyArn")]))
     if env_file is None:
         return
     for line in _write_endpoint(env_file, outputs["ApiEndpoint"], account.region):

@@ -8,7 +8,7 @@ user that has one cannot be.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from infra.access_key import AccessKeys
 from infra.aws_errors import DeployError, explained
 from infra.deploy import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, secret_name_of
 from infra.kinds import KINDS
-from infra.stack import Stack
+from infra.stack import Stack, StillUnderWayError
 from infra.stack_events import OnEvent, StackResource, ignore
 from infra.webhook_secret import ForeignSecretError, WebhookSecret, load_secret
 
@@ -39,6 +39,7 @@ class Survey:
     exists: bool
     resources: Mapping[str, int] = field(default_factory=dict)
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stack_id: str = ""
     secret_name: str | None = None
     destinations: Sequence[str] = ()
 
@@ -82,29 +83,60 @@ def destroy(
         for resource in resources
         if resource.resource_type == _USER and resource.physical_id
     }
-    survey = _survey(stack, resources, keys, secret)
+    survey = _survey(client, stack, resources, keys, secret)
     if not survey.is_empty and not review(survey):
         raise DeclinedError(f"stack {stack_name}: nothing was deleted")
-    for user, ids in survey.keys.items():
-        for key_id in ids:
-            keys[user].delete(key_id)
-    stack.delete()
+    with _said_to_be_halfway(stack_name) as locked_out:
+        for user, ids in survey.keys.items():
+            for key_id in ids:
+                keys[user].delete(key_id)
+                locked_out.append(user)
+        stack.delete()
     if secret is not None:
         secret.delete()
 
 
+@contextmanager
+def _said_to_be_halfway(stack_name: str) -> Iterator[list[str]]:
+    """Have whoever breaks off, or is stopped, know that users that the block names are locked out already."""
+    locked_out: list[str] = []
+    try:
+        yield locked_out
+    except StillUnderWayError:
+        raise
+    except (DeployError, KeyboardInterrupt) as error:
+        if not locked_out:
+            raise
+        users = ", ".join(dict.fromkeys(locked_out))
+        said = str(error).rstrip(".") or f"stack {stack_name}: it was not deleted"
+        raise type(error)(
+            f"{said}. Access keys of {users} are deleted, so the bot is locked out, and the stack still "
+            "stands: voice-relay destroy goes on with it."
+        ) from error
+
+
+def describe_stack(client: ClientFactory, name: str) -> tuple[str, str]:
+    """Return the ARN and the status of a stack that is there."""
+    with explained(f"stack {name}"):
+        (stack,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    return str(stack["StackId"]), str(stack["StackStatus"])
+
+
 def _survey(
+    client: ClientFactory,
     stack: Stack,
     resources: Sequence[StackResource],
     keys: Mapping[str, AccessKeys],
     secret: WebhookSecret | None,
 ) -> Survey:
+    exists = stack.exists()
     here = secret is not None and secret.exists
     return Survey(
         stack_name=stack.name,
-        exists=stack.exists(),
+        exists=exists,
         resources=Counter(resource.resource_type for resource in resources),
         keys={user: ids for user, found in keys.items() if (ids := found.ids())},
+        stack_id=describe_stack(client, stack.name)[0] if exists else "",
         secret_name=secret.name if here and secret else None,
         destinations=tuple(secret.urls) if secret else (),
     )

@@ -1,34 +1,42 @@
 """``voice-relay destroy`` and ``voice-relay outputs``."""
 
 import argparse
+from typing import Final
 
+from bot.errors import SettingsError
 from bot.plain_text import Answer, render_facts, render_for_machine
 from infra.access_key import KEY_ID, SECRET_KEY
-from infra.account import Account, open_account
+from infra.account import Account
 from infra.aws_errors import DeployError
 from infra.console import Console
 from infra.deploy_command import (
     ENDPOINT,
     REGION,
+    command_to_look,
     describe_account,
     find_env_file,
-    known_region,
+    open_named_account,
     stack_name_of,
 )
-from infra.destroy import Survey, destroy
+from infra.destroy import Survey, describe_stack, destroy
 from infra.env_file import EnvFile
 from infra.kinds import KINDS
 from infra.progress import Progress
-from infra.stack import Stack
+from infra.stack import Stack, StillUnderWayError
 from infra.stack_events import ignore
+from infra.stack_status import CREATED
+
+_HEALTHY: Final = CREATED | {"UPDATE_ROLLBACK_COMPLETE"}
 
 
 def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
     """Carry the command out and return its exit code; raises RelayError with a sentence for the person."""
-    console.require_answer(given=arguments.yes)
     kind, env_file = KINDS[arguments.kind], find_env_file(arguments)
+    if arguments.keep_secret and not kind.is_relay:
+        raise SettingsError([f"--keep-secret goes with the relay alone, not with {kind.name}"])
     stack_name = stack_name_of(arguments, kind)
-    account = _open(arguments, env_file)
+    console.require_answer(given=arguments.yes)
+    account = open_named_account(arguments, env_file)
     console.say(describe_account(stack_name, account))
     progress = Progress(console.out)
     found: list[Survey] = []
@@ -49,6 +57,11 @@ def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
             on_event=progress,
             sleep=progress.sleep,
         )
+    except StillUnderWayError:
+        look = command_to_look(arguments, account, found[-1].stack_id)
+        raise StillUnderWayError(
+            f"stack {stack_name}: AWS goes on with it; look with {look}{_render_rest(found[-1])}"
+        ) from None
     finally:
         progress.finish()
     if not found:
@@ -62,19 +75,20 @@ def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
 
 def answer_outputs(arguments: argparse.Namespace) -> Answer:
     """What the stack says of itself; raises DeployError where there is none."""
-    account = _open(arguments, find_env_file(arguments))
     stack_name = stack_name_of(arguments, KINDS[arguments.kind])
+    account = open_named_account(arguments, find_env_file(arguments))
     stack = Stack(account.client("cloudformation"), stack_name, on_event=ignore, poll_s=0)
     if not stack.exists():
         raise DeployError(_absence(stack_name, account))
     outputs = stack.outputs()
+    if not outputs:
+        _, status = describe_stack(account.client, stack_name)
+        said = f"stack {stack_name} has no outputs; it is in {status}"
+        if status not in _HEALTHY:
+            raise DeployError(said)
+        if not arguments.json:
+            return Answer([said])
     return Answer(render_for_machine(outputs) if arguments.json else list(render_facts([*outputs.items()])))
-
-
-def _open(arguments: argparse.Namespace, env_file: EnvFile | None) -> Account:
-    return open_account(
-        profile=arguments.profile, region=arguments.region, known_region=known_region(env_file)
-    )
 
 
 def _absence(stack_name: str, account: Account) -> str:
@@ -86,6 +100,10 @@ def _absence(stack_name: str, account: Account) -> str:
 
 def _render_survey(survey: Survey) -> list[str]:
     lines = ["It would be deleted for good:"]
+    if survey.exists and not survey.resources:
+        lines.append(
+            f"  what a creation that failed has left of {survey.stack_name}: no resource, but its name"
+        )
     lines += [f"  {number:>3}  {kind}" for kind, number in sorted(survey.resources.items())]
     lines += [
         f"  {len(ids):>3}  access keys of the user {user}; whoever has one is locked out"
@@ -97,6 +115,15 @@ def _render_survey(survey: Survey) -> list[str]:
             f"  the secret {survey.secret_name}, with the webhooks of: {names} (--keep-secret keeps it)"
         )
     return lines
+
+
+def _render_rest(survey: Survey) -> str:
+    if survey.secret_name is None:
+        return ""
+    return (
+        f"; the secret {survey.secret_name} is still there: once the stack is gone, the same command again "
+        "deletes it"
+    )
 
 
 def _render_left(env_file: EnvFile) -> list[str]:

@@ -12,11 +12,15 @@ RELAY: Final = "relay"
 
 @dataclass(frozen=True)
 class Kind:
-    """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most."""
+    """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most.
+
+    ``shown`` are the outputs to begin with.
+    """
 
     name: str
     template: Path
     suffix: str
+    shown: tuple[str, ...]
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
     max_name: int = 128
 
@@ -32,9 +36,14 @@ KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         # The user's name is the stack's with -bot behind it, and IAM's longest has 64 characters.
-        Kind(RELAY, _HERE / "relay.yaml", "", max_name=60),
-        Kind("monitoring", _HERE / "monitoring.yaml", "-monitoring"),
-        Kind("service", _HERE / "service.yaml", "-service"),
-        Kind("github-oidc", _HERE / "github-oidc.yaml", "-github"),
+        Kind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
+        Kind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
+        Kind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
+        Kind(
+            "github-oidc",
+            _HERE / "github-oidc.yaml",
+            "-github",
+            ("DeployRoleArn", "CloudFormationRoleArn", "PermissionsBoundaryArn", "ImageRepositoryUri"),
+        ),
     )
 }

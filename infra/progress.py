@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TextIO
 
 from bot.plain_text import count, escape, fit
@@ -27,11 +27,13 @@ class Progress:
         self._started = clock()
         self._total = 0
         self._done: set[str] = set()
+        self._told_of: Collection[str] | None = None
         self._last = ""
 
-    def expect(self, resources: int) -> None:
-        """Begin the work on so many *resources*."""
+    def expect(self, resources: int, told_of: Collection[str] | None = None) -> None:
+        """Begin the work on so many *resources*; of others than *told_of* only failures are told."""
         self._total = resources
+        self._told_of = told_of
         self._done.clear()
         self._started = self._clock()
 
@@ -42,6 +44,9 @@ class Progress:
     def __call__(self, event: StackEvent) -> None:
         """Tell of *event*: of a failure always on a line of its own, of a resource's beginning never."""
         is_stack, failed = event.resource_type == _STACK, event.status.endswith("_FAILED")
+        planned = is_stack or self._told_of is None or event.logical_id in self._told_of
+        if not (planned or failed):
+            return
         if event.status.endswith("_COMPLETE") and not is_stack:
             self._done.add(event.logical_id)
         reason = f": {escape(event.reason)}" if event.reason and failed else ""

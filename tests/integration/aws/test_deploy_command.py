@@ -267,6 +267,10 @@ def test_a_destination_that_cannot_be_meant_is_wrong_usage(
         (("--yes", "--webhook-file", "none"), "none cannot be read: No such file"),
         (("--yes", "--webhook-file", "bad"), "the webhook of default must be an https URL"),
         (("--yes", "--webhook-file", "webhook", "--webhook-file", "default=webhook"), "two files"),
+        (("--yes", "--role-arn", "deployer"), "--role-arn must be a role's ARN"),
+        (("--stack-name", "bad name"), "--stack-name 'bad name' is no name of a stack"),
+        (("--yes", "--webhook-file", "webhook", "--parameter", "Nosuch=1"), "no parameter Nosuch"),
+        (("service", "--yes"), "give --parameter VpcId=…, --parameter SubnetId=…"),
         (("monitoring", "--yes", "--destination", "mods"), "--destination goes with the relay alone"),
     ],
 )
@@ -401,7 +405,9 @@ def test_without_waiting_it_says_how_to_look(aws: EmbeddedAws, operator: Operato
     ran = operator.deploy("--webhook-file", "webhook", "--no-wait")
 
     assert ran.code == 0
-    assert f"describe-stack-events --stack-name {operator.stack}" in ran.out
+    assert "describe-stack-events --stack-name arn:aws:cloudformation:us-east-1:" in ran.out
+    assert f":stack/{operator.stack}/" in ran.out
+    assert "--region us-east-1; once it is done, the same command again without --no-wait writes" in ran.out
     assert not operator.env.exists()
     aws.client("cloudformation").get_waiter("stack_create_complete").wait(
         StackName=operator.stack, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
@@ -526,6 +532,71 @@ def test_ctrl_c_while_aws_is_at_work_says_that_it_goes_on(
 
     assert ran.code == 130
     assert f"stack {operator.stack}: AWS goes on with it; look with aws cloudformation" in ran.err
+    assert "--region us-east-1; once it is done, the same command again writes" in ran.err
     aws.client("cloudformation").get_waiter("stack_create_complete").wait(
         StackName=operator.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
     )
+
+
+def test_says_that_the_stack_to_watch_is_not_there(operator: Operator) -> None:
+    ran = operator.deploy("monitoring", "--relay-stack", "voice-rely")
+
+    assert ran.code == 1
+    assert "there is no stack voice-rely in us-east-1" in ran.err
+    assert "deploy the relay first, or name it with --relay-stack" in ran.err
+
+
+def test_ends_monitoring_with_what_is_to_be_seen_and_done(operator: Operator) -> None:
+    relay = Operator(f"{operator.stack}-relay", operator.env.parent, operator._capsys)
+    relay.deploy("--webhook-file", "webhook")
+    monitoring = ("monitoring", "--relay-stack", relay.stack)
+
+    ran = operator.deploy(*monitoring, "--parameter", "AlertEmail=ops@example.org")
+
+    assert ran.code == 0, ran.err
+    assert "DashboardUrl  https://" in ran.out
+    assert "AWS has sent a mail to ops@example.org: confirm" in ran.out
+    assert "AWS has sent a mail" not in operator.deploy(*monitoring).out
+    assert operator.run("destroy", "monitoring", "--yes").code == 0
+    assert relay.run("destroy", "--yes").code == 0
+
+
+@pytest.mark.parametrize("json_asked", [True, False])
+def test_tells_the_state_of_a_stack_without_outputs(
+    aws: EmbeddedAws, operator: Operator, json_asked: bool
+) -> None:
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(StackName=operator.stack, TemplateBody=template)
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=operator.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
+    )
+
+    ran = operator.run("outputs", *(["--json"] if json_asked else []))
+
+    assert ran.code == 0
+    assert ("{}" if json_asked else "has no outputs; it is in CREATE_COMPLETE") in ran.out
+
+
+def test_outputs_takes_the_region_of_the_bots_settings(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    operator.env.write_text("VOICE_RELAY_AWS_REGION=eu-west-3\n")
+
+    assert f"there is no stack {operator.stack} in eu-west-3" in operator.run("outputs").err
+
+
+def test_says_that_the_bots_key_is_not_for_deploying(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.env.write_text("AWS_ACCESS_KEY_ID=AKIAOFTHEBOT\nAWS_SECRET_ACCESS_KEY=x\n")
+    with monkeypatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.delenv(name)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        ran = operator.deploy("--webhook-file", "webhook")
+
+    assert ran.code == 1
+    assert "there are no AWS credentials" in ran.err
+    assert "(the bot's key in .env is not used for this)" in ran.err

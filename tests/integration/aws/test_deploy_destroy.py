@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local.aws import EmbeddedAws
+from infra.stack import Stack
 from tests.integration.aws.operating import Operator, Terminal, keys_of, operating
 from tests.integration.aws.relay import unique
 
@@ -143,3 +144,60 @@ def test_a_protected_stack_keeps_everything_the_bot_needs(aws: EmbeddedAws, oper
     assert ran.code == 1
     assert f"--no-enable-termination-protection --stack-name {operator.stack}" in ran.err
     assert len(keys_of(aws, f"{operator.stack}-bot")) == 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_whoever_breaks_off_after_the_keys_hears_that_the_bot_is_locked_out(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.deploy("--webhook-file", "webhook", "--create-access-key")
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "delete", _interrupt)
+        ran = operator.run("destroy", "--yes")
+
+    assert ran.code == 130
+    assert f"Access keys of {operator.stack}-bot are deleted, so the bot is locked out" in ran.err
+    assert "the stack still stands: voice-relay destroy goes on with it" in ran.err
+    assert operator.run("destroy", "--yes").code == 0
+
+
+def test_ctrl_c_while_aws_deletes_names_the_secret_that_stays(
+    aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.deploy("--webhook-file", "webhook")
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "_follow", _interrupt)
+        ran = operator.run("destroy", "--yes")
+
+    assert ran.code == 130
+    assert f":stack/{operator.stack}/" in ran.err
+    assert f"the secret {operator.stack}/webhooks is still there" in ran.err
+    aws.client("cloudformation").get_waiter("stack_delete_complete").wait(
+        StackName=operator.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
+    )
+    assert operator.run("destroy", "--yes").code == 0
+
+
+def test_only_the_relay_has_a_secret_to_keep(operator: Operator) -> None:
+    ran = operator.run("destroy", "monitoring", "--keep-secret", "--yes")
+
+    assert ran.code == 2
+    assert "--keep-secret goes with the relay alone" in ran.err
+
+
+def test_says_that_the_remains_of_a_failed_creation_go(aws: EmbeddedAws, operator: Operator) -> None:
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_change_set(
+        StackName=operator.stack,
+        ChangeSetName="never",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}),
+    )
+
+    ran = operator.run("destroy", "--yes")
+
+    assert ran.code == 0, ran.err
+    assert f"what a creation that failed has left of {operator.stack}" in ran.out

@@ -35,7 +35,7 @@ def test_takes_the_region_of_the_relay_that_is_known() -> None:
 
 
 def test_says_that_no_region_is_named() -> None:
-    with pytest.raises(DeployError, match=r"^AWS: no AWS region is named: .*--region"):
+    with pytest.raises(SettingsError, match=r"^AWS: no AWS region is named: .*--region"):
         open_account(profile=None, region=None, known_region=None)
 
 
@@ -61,11 +61,16 @@ def test_says_which_region_may_be_meant() -> None:
         open_account(profile=None, region="eu-centrl-1", known_region=None)
 
 
+def test_names_every_region_that_is_as_near() -> None:
+    with pytest.raises(DeployError, match=r"did you mean us-east-1 or us-west-1\?"):
+        open_account(profile=None, region="us-est-1", known_region=None)
+
+
 def test_what_cannot_be_a_region_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeployError, match="not the name of a region"):
+    with pytest.raises(SettingsError, match="not the name of a region"):
         open_account(profile=None, region="eu central 1", known_region=None)
 
 
 def test_says_that_a_profile_is_unknown() -> None:
-    with pytest.raises(DeployError, match=r"no such AWS profile: .*list-profiles"):
+    with pytest.raises(SettingsError, match=r"no such AWS profile: .*list-profiles"):
         open_account(profile="nobody", region="eu-central-1", known_region=None)

@@ -35,6 +35,21 @@ def _show(*, live: bool) -> str:
     return stream.getvalue()
 
 
+def test_tells_nothing_of_what_was_not_to_change_unless_it_fails() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, live=False)
+    progress.expect(1, ["Role"])
+
+    for event in EVENTS:
+        progress(event)
+
+    assert [line.split()[0] for line in stream.getvalue().splitlines()] == [
+        "CREATE_IN_PROGRESS",
+        "CREATE_FAILED",
+        "ROLLBACK_COMPLETE",
+    ]
+
+
 def test_elsewhere_than_on_a_terminal_it_is_a_line_for_each_end() -> None:
     lines = _show(live=False).splitlines()
 

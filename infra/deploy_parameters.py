@@ -1,0 +1,45 @@
+"""What a template asks for, read from its own text, so that all that is wrong can be said at once.
+
+AWS names the first that is missing, and only after the change set was made.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from bot.errors import SettingsError
+
+_SECTION: Final = re.compile(r"^Parameters:[^\n]*\n((?:[ #][^\n]*\n|\n)*)", re.MULTILINE)
+_DECLARATION: Final = re.compile(r"^  (\w+):[^\n]*\n((?:    [^\n]*\n|[ \t]*\n)*)", re.MULTILINE)
+_DEFAULT: Final = re.compile(r"^    Default:", re.MULTILINE)
+
+
+def parse_declared(body: str) -> Mapping[str, bool]:
+    """Return the parameters that the YAML *body* declares, each with whether it has a default."""
+    section = _SECTION.search(body)
+    found = _DECLARATION.findall(section[1]) if section else []
+    return {name: bool(_DEFAULT.search(declaration)) for name, declaration in found}
+
+
+def check_parameters(body: str, *, given: Collection[str], present: Collection[str]) -> None:
+    """Raise SettingsError with every parameter that is *given* and unknown, or needed and nowhere.
+
+    *present* are those that the stack has already.
+    """
+    declared = parse_declared(body)
+    if not declared:
+        return
+    problems = [_explain_unknown(name, declared) for name in sorted(set(given) - declared.keys())]
+    needed = {name for name, has_default in declared.items() if not has_default}
+    missing = [name for name in declared if name in needed.difference(given, present)]
+    if missing:
+        problems.append(f"give {', '.join(f'--parameter {name}=…' for name in missing)}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def _explain_unknown(name: str, declared: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(name, declared, n=1)
+    hint = f": did you mean {nearest[0]}?" if nearest else f"; it has {', '.join(sorted(declared))}"
+    return f"the template has no parameter {name}{hint}"
