@@ -119,7 +119,7 @@ def _add_stack(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the relay's stack, which the other templates belong to (default: %(default)s)",
     )
-    parser.add_argument("--region", help="default: AWS's own settings, or that of the endpoint in .env")
+    parser.add_argument("--region", help="default: AWS's own settings, or those of the bot in .env")
     parser.add_argument("--profile", help="of AWS's own settings")
 
 
