@@ -52,8 +52,8 @@ def check_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> None:
     if len(ids) >= _MAX_KEYS and (rotate or not held):
         others = " or ".join(key_id for key_id in ids if key_id != held)
         raise DeployError(
-            f"user {keys.name} has {_MAX_KEYS} access keys, which is all that IAM allows: find out which "
-            f"nobody uses with aws iam get-access-key-last-used --access-key-id {others}, then delete it with "
+            f"user {keys.name} has {_MAX_KEYS} access keys, which is all that IAM allows: see which nobody "
+            f"uses with aws iam get-access-key-last-used --access-key-id {others}, then delete it with "
             f"aws iam delete-access-key --user-name {keys.name} --access-key-id {others}"
         )
 
