@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra.aws_errors import DeployError
 from infra.local.aws import EmbeddedAws
 from infra.stack import Stack
 from tests.integration.aws.operating import Operator, Terminal, keys_of, operating
@@ -164,6 +165,23 @@ def test_whoever_breaks_off_after_the_keys_hears_that_the_bot_is_locked_out(
     assert operator.run("destroy", "--yes").code == 0
 
 
+def test_whom_aws_refuses_after_the_keys_hears_that_the_bot_is_locked_out(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Stack) -> None:
+        raise DeployError("may not cloudformation:DeleteStack")
+
+    operator.deploy("--webhook-file", "webhook", "--create-access-key")
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "delete", refuse)
+        ran = operator.run("destroy", "--yes")
+
+    assert ran.code == 1
+    assert "may not cloudformation:DeleteStack. Access keys of " in ran.err
+    assert "the stack still stands" in ran.err
+    assert operator.run("destroy", "--yes").code == 0
+
+
 def test_ctrl_c_while_aws_deletes_names_the_secret_that_stays(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +215,10 @@ def test_says_that_the_remains_of_a_failed_creation_go(aws: EmbeddedAws, operato
         TemplateBody=json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}),
     )
 
+    shown = operator.run("outputs")
     ran = operator.run("destroy", "--yes")
 
+    assert shown.code == 1
+    assert "there is none" in shown.err
     assert ran.code == 0, ran.err
     assert f"what a creation that failed has left of {operator.stack}" in ran.out
