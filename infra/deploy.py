@@ -103,17 +103,15 @@ def deploy(
     secret_name: str | None = None,
     parameters: Mapping[str, str] | None = None,
     destinations: DestinationWishes | None = None,
-    on_event: OnEvent = ignore,
     template: Path = TEMPLATE,
-    poll_s: float = 2.0,
     conduct: Conduct | None = None,
 ) -> dict[str, str]:
     """Create or update the relay's stack and return its outputs; does nothing where nothing changed.
 
-    *webhook_url* is that of the destination "default"; ``None`` keeps the secret as it is. *on_event* hears
-    of every step. *conduct*, if given, says both that and *poll_s*. Raises DeployError, DeclinedError.
+    *webhook_url* is that of the destination "default"; ``None`` keeps the secret as it is. Raises
+    DeployError, DeclinedError.
     """
-    conduct = conduct or Conduct(on_event=on_event, poll_s=poll_s)
+    conduct = conduct or Conduct()
     wishes = destinations or DestinationWishes()
     if webhook_url is not None:
         wishes = replace(wishes, webhooks={DEFAULT_DESTINATION: webhook_url, **wishes.webhooks})

@@ -30,7 +30,7 @@ def check_parameters(body: str, *, given: Collection[str], present: Collection[s
     declared = parse_declared(body)
     if not declared:
         return
-    problems = [_explain_unknown(name, declared) for name in sorted(set(given) - declared.keys())]
+    problems = [explain_unknown(name, declared) for name in sorted(set(given) - declared.keys())]
     needed = {name for name, has_default in declared.items() if not has_default}
     missing = [name for name in declared if name in needed.difference(given, present)]
     if missing:
@@ -39,7 +39,8 @@ def check_parameters(body: str, *, given: Collection[str], present: Collection[s
         raise SettingsError(problems)
 
 
-def _explain_unknown(name: str, declared: Collection[str]) -> str:
+def explain_unknown(name: str, declared: Collection[str]) -> str:
+    """Return that the template knows no parameter *name*, and which is likely to be meant."""
     nearest = difflib.get_close_matches(name, declared, n=1)
     hint = f": did you mean {nearest[0]}?" if nearest else f"; it has {', '.join(sorted(declared))}"
     return f"the template has no parameter {name}{hint}"

@@ -3,7 +3,6 @@
 Blocking, like botocore. Every failure comes out as a DeployError whose text is one line.
 """
 
-import difflib
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -13,6 +12,7 @@ import botocore.exceptions
 
 from infra.aws_errors import DeployError, explained, one_line
 from infra.change_set import ChangeSet, compare_parameters, parse_changes
+from infra.deploy_parameters import explain_unknown
 from infra.stack_events import EventLog, OnEvent, StackResource, parse_findings, parse_resource
 from infra.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
 
@@ -173,11 +173,7 @@ class Stack:
 
     def _check_names(self, parameters: Collection[str], declared: Collection[str]) -> None:
         for name in sorted(set(parameters) - set(declared)):
-            nearest = difflib.get_close_matches(name, declared, n=1)
-            raise DeployError(
-                f"stack {self.name}: the template has no parameter {name}"
-                + (f": did you mean {nearest[0]}?" if nearest else f"; it has {', '.join(sorted(declared))}")
-            )
+            raise DeployError(f"stack {self.name}: {explain_unknown(name, declared)}")
 
     def _blocked(self, stack: Any) -> str:
         status = stack["StackStatus"]

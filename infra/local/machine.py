@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 import structlog
 
-from infra.deploy import DEFAULT_STACK_NAME, deploy
+from infra.deploy import DEFAULT_STACK_NAME, Conduct, deploy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from infra.stack_events import OnEvent, ignore
@@ -56,8 +56,7 @@ async def single_machine(
             webhook_url=webhook_url,
             stack_name=stack_name,
             parameters=parameters,
-            on_event=on_event,
-            poll_s=_POLL_S,
+            conduct=Conduct(on_event=on_event, poll_s=_POLL_S),
         )
         credentials = await asyncio.to_thread(
             create_bot_user, aws, outputs["BotPolicyArn"], f"{stack_name}-bot"

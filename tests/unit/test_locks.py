@@ -71,7 +71,7 @@ def test_files_that_are_in_step_have_no_problem() -> None:
         (lock(*SMALL) + "--index-url https://index.example/simple\n", "is neither a pinned package"),
         (lock(*SMALL) + "--find-links /srv/wheels\n", "is neither a pinned package"),
         (lock(*SMALL) + "-e .\n", "is neither a pinned package"),
-        (lock(*SMALL) + "omega @ https://host.example/omega.whl\n", "is neither a pinned package"),
+        (lock(*SMALL) + "omega @ https://host.example/omega\n", "is neither a pinned package"),
         (lock(*SMALL) + "    # from https://index.example/simple\n", "is neither a pinned package"),
         (lock(*SMALL) + "    # via -r /srv/requirements.in\n", "is neither a pinned package"),
     ],

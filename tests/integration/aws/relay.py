@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 import pydantic
 
-from infra.deploy import TEMPLATE, deploy
+from infra.deploy import TEMPLATE, Conduct, deploy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from infra.local.aws.hooks.front_door import sign
@@ -246,7 +246,7 @@ def new_relay(
         stack_name=stack_name,
         parameters=parameters,
         template=template,
-        poll_s=POLL_S,
+        conduct=Conduct(poll_s=POLL_S),
     )
     return Relay(
         aws,

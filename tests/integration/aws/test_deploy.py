@@ -33,7 +33,7 @@ def stack(aws: EmbeddedAws) -> Iterator[str]:
 
 
 def _deploy(aws: EmbeddedAws, name: str, **kwargs: Any) -> dict[str, str]:
-    given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "poll_s": POLL_S}
+    given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "conduct": Conduct(poll_s=POLL_S)}
     return deploy(aws.client, **(given | kwargs))
 
 
@@ -58,7 +58,7 @@ def _mutated(tmp_path: Path, resource: str, **properties: Any) -> Path:
 def test_creates_the_stack_and_returns_its_outputs(aws: EmbeddedAws, stack: str) -> None:
     events: list[StackEvent] = []
 
-    outputs = _deploy(aws, stack, on_event=events.append)
+    outputs = _deploy(aws, stack, conduct=Conduct(on_event=events.append, poll_s=POLL_S))
 
     declared = load_template(TEMPLATE.read_text())["Outputs"]
     assert outputs.keys() == {name for name, output in declared.items() if "Condition" not in output}
@@ -71,7 +71,7 @@ def test_does_nothing_the_second_time(aws: EmbeddedAws, stack: str) -> None:
     versions = _secret_versions(aws, stack)
     events: list[StackEvent] = []
 
-    assert _deploy(aws, stack, on_event=events.append) == first
+    assert _deploy(aws, stack, conduct=Conduct(on_event=events.append, poll_s=POLL_S)) == first
     assert events == []
     assert _secret_versions(aws, stack) == versions
     changes = aws.client("cloudformation").list_change_sets(StackName=stack)["Summaries"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra.local.aws import EmbeddedAws
+from tests.integration.aws.inventory import Kinds, take_inventory
 from tests.integration.aws.relay import WAITING, Relay, Webhook, change, new_relay, unique
 
 CHANGES = {
@@ -37,8 +38,7 @@ def _with_a_second_webhook(relay: Relay) -> dict[str, str]:
     return CHANGES | {"WebhookSecretVersion": put["VersionId"]}
 
 
-# Kind to service, operation, key of the list, key of the name.
-_KINDS = {
+_KINDS: Kinds = {
     "apis": ("apigatewayv2", "get_apis", "Items", "ApiId"),
     "roles": ("iam", "list_roles", "Roles", "RoleName"),
     "policies": ("iam", "list_policies", "Policies", "Arn"),
@@ -47,18 +47,6 @@ _KINDS = {
     "logs": ("logs", "describe_log_groups", "logGroups", "logGroupName"),
     "exports": ("cloudformation", "list_exports", "Exports", "Name"),
 }
-
-
-def _inventory(aws: EmbeddedAws) -> dict[str, set[str]]:
-    """Everything in the account of the kinds that the template makes, by name or id."""
-    return {
-        kind: {
-            item[name]
-            for page in aws.client(service).get_paginator(operation).paginate()
-            for item in page[key]
-        }
-        for kind, (service, operation, key, name) in _KINDS.items()
-    }
 
 
 def _configured(relay: Relay) -> dict[str, Any]:
@@ -118,12 +106,12 @@ def test_changes_what_its_parameters_say_and_changes_it_back(aws: EmbeddedAws, w
 
 @pytest.mark.parametrize("changed", [False, True], ids=["as created", "with everything"])
 def test_leaves_nothing_behind(changed: bool, aws: EmbeddedAws, webhook: Webhook) -> None:
-    before = _inventory(aws)
+    before = take_inventory(aws, _KINDS)
     relay = new_relay(aws, webhook)
     if changed:
         change(relay, _with_a_second_webhook(relay))
     users = _detach_callers(aws, relay)
-    made = _inventory(aws)
+    made = take_inventory(aws, _KINDS)
     # Of every kind there is something that could stay.
     assert {kind for kind in made if made[kind] > before[kind]} == made.keys()
 
@@ -131,7 +119,7 @@ def test_leaves_nothing_behind(changed: bool, aws: EmbeddedAws, webhook: Webhook
     cloudformation.delete_stack(StackName=relay.stack_name)
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=relay.stack_name, WaiterConfig=WAITING)
 
-    after = _inventory(aws)
+    after = take_inventory(aws, _KINDS)
     after["users"] -= users
     assert after == before
 

@@ -18,6 +18,7 @@ from infra.destroy import destroy
 from infra.kinds import KINDS
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
+from tests.integration.aws.inventory import Kinds, take_inventory
 from tests.integration.aws.relay import POLL_S, Relay, unique
 
 TEMPLATE = KINDS["service"].template
@@ -172,7 +173,7 @@ def test_a_place_that_does_not_fit_is_refused_before_anything_changes(
     assert service.resource("Data") == before
 
 
-_KINDS = {
+_KINDS: Kinds = {
     "clusters": ("ecs", "list_clusters", "clusterArns", None),
     "groups": ("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", "AutoScalingGroupName"),
     "launch templates": ("ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
@@ -185,17 +186,6 @@ _KINDS = {
 }
 
 
-def _inventory(aws: EmbeddedAws) -> dict[str, set[str]]:
-    return {
-        kind: {
-            item[name] if name else item
-            for page in aws.client(service).get_paginator(operation).paginate()
-            for item in page[key]
-        }
-        for kind, (service, operation, key, name) in _KINDS.items()
-    }
-
-
 def _snapshots(aws: EmbeddedAws, volume: str) -> list[str]:
     found = aws.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
     return [snapshot["SnapshotId"] for snapshot in found if snapshot["VolumeId"] == volume]
@@ -203,7 +193,7 @@ def _snapshots(aws: EmbeddedAws, volume: str) -> list[str]:
 
 def test_the_data_survives_every_change_and_leaves_a_snapshot_at_the_end(relay: Relay) -> None:
     """A new version and a larger volume keep it; a snapshot to begin from makes another one."""
-    before, service = _inventory(relay.aws), _new_service(relay)
+    before, service = take_inventory(relay.aws, _KINDS), _new_service(relay)
     ec2 = relay.aws.client("ec2")
 
     first = service.deploy()["DataVolumeId"]
@@ -219,4 +209,4 @@ def test_the_data_survives_every_change_and_leaves_a_snapshot_at_the_end(relay: 
 
     service.destroy()
     assert len(_snapshots(relay.aws, second)) == 1
-    assert _inventory(relay.aws) == before
+    assert take_inventory(relay.aws, _KINDS) == before
