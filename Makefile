@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Generators and checks of this repository.
+TOOLING := PYTHONPATH=.ci $(BIN)/python -m tooling
 # The scanners' own environment: what they pin would not go together with what the project needs.
 SCAN   := .venv-scan
 SCAN_STAMP := $(SCAN)/.installed
@@ -30,12 +32,13 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/cfn-lint infra/*.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run $(wildcard .ci/image)
-	$(BIN)/python -m tests.locks
+	$(TOOLING).locks
 	@# checkov does not look into loops, so it gets the relay's template with them gone through.
-	$(BIN)/python -m tests.expanded infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json
+	$(TOOLING).expand_loops infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json
 	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file $(SCAN)/relay.json \
 	  $(filter-out infra/relay.yaml,$(wildcard infra/*.yaml)) Dockerfile $(wildcard .github/workflows/*.yml)
 	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(foreach file,$(wildcard workflow/*.asl.json),--json-path $(file))
@@ -48,7 +51,7 @@ soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million ev
 	@$(BIN)/python -m tests.soak
 
 docs: $(STAMP) ## write the tables of infra/README.md anew
-	@$(BIN)/python -m tests.docs
+	@$(TOOLING).docs
 
 lock: $(STAMP) $(SCAN_STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml

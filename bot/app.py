@@ -19,23 +19,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from bot.capture import Capture
-from bot.database import open_database
-from bot.dispatcher import Dispatcher
+from bot.api.client import Ingress
+from bot.api.target import Target
+from bot.delivery.dispatcher import Dispatcher
+from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
-from bot.gateway import Gateway, run_gateway, use_api
-from bot.heartbeat import Heartbeat
-from bot.ids import UlidFactory
-from bot.ingress import Ingress
-from bot.intake import Intake
-from bot.logs import log_loop_exception
-from bot.ops import OpsServer
-from bot.outbox import MAX_IN_FLIGHT, Outbox
-from bot.rules import DEFAULT_RULES
-from bot.rules_file import load_rules
-from bot.settings import Settings
-from bot.store import Limits, Store, Watched
-from bot.target import Target
+from bot.gateway.client import Gateway, run_gateway, use_api
+from bot.gateway.intake import Intake
+from bot.outbox.database import open_database
+from bot.outbox.service import MAX_IN_FLIGHT, Outbox
+from bot.outbox.store import Limits, Store, Watched
+from bot.routing.rules import DEFAULT_RULES
+from bot.routing.rules_file import load_rules
+from bot.settings.settings import Settings
+from bot.telemetry.http import OpsServer
+from bot.telemetry.logs import log_loop_exception
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Capture
 
 _WATCH_TICK_S = 5.0
 _SETTLE_TICK_S = 0.2
@@ -83,7 +83,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
             lambda batch: dispatcher.deliver(batch),
             lambda on_disk, since_ms: intake.resync(on_disk, since_ms),
         )
-        dispatcher = Dispatcher(ingress.start_execution, outbox.report, tasks.create_task)
+        dispatcher = Dispatcher(ingress.start, outbox.report, tasks.create_task)
         capture = Capture(
             await asyncio.to_thread(store.load_occupancy), UlidFactory(), lost_ms=database.lost_ms
         )

@@ -9,10 +9,10 @@ from typing import Any
 import pydantic
 import structlog
 
-from infra.deploy import DEFAULT_STACK_NAME, Conduct, deploy
+from infra.deploy.engine import DEFAULT_STACK_NAME, Conduct, deploy
+from infra.deploy.stack_events import OnEvent, ignore
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
-from infra.stack_events import OnEvent, ignore
 
 _POLL_S = 0.02
 _FAILURES_POLL_S = 5.0

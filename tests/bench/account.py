@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.standin import Transition
+from infra.local.discord import Transition
 
 Told = tuple[str, str, str | None, str | None, tuple[tuple[str, bool], ...]]
 """Kind, user, channel, previous channel, changed flags."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from infra.local.standin import StandIn
+from infra.local.discord import StandIn
 from tests.support.ingress import StubIngress
 from tests.support.process import CREDENTIALS, Child, start_child, start_relay
 

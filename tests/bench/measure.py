@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from infra.local.standin import StandIn
+from infra.local.discord import StandIn
 from tests.bench.account import Account, compare
 from tests.bench.bots import Start
 from tests.bench.workload import Place, furnish, seat, visit, wander

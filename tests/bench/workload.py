@@ -5,7 +5,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from infra.local.standin import Channel, Flag, Guild, Member, StandIn
+from infra.local.discord import Channel, Flag, Guild, Member, StandIn
 
 _ROLES = 10
 

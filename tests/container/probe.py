@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local.standin import StandIn
+from infra.local.discord import StandIn
 
 TOKEN = "no-bots-token-at-all-0123456789"
 START_S = 60.0

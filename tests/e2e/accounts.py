@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from infra.local.standin import Channel, Guild, StandIn, Transition
+from infra.local.discord import Channel, Guild, StandIn, Transition
 
 PREFIX = "discord.voice."
 EVERYTHING = "[[rule]]\n"

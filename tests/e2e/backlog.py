@@ -10,11 +10,11 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from bot.database import open_database
-from bot.ids import UlidFactory
-from bot.store import Store
-from bot.timestamps import format_ms
-from infra.local.standin import StandIn
+from bot.clock import format_ms
+from bot.outbox.database import open_database
+from bot.outbox.store import Store
+from bot.ulid import UlidFactory
+from infra.local.discord import StandIn
 from tests.support.ingress import StubIngress
 from tests.support.process import start_relay
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.standin import StandIn
+from infra.local.discord import StandIn
 from tests.e2e.output import TOKEN
 from tests.support.ingress import StubIngress
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from infra.local.standin import Guild, StandIn
+from infra.local.discord import Guild, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.ledger import Ledger
 from tests.e2e.output import TOKEN

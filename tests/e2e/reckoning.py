@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from bot.timestamps import format_ms
-from infra.local.standin import Guild, Transition
+from bot.clock import format_ms
+from infra.local.discord import Guild, Transition
 from tests.e2e.accounts import PREFIX, Account, Event, read_account, true_accounts
 
 Flags = Mapping[str, bool]

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from infra.local.standin import Transition
+from infra.local.discord import Transition
 from tests.bench.account import compare
 from tests.bench.bots import BOTS
 from tests.bench.measure import measure_latency, measure_memory, measure_sustained, percentile

@@ -9,8 +9,8 @@ from pathlib import Path
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
-from bot.events import EVENT
-from infra.local.standin import StandIn
+from bot.voice.events import EVENT
+from infra.local.discord import StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
 from tests.e2e.output import TOKEN, check_output
 from tests.support.ingress import StubIngress

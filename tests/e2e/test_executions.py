@@ -16,14 +16,14 @@ import pytest
 import pytest_asyncio
 from botocore.credentials import ReadOnlyCredentials
 
+from bot.api.target import FixedCredentials, Target
+from bot.cli.execution_arguments import add_send_test
+from bot.cli.send_test import answer_send_test
+from bot.cli.status import opened
 from bot.errors import Rejected
-from bot.execution_arguments import add_send_test
-from bot.send_test_command import answer_send_test
-from bot.status_command import opened
-from bot.target import FixedCredentials, Target
 from infra.local.aws.credentials import Credentials
+from infra.local.discord import StandIn, Webhook
 from infra.local.machine import SingleMachine, create_bot_user, single_machine
-from infra.local.standin import StandIn, Webhook
 from tests.e2e.accounts import add_guilds
 from tests.e2e.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay

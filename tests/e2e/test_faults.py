@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from infra.local.standin import Guild, StandIn
-from infra.local.standin.compression import COMPRESSIONS, Compress
+from infra.local.discord import Guild, StandIn
+from infra.local.discord.compression import COMPRESSIONS, Compress
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.crashing import see_the_last
 from tests.e2e.ledger import Ledger

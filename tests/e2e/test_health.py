@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from infra.local.standin import StandIn
+from infra.local.discord import StandIn
 from tests.e2e.accounts import add_guilds
 from tests.e2e.ledger import Ledger
 from tests.e2e.output import TOKEN, check_output

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.standin import Guild, StandIn
+from infra.local.discord import Guild, StandIn
 from tests.e2e.accounts import (
     EVERYTHING,
     PREFIX,

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from bot.capture import Capture
-from bot.ids import UlidFactory
-from bot.timestamps import format_ms
-from infra.local.standin import Guild, StandIn, Transition
+from bot.clock import format_ms
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Capture
+from infra.local.discord import Guild, StandIn, Transition
 from tests.e2e.reckoning import Life, reckon
 
 Told = list[dict[str, Any]]

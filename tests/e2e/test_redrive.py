@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from infra.local.standin import Guild, Member, StandIn
+from infra.local.discord import Guild, Member, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.output import TOKEN, check_output
 from tests.support.ingress import StubIngress

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-import infra.local.standin.gateway
-from bot.database import FILE_NAME
-from infra.local.standin import StandIn
+import infra.local.discord.gateway
+from bot.outbox.database import FILE_NAME
+from infra.local.discord import StandIn
 from tests.e2e.accounts import add_guilds
 from tests.e2e.ledger import Ledger
 from tests.e2e.output import TOKEN, WEBHOOK_TOKEN, check_output, read_output, wait_for_text
@@ -190,7 +190,7 @@ async def test_what_the_gateway_refuses_for_good_ends_the_relay_with_the_reason(
     shards: int,
     word: str,
 ) -> None:
-    monkeypatch.setattr(infra.local.standin.gateway, rule, value)
+    monkeypatch.setattr(infra.local.discord.gateway, rule, value)
     async with (
         StandIn(token=TOKEN, sharding_required=shards) as standin,
         relaying(tmp_path, standin.api_url, api.endpoint) as relay,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from infra.local.standin import Guild, Member, StandIn
+from infra.local.discord import Guild, Member, StandIn
 from tests.e2e.accounts import add_guilds, read_account, true_accounts
 from tests.e2e.ledger import Ledger
 from tests.e2e.output import TOKEN, check_output

@@ -10,8 +10,8 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from infra.local.discord import Guild, StandIn, Transition, Webhook
 from infra.local.machine import SingleMachine, single_machine
-from infra.local.standin import Guild, StandIn, Transition, Webhook
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.output import TOKEN, check_output
 from tests.support.process import Child, start_relay

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import orjson
 
-from bot.batch import Batch, Delivered, Failed, Lane, OutgoingEvent, Refused, Report
-from bot.database import open_database
-from bot.ids import UlidFactory
-from bot.store import Limits, Store, Work
+from bot.outbox.batch import Batch, Delivered, Failed, OutgoingEvent, Refused, Report
+from bot.outbox.database import open_database
+from bot.outbox.store import Limits, Store, Work
+from bot.routing.lane import Lane
+from bot.ulid import UlidFactory
 
 NOW = 1_763_708_400_000
 """2025-11-21 07:00:00 UTC."""

@@ -9,11 +9,11 @@ from typing import Any
 import discord
 from botocore.credentials import ReadOnlyCredentials
 
+from bot.api.target import FixedCredentials, Target
 from bot.app import Relay, open_relay
-from bot.gateway import use_api
-from bot.settings import Settings
-from bot.target import FixedCredentials, Target
-from infra.local.standin import StandIn
+from bot.gateway.client import use_api
+from bot.settings.settings import Settings
+from infra.local.discord import StandIn
 from tests.support.process import CREDENTIALS
 
 _KEY = ReadOnlyCredentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], None)

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import bot.app
-import bot.cli
+import bot.cli.main
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def _become(order: dict[str, Any]) -> None:
     bot.app._WATCH_TICK_S = order["watch_tick_s"]
     code = 70
     try:
-        code = bot.cli.main(order["arguments"])
+        code = bot.cli.main.main(order["arguments"])
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from infra.local.demo.comparison import Comparison, compare
 from infra.local.demo.expectation import Expectation, Log, Stretch, expect
 from infra.local.demo.facts import Fact, Places, parse_event, parse_message, parse_transition
-from infra.local.standin import PostedMessage, Transition
+from infra.local.discord import PostedMessage, Transition
 
 # The clocks on both sides are one, but rounded differently.
 _CLOCK_S = 0.01

@@ -11,7 +11,7 @@ from infra.local.demo.expectation import Stretch
 from infra.local.demo.facts import parse_event, parse_transition
 from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess
-from infra.local.standin import StandIn, Webhook
+from infra.local.discord import StandIn, Webhook
 
 # Generous: a machine may be busy, and whoever knocks in vain waits longer every time.
 _TIMEOUT_S = 45.0

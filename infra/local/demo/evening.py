@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from infra.local.demo.facts import Places, read_places
-from infra.local.standin import Channel, Flag, Guild, Member, World
+from infra.local.discord import Channel, Flag, Guild, Member, World
 
 BURST = 200
 _BURST_S = 0.5

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from infra.local.standin import Guild, Transition
+from infra.local.discord import Guild, Transition
 
 # How the workflow's lines begin after the time.
 _SIGNS = {"🟢": "joined", "🔴": "left", "🔵": "moved", "🟡": "updated"}

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
-from infra.local.standin.bell import Bell
+from infra.local.discord.bell import Bell
 
 _HOST = "127.0.0.1"
 _CHUNK_BYTES = 64 * 1024

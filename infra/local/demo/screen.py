@@ -20,7 +20,7 @@ from rich.text import Text
 
 from infra.local.demo.account import Account
 from infra.local.demo.comparison import Comparison
-from infra.local.standin import World, render_message
+from infra.local.discord import World, render_message
 
 _WIDTH = 80
 _MOST_LINES = 8

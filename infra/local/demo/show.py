@@ -14,7 +14,8 @@ import botocore.exceptions
 import pydantic
 
 from bot.errors import RelayError, StartupError
-from infra.deploy import DEFAULT_STACK_NAME, TEMPLATE, StackEvent
+from infra.deploy.engine import DEFAULT_STACK_NAME, TEMPLATE, StackEvent
+from infra.deploy.template import build_template
 from infra.local.demo.account import Account, Evening, draw_up
 from infra.local.demo.acts import Acts
 from infra.local.demo.evening import Players, Scene, set_scene
@@ -22,9 +23,8 @@ from infra.local.demo.executions import Executions
 from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess, build_environment, running_relay
 from infra.local.demo.screen import Screen, Starting, open_console
+from infra.local.discord import StandIn, Webhook
 from infra.local.machine import SingleMachine, single_machine
-from infra.local.standin import StandIn, Webhook
-from infra.template import build_template
 
 _TOKEN = "stand-in.demo.token"  # noqa: S105  # opens nothing but the stand-in
 _SENDER = "Voice Relay"

@@ -16,10 +16,10 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 
-from bot.database import open_database
-from bot.endpoint_gate import FAILURES_TO_PAUSE
-from bot.store import Store
-from infra.local.standin import Guild, StandIn
+from bot.delivery.circuit_breaker import FAILURES_TO_PAUSE
+from bot.outbox.database import open_database
+from bot.outbox.store import Store
+from infra.local.discord import Guild, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
 from tests.e2e.ledger import Ledger
 from tests.support.door import Door, Fault
@@ -66,7 +66,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and time-outs a hundred times as short: what is waited for is the same."""
     monkeypatch.setattr("bot.backoff.BASE_S", 0.002)
     monkeypatch.setattr("bot.backoff.CAP_S", 0.05)
-    monkeypatch.setattr("bot.ingress.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("bot.api.client.TIMEOUT_S", 0.3)
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ async def test_name_that_does_not_resolve_costs_nothing(
 
     connector = aiohttp.TCPConnector
     monkeypatch.setattr(
-        "bot.ingress.aiohttp.TCPConnector", lambda **options: connector(**options, resolver=Resolver())
+        "bot.api.client.aiohttp.TCPConnector", lambda **options: connector(**options, resolver=Resolver())
     )
     endpoint = f"http://api.relay.invalid:{api.endpoint.rpartition(':')[2]}"
     async with relaying(tmp_path, standin, endpoint, rules_file=rules):

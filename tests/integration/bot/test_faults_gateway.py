@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bot.capture import Capture
-from bot.events import Event
-from bot.gateway import Gateway
-from bot.ids import UlidFactory
-from bot.intake import Intake
-from bot.rules import Rule, Rules
-from bot.timestamps import format_ms
-from infra.local.standin import Guild, StandIn
+from bot.clock import format_ms
+from bot.gateway.client import Gateway
+from bot.gateway.intake import Intake
+from bot.routing.rules import Rule, Rules
+from bot.ulid import UlidFactory
+from bot.voice.events import Event
+from bot.voice.tracker import Capture
+from infra.local.discord import Guild, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.crashing import see_the_last
 from tests.e2e.ledger import Ledger

@@ -11,16 +11,16 @@ import pytest
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
-from bot.capture import Capture
-from bot.database import open_database
-from bot.dispatcher import Dispatcher
-from bot.ids import UlidFactory
-from bot.ingress import Ingress
-from bot.intake import Intake
-from bot.outbox import MAX_IN_FLIGHT, Outbox
-from bot.rules import DEFAULT_RULES
-from bot.store import Limits, Store
-from bot.target import FixedCredentials
+from bot.api.client import Ingress
+from bot.api.target import FixedCredentials
+from bot.delivery.dispatcher import Dispatcher
+from bot.gateway.intake import Intake
+from bot.outbox.database import open_database
+from bot.outbox.service import MAX_IN_FLIGHT, Outbox
+from bot.outbox.store import Limits, Store
+from bot.routing.rules import DEFAULT_RULES
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Capture
 from tests.e2e.accounts import Event
 from tests.e2e.ledger import Ledger
 
@@ -98,7 +98,7 @@ async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
         world.outbox = outbox = Outbox(
             store, lambda batch: dispatcher.deliver(batch), lambda *_: [], clock=world.clock
         )
-        dispatcher = Dispatcher(ingress.start_execution, outbox.report, tasks.create_task, sleep=world.sleep)
+        dispatcher = Dispatcher(ingress.start, outbox.report, tasks.create_task, sleep=world.sleep)
         world.intake = Intake(
             Capture({}, UlidFactory()), DEFAULT_RULES, outbox.put, outbox.settled, clock=world.clock
         )

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from bot.capture import Capture
-from bot.database import open_database
-from bot.ids import UlidFactory
-from bot.intake import Intake
-from bot.outbox import Seen
-from bot.rules import Rule, Rules
-from bot.store import Store, Watched, Work
-from bot.timestamps import format_ms
+from bot.clock import format_ms
+from bot.gateway.intake import Intake
+from bot.outbox.database import open_database
+from bot.outbox.service import Seen
+from bot.outbox.store import Store, Watched, Work
+from bot.routing.rules import Rule, Rules
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Capture
 
 GUILD, NELLY = "41771983423143937", "80351110224678912"
 NOW_MS = 1_795_259_000_000

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pydantic
 import pytest_asyncio
 
+from infra.local.discord import StandIn
 from infra.local.machine import single_machine
-from infra.local.standin import StandIn
 from tests.integration.workflow.running import Relay
 
 

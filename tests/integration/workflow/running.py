@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from infra.local.discord.webhooks import Webhook
 from infra.local.machine import SingleMachine
-from infra.local.standin.webhooks import Webhook
 
 TIMEOUT_S = 60.0
 POLL_S = 0.01

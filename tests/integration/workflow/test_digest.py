@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from infra.costs import DIGEST
 from tests.integration.workflow.running import Ended, Relay
+from tooling.costs import DIGEST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from infra.costs import NOTIFY
 from tests.integration.workflow.running import Relay
+from tooling.costs import NOTIFY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

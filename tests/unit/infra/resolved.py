@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from infra.deploy import TEMPLATE
-from tests.unit.infra.template_yaml import expand, load_template
+from infra.deploy.engine import TEMPLATE
+from tooling.template_yaml import expand, load_template
 
 DESTINATIONS = ("default", "mods")
 

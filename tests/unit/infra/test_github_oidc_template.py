@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from infra.deploy import TEMPLATE as RELAY_TEMPLATE
-from infra.kinds import KINDS
-from tests.unit.infra.template_yaml import load_template
+from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
+from infra.deploy.kinds import KINDS
+from tooling.template_yaml import load_template
 
 TEMPLATE = load_template(KINDS["github-oidc"].template.read_text())
 RESOURCES: dict[str, Any] = {name: value["Properties"] for name, value in TEMPLATE["Resources"].items()}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bot.cli import main
-from infra.deploy import TEMPLATE as RELAY_TEMPLATE
+from bot.cli.main import main
+from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
 from tests.support.filter_patterns import matches
-from tests.unit.infra.template_yaml import load_template
+from tooling.template_yaml import load_template
 
 TEMPLATE = RELAY_TEMPLATE.with_name("monitoring.yaml")
 MONITORING = load_template(TEMPLATE.read_text())

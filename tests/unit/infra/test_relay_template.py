@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from infra.deploy import TEMPLATE
-from infra.template import MAX_INLINE_BYTES, Template, build_template, drop_comments
-from infra.template import load_template as load_whole
+from infra.deploy.engine import TEMPLATE
+from infra.deploy.template import MAX_INLINE_BYTES, Template, build_template, drop_comments
+from infra.deploy.template import load_template as load_whole
 from tests.unit.infra.resolved import Resolved
-from tests.unit.infra.template_yaml import expand, load_template
+from tooling.template_yaml import expand, load_template
 
 RELAY = load_template(TEMPLATE.read_text())
 RESOURCES = expand(RELAY)["Resources"]

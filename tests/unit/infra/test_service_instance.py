@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra.deploy import TEMPLATE as RELAY_TEMPLATE
-from tests.unit.infra.template_yaml import load_template
+from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
+from tooling.template_yaml import load_template
 
 RESOURCES: dict[str, Any] = load_template(RELAY_TEMPLATE.with_name("service.yaml").read_text())["Resources"]
 SCRIPT: str = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"][

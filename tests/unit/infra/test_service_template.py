@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bot.settings import PREFIX, Settings
-from infra.deploy import TEMPLATE as RELAY_TEMPLATE
-from tests.unit.infra.template_yaml import load_template
+from bot.settings.settings import PREFIX, Settings
+from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
+from tooling.template_yaml import load_template
 
 TEMPLATE = load_template(RELAY_TEMPLATE.with_name("service.yaml").read_text())
 RELAY = load_template(RELAY_TEMPLATE.read_text())

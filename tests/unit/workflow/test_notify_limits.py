@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.events import EVENT
-from infra.local.standin.webhook_validation import check_message
+from bot.voice.events import EVENT
+from infra.local.discord.webhook_validation import check_message
 from tests.unit.workflow.any_event import FLAGS, NASTY, NOW, WIDE, Event, envelope, events
 
 Message = Callable[[list[Event]], dict[str, Any]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.events import EVENT
+from bot.voice.events import EVENT
 
 Lines = Callable[..., list[str]]
 Message = Callable[[list[Any]], dict[str, Any]]

@@ -1,0 +1,1 @@
+"""What generates, checks or prepares files of this repository; the relay itself needs none of it."""

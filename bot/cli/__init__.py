@@ -1,0 +1,1 @@
+"""The command line, `voice-relay`: one file per command."""

@@ -1,0 +1,92 @@
+"""How an execution is shown: to a person in lines, to a program in plain data."""
+
+import json
+from typing import Any, Final
+
+from bot.api.execution_arn import ExecutionArn
+from bot.api.executions import SUCCEEDED, Execution
+from bot.cli.refusal import explain_refusal
+from bot.clock import format_ms
+from bot.telemetry.secret_patterns import mask_shapes
+from bot.text import escape, join_blocks, render_facts, render_json, render_moment, render_span
+
+_MINUTE_MS: Final = 60_000
+
+
+def render_execution(found: Execution, arn: ExecutionArn, now_ms: int) -> list[str]:
+    """Return the lines about an execution; input and output are the same JSON, laid out."""
+    facts = [
+        ("arn", found.arn),
+        ("status", found.status),
+        ("started", render_moment(found.started_ms, now_ms)),
+    ]
+    if found.ended_ms is not None:
+        facts.append(("ended", render_moment(found.ended_ms, now_ms)))
+        facts.append(("took", render_length(found.ended_ms - found.started_ms)))
+    if found.error is not None:
+        facts.append(("error", found.error))
+    return join_blocks(
+        [f"execution {escape(arn.name)} of {escape(arn.machine)}", *render_facts(facts, indent="  ")],
+        _render_text("cause", None if found.cause is None else mask_shapes(found.cause)),
+        _render_text("input", found.input),
+        _render_text("output", found.output),
+    )
+
+
+def describe_execution(found: Execution) -> dict[str, Any]:
+    """Return an execution as plain data, its members called as Step Functions calls them."""
+    ended_ms = found.ended_ms
+    return {
+        "executionArn": found.arn,
+        "name": found.name,
+        "status": found.status,
+        "startDate": format_ms(found.started_ms),
+        "stopDate": None if ended_ms is None else format_ms(ended_ms),
+        "duration_s": None if ended_ms is None else (ended_ms - found.started_ms) / 1000,
+        "input": _parse_json(found.input),
+        "output": _parse_json(found.output),
+        "error": found.error,
+        "cause": None if found.cause is None else mask_shapes(found.cause),
+    }
+
+
+def explain_end(found: Execution, *, deployed: bool = True) -> list[str]:
+    """Return in a line why an execution that has ended did not succeed, and in another what to do about it.
+
+    The remedy only where it is known, and for one machine if nothing is *deployed*; nothing at all if it did
+    succeed.
+    """
+    if found.status == SUCCEEDED:
+        return []
+    reasons = [text for text in (found.error, found.cause) if text]
+    line = escape(": ".join([f"the execution ended as {found.status}", *reasons]))
+    remedy = explain_refusal(found, deployed=deployed)
+    return [mask_shapes(line), *([] if remedy is None else [remedy])]
+
+
+def render_length(ms: int) -> str:
+    """Return a length of time to the millisecond, from a minute on in words besides."""
+    seconds = f"{ms / 1000:.3f} s"
+    return seconds if ms < _MINUTE_MS else f"{seconds} ({render_span(ms)})"
+
+
+def _render_text(title: str, text: str | None) -> list[str]:
+    """Return *text* below *title*, laid out if it is JSON; nothing for none."""
+    if text is None:
+        return []
+    try:
+        lines = render_json(json.loads(text))
+    # What goes deeper than Python's stack is still text.
+    except (ValueError, RecursionError):
+        lines = [escape(line) for line in text.split("\n")]
+    return [title, *(f"  {line}" for line in lines)]
+
+
+def _parse_json(text: str | None) -> Any:
+    """Return what *text* says, or itself where it is not JSON."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,75 @@
+"""What to do about a message that was refused, told by who refused it: API Gateway before, or Discord."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bot.api.executions import Execution
+from bot.text import escape
+
+_REFUSED: Final = "WebhookRefused"
+# As the workflows' state of that name writes it; both spellings are AWS's.
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html
+_CAUSE: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3}): (.*)", re.DOTALL)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_NAMELESS: Final = "NAME"
+
+_UNKNOWN: Final = "the stack has no destination {0}: voice-relay deploy --destination {0}"
+_UNKNOWN_OR_DENIED: Final = (
+    "the stack has no destination {0} (voice-relay deploy --destination {0}), or the role of its workflow "
+    "may not post there (voice-relay deploy sets that right)"
+)
+_GONE: Final = "the webhook is gone or was changed: voice-relay deploy --renew-webhook {0}"
+_IMPOSSIBLE: Final = "the stack has no destination {0}, nor can it: names are of letters, digits and -"
+_ONE_MACHINE: Final = (
+    "on one machine there is the destination default alone, and VOICE_RELAY_WEBHOOK_URL is its webhook"
+)
+
+Body = Mapping[str, Any]
+
+
+def _by_discord(body: Body) -> bool:
+    # https://docs.discord.com/developers/reference#error-messages
+    return "code" in body
+
+
+def _by_api_gateway(message: str) -> Callable[[Body], bool]:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+    return lambda body: body == {"message": message}
+
+
+_REMEDIES: Final[tuple[tuple[frozenset[int], Callable[[Body], bool], str], ...]] = (
+    (frozenset({404}), _by_api_gateway("Not Found"), _UNKNOWN),
+    (frozenset({403}), _by_api_gateway("Forbidden"), _UNKNOWN_OR_DENIED),
+    (frozenset({401, 403, 404}), _by_discord, _GONE),
+)
+"""The status, whose answer it is, and the remedy; the first that fits."""
+
+
+def explain_refusal(found: Execution, *, deployed: bool = True) -> str | None:
+    """Return the remedy for an execution whose message was refused; ``None`` if it is not known.
+
+    There is another one where nothing is *deployed* to AWS, but everything runs on one machine.
+    """
+    match = _CAUSE.fullmatch(found.cause or "") if found.error == _REFUSED else None
+    if match is None:
+        return None
+    status, body = int(match[1]), _parse_object(match[2])
+    destination = _parse_object(found.input or "").get("destination")
+    name = destination if isinstance(destination, str) else _NAMELESS
+    for statuses, said, remedy in _REMEDIES:
+        if status in statuses and said(body):
+            if not deployed:
+                return _ONE_MACHINE
+            return (remedy if _NAME.fullmatch(name) else _IMPOSSIBLE).format(escape(name))
+    return None
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    # What goes deeper than Python's stack says nothing here either.
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

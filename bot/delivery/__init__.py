@@ -1,0 +1,1 @@
+"""From the outbox to the API: batches sent until they are accepted, and the heartbeat."""

@@ -1,0 +1,1 @@
+"""Discord's gateway, by discord.py: payloads in, frame by frame."""

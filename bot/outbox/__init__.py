@@ -1,0 +1,1 @@
+"""What must not be lost: occupancy, events, batches and receipts in one SQLite file."""

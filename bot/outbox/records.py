@@ -1,0 +1,130 @@
+"""What ``bot.outbox.inspection`` reads in the outbox: plain facts, times in milliseconds since 1970."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bot.routing.lane import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter; ``execution`` is the one that was refused, ``None`` if it was never sent."""
+
+    letter_id: int
+    lane: Lane
+    destination: str
+    event_id: str
+    body: str
+    execution: str | None
+    reason: str
+    died_ms: int
+    redrive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A lane's batch in flight; ``attempts`` are those that failed."""
+
+    lane: Lane
+    execution: str
+    events: int
+    created_ms: int
+    attempts: int
+    last_attempt_ms: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event in its lane; ``execution`` names the batch that has it, ``None`` while it is in none."""
+
+    lane: Lane
+    destination: str
+    event_id: str
+    body: str
+    entered_ms: int
+    execution: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An event as the ``position``-th of ``length`` in its lane; ``flight`` is the lane's batch in flight."""
+
+    event: Waiting
+    position: int
+    length: int
+    flight: Flight | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    lane: Lane
+    execution: str
+    arn: str
+    attempts: int
+    created_ms: int
+    delivered_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """An event that is held until ``due_ms``, unless what happens meanwhile undoes it."""
+
+    lane: Lane
+    destination: str
+    body: str
+    due_ms: int
+
+
+class Queue(NamedTuple):
+    lane: Lane
+    events: int
+    oldest_ms: int
+
+
+class Reason(NamedTuple):
+    reason: str
+    letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the outbox stands; of ``queues`` and ``reasons`` the largest, and how many there are of each."""
+
+    path: Path
+    file_bytes: int
+    used_bytes: int
+    wal_bytes: int
+    waiting: int
+    lanes: int
+    queues: Sequence[Queue]
+    flights: Sequence[Flight]
+    letters: int
+    marked: int
+    reasons: Sequence[Reason]
+    reason_count: int
+    held: int
+    receipts: int
+    oldest_receipt_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everywhere that an event stands."""
+
+    held: Sequence[Settling]
+    queued: Sequence[Queued]
+    receipts: Sequence[Receipt]
+    letters: Sequence[Letter]
+
+    def __bool__(self) -> bool:
+        return bool(self.held or self.queued or self.receipts or self.letters)
+
+
+class Chosen(NamedTuple):
+    """The ids of dead letters, and those of the names that none goes by."""
+
+    letter_ids: Sequence[int]
+    unknown: Sequence[str]

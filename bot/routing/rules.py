@@ -1,0 +1,225 @@
+"""Where events go: an ordered list of rules, each with conditions and with what becomes of an event.
+
+The first rule that an event meets decides; one that ``continues`` adds its route and lets the next see the
+event too, so that an event can go several ways. A condition that is absent holds for every event; one that
+asks for what is not known of an event does not hold. A gap has neither channel nor person nor flags, so no
+condition on those holds for it.
+
+Every condition is a set of what is wanted, and holds if it shares anything with the set of what is so: the
+channels of an event, say. ``Rules`` is asked for tens of thousands of events a second, so it sorts its rules
+by type of event and by guild beforehand, and gathers what is so once for all of them.
+
+``bot/routing/rules_file.py`` reads the rules, and says how they are written.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from bot.voice.events import Event, VoiceData
+
+PREFIX: Final = "discord.voice."
+TYPES: Final = ("joined", "left", "moved", "updated", "gap")
+CHANGING_TYPES: Final = frozenset({"updated", "moved"})
+"""The types of event that can have ``changes``."""
+
+
+class Route(NamedTuple):
+    """One way that an event takes; ``batch_max_events`` is ``None`` where the setting decides."""
+
+    workflow: str
+    destination: str
+    settle_s: float = 0.0
+    batch_max_events: int | None = None
+
+
+class Surroundings(NamedTuple):
+    """What rules may ask and an event does not say: from the payload and the guild that it came from.
+
+    ``roles`` are by user id, for those whose payload told them; ``categories`` are by channel id.
+    """
+
+    roles: Mapping[str, Collection[str]] = MappingProxyType({})
+    categories: Mapping[str, str] = MappingProxyType({})
+    afk_channel_id: str | None = None
+
+
+UNKNOWN: Final = Surroundings()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; ``None`` stands for a condition that is absent. The names are those of the file's keys."""
+
+    name: str | None = None
+    types: frozenset[str] | None = None
+    guilds: frozenset[str] | None = None
+    channels: frozenset[str] | None = None
+    categories: frozenset[str] | None = None
+    users: frozenset[str] | None = None
+    roles: frozenset[str] | None = None
+    bot: bool | None = None
+    afk: bool | None = None
+    changed: frozenset[str] | None = None
+    workflow: str = "notify"
+    destination: str = "default"
+    settle_s: float = 0.0
+    batch_max_events: int | None = None
+    drop: bool = False
+    continues: bool = False
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Where an event that meets the rule goes; empty for nowhere."""
+        if self.drop:
+            return ()
+        return (Route(self.workflow, self.destination, self.settle_s, self.batch_max_events),)
+
+    def first_unmet(self, event: Event, around: Surroundings) -> str | None:
+        """Return the first condition that *event* does not meet, ``None`` if it meets them all."""
+        if self.types is not None and event["type"].removeprefix(PREFIX) not in self.types:
+            return "types"
+        if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
+            return "guilds"
+        for key, wanted in self.personal_conditions():
+            if event["type"] == "discord.voice.gap" or wanted.isdisjoint(FACTS[key](event["data"], around)):
+                return key
+        return None
+
+    def personal_conditions(self) -> list[tuple[str, frozenset[Any]]]:
+        """Return the conditions that a gap never meets, each with what is wanted."""
+        found = []
+        for key in FACTS:
+            wanted = getattr(self, key)
+            if wanted is not None:
+                found.append((key, frozenset({wanted}) if isinstance(wanted, bool) else wanted))
+        return found
+
+
+class Verdict(NamedTuple):
+    """What one rule, the *number*-th of the list, says of an event; ``unmet`` is ``None`` if it is met."""
+
+    number: int
+    rule: Rule
+    unmet: str | None
+
+    @property
+    def label(self) -> str:
+        return label(self.number, self.rule.name)
+
+
+class Rules:
+    """An ordered list of rules, asked once for each event."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES}
+        self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
+        """Whether any rule asks for an event's surroundings; if none does, they need not be gathered."""
+
+    def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
+        """Return where *event* goes, each workflow and destination once; empty for nowhere."""
+        facts, by_guild, elsewhere = self._index[event["type"]]
+        data: Any = event["data"]
+        so = [fact(data, around) for fact in facts] if facts else ()
+        found: dict[tuple[str, str], Route] = {}
+        for conditions, key, routes, continues in by_guild.get(data["guild"]["id"], elsewhere):
+            for column, wanted in conditions:
+                if wanted.isdisjoint(so[column]):
+                    break
+            else:
+                if not (found or continues):
+                    return routes
+                for route in routes:
+                    found.setdefault(key, route)
+                if not continues:
+                    break
+        return tuple(found.values())
+
+    def explain(self, event: Event, around: Surroundings = UNKNOWN) -> list[Verdict]:
+        """Return what each rule says of *event*, in order, up to the one that decides."""
+        verdicts = []
+        for number, rule in enumerate(self.rules, start=1):
+            verdicts.append(Verdict(number, rule, rule.first_unmet(event, around)))
+            if verdicts[-1].unmet is None and not rule.continues:
+                break
+        return verdicts
+
+
+def label(number: int, name: str | None) -> str:
+    """Return how a rule is called in messages: by its place in the file and its name, if it has one."""
+    return f"rule {number} ({name})" if name else f"rule {number}"
+
+
+_Fact = Callable[[VoiceData, Surroundings], Collection[Any]]
+
+
+class _Candidate(NamedTuple):
+    """A rule as it is asked; each condition is the number of a fact and what is wanted of it."""
+
+    conditions: tuple[tuple[int, frozenset[Any]], ...]
+    key: tuple[str, str]
+    routes: tuple[Route, ...]
+    continues: bool
+
+
+class _Index(NamedTuple):
+    """The rules that events of one type can meet, those for the guilds that rules name apart."""
+
+    facts: tuple[_Fact, ...]
+    by_guild: Mapping[str, Sequence[_Candidate]]
+    elsewhere: Sequence[_Candidate]
+
+
+def _build_index(type_: str, rules: Sequence[Rule]) -> _Index:
+    able = [
+        rule
+        for rule in rules
+        if (rule.types is None or type_ in rule.types) and not (type_ == "gap" and rule.personal_conditions())
+    ]
+    columns = sorted({key for rule in able for key, _ in rule.personal_conditions()})
+
+    def candidates(guild_id: str | None) -> list[_Candidate]:
+        return [
+            _Candidate(
+                tuple((columns.index(key), wanted) for key, wanted in rule.personal_conditions()),
+                (rule.workflow, rule.destination),
+                rule.routes,
+                rule.continues,
+            )
+            for rule in able
+            if rule.guilds is None or guild_id in rule.guilds
+        ]
+
+    named: set[str] = set().union(*(rule.guilds for rule in able if rule.guilds))
+    by_guild = {guild_id: candidates(guild_id) for guild_id in named}
+    return _Index(tuple(FACTS[key] for key in columns), by_guild, candidates(None))
+
+
+def _channel_ids(data: VoiceData, _: Surroundings) -> Collection[str]:
+    channel, previous = data["channel"], data["previous_channel"]
+    if previous is None:
+        return () if channel is None else (channel["id"],)
+    return (previous["id"],) if channel is None else (channel["id"], previous["id"])
+
+
+def _category_ids(data: VoiceData, around: Surroundings) -> Collection[str | None]:
+    return [around.categories.get(channel_id) for channel_id in _channel_ids(data, around)]
+
+
+FACTS: Final[Mapping[str, _Fact]] = {
+    "channels": _channel_ids,
+    "categories": _category_ids,
+    "users": lambda data, _: (data["user"]["id"],),
+    "roles": lambda data, around: around.roles.get(data["user"]["id"], ()),
+    "bot": lambda data, _: (data["user"]["bot"],),
+    "afk": lambda data, around: (around.afk_channel_id in _channel_ids(data, around),),
+    "changed": lambda data, _: data["changes"],
+}
+"""What is so of an event, for the conditions that a gap never meets."""
+
+CONDITIONS: Final = ("types", "guilds", *FACTS)
+
+DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
+"""Comings, goings and the gaps between them; changes of mute, stream and the like go nowhere."""

@@ -1,0 +1,275 @@
+"""The file of routing rules: TOML, read whole and checked whole, each problem named with its line.
+
+    [[rule]]                                    # asked in this order; the first that an event meets decides
+    name = "what the bots do is nobody's business"      # shown in messages and in the debug log
+    bot = true                                  # conditions: all of them must hold
+    drop = true                                 # it goes nowhere further
+
+    [[rule]]
+    types = ["updated", "moved"]                # joined, left, moved, updated, gap
+    changed = ["self_stream", "self_video"]     # any of these flags changed, on or off
+    workflow = "notify"                         # "notify" where absent
+    destination = "streams"                     # "default" where absent
+    continue = true                             # the rules below see the event too
+
+    [[rule]]
+    guilds = ["41771983423143937"]              # ids are in quotes; any of those in a list will do
+    channels = ["127121515262115840"]           # either side of a move, as in the next
+    categories = ["127121515262115841"]
+    users = ["80351110224678912"]
+    roles = ["127121515262115842"]              # if Discord told the person's roles along with the event
+    afk = false                                 # whether a channel of the event is the guild's AFK channel
+    settle_s = 5                                # how long a join or leave waits for being undone; 0 to 3600
+    batch_max_events = 100                      # 1 to 1000; the setting BATCH_MAX_EVENTS where absent
+
+What contradicts itself is refused as well: a rule that can never be met, or says where to and nowhere.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bot.errors import SettingsError
+from bot.routing.rules import CHANGING_TYPES, FACTS, TYPES, Rule, Rules, label
+from bot.routing.toml_lines import find_lines
+from bot.voice.occupancy import FLAGS
+
+_VARIABLE: Final = "VOICE_RELAY_RULES_FILE: "
+_ID: Final = re.compile(r"[0-9]{1,20}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_SYNTAX_ERROR: Final = re.compile(r"(?P<what>.*) \(at (?:(?P<where>line \d+, column \d+)|end of document)\)")
+_LABEL_MAX: Final = 64
+_SETTLE_MAX_S: Final = 3600
+_BATCH_MAX: Final = 1000
+_TO: Final = ("workflow", "destination", "settle_s", "batch_max_events")
+
+
+class _Problem(NamedTuple):
+    """What is wrong at *place*, a path from the file's or the rule's own level."""
+
+    place: tuple[str | int, ...]
+    text: str
+
+
+def load_rules(path: Path) -> Rules:
+    """Read the rules in *path*, the file of the setting; SettingsError names everything that is wrong."""
+    try:
+        return read_rules(path)
+    except SettingsError as error:
+        raise SettingsError([_VARIABLE + problem for problem in error.problems]) from error
+
+
+def read_rules(path: Path) -> Rules:
+    """Read the rules in *path*; each problem of the SettingsError begins with the path."""
+    try:
+        # Some editors begin a file with a byte order mark, which TOML does not allow.
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError([f"{path} cannot be read ({error.strerror}): check the path"]) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path} is not text in UTF-8: write it anew"]) from error
+    return parse_rules(text, str(path))
+
+
+def parse_rules(text: str, file: str) -> Rules:
+    """Read the rules in *text*; each problem of the SettingsError begins with *file*."""
+    try:
+        document = tomllib.loads(text)
+        lines = find_lines(text)
+    except ValueError as error:
+        raise SettingsError([_explain_syntax(file, error)]) from error
+    except RecursionError as error:
+        raise SettingsError([f"{file} is not valid TOML: brackets in brackets, too deep"]) from error
+    rules: list[Rule] = []
+    problems = [(lines.get(place, 0), "", text) for place, text in _check_document(document)]
+    for index, table in enumerate(_tables(document)):
+        values, found = _read_rule(table)
+        title = ", " + label(index + 1, values.get("name"))
+        problems += ((lines[("rule", index, *place)], title, text) for place, text in found)
+        rules.append(_build_rule(values))
+    if problems:
+        raise SettingsError(
+            [
+                f"{file} line {line}{title}: {text}" if line else f"{file}: {text}"
+                for line, title, text in sorted(set(problems))
+            ]
+        )
+    return Rules(rules)
+
+
+def _explain_syntax(file: str, error: ValueError) -> str:
+    match = _SYNTAX_ERROR.fullmatch(str(error))
+    if match is None:
+        return f"{file} is not valid TOML: {error}"
+    return f"{file} {match['where'] or 'at its end'}: this is not valid TOML: {match['what']}"
+
+
+def _tables(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rules = document.get("rule")
+    return [rule if isinstance(rule, dict) else {} for rule in rules] if isinstance(rules, list) else []
+
+
+def _check_document(document: Mapping[str, Any]) -> Iterator[_Problem]:
+    """Yield what is wrong around the rules."""
+    for key in document:
+        if key != "rule":
+            near = difflib.get_close_matches(key, ["rule"])
+            remedy = "did you mean [[rule]]?" if near else "the file has nothing but [[rule]]"
+            yield _Problem((key,), f"{_show(key)} is not known: {remedy}")
+    rules = document.get("rule")
+    if rules is not None and not isinstance(rules, list):
+        yield _Problem(("rule",), "a rule begins with [[rule]], in double brackets")
+    elif not rules:
+        # Every event would be dropped, silently.
+        yield _Problem(("rule",), "there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if not isinstance(rule, dict):
+            yield _Problem(("rule", index), "a rule is a table of keys and values: begin it with [[rule]]")
+
+
+def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem]]:
+    """Return the values of a rule that can be used, and what is wrong with the others or between them."""
+    values: dict[str, Any] = {}
+    problems: list[_Problem] = []
+    for key, value in table.items():
+        check = _CHECKS.get(key)
+        if check is None:
+            remedy = _nearest(key, _CHECKS) or f"it has {', '.join(_CHECKS)}"
+            problems.append(_Problem((key,), f"{_show(key)} is no key of a rule: {remedy}"))
+            continue
+        found = [_Problem((key, *place), f"{key} {text}") for place, text in check(value)]
+        problems += found
+        if not found:
+            values[key] = frozenset(value) if isinstance(value, list) else value
+    return values, problems + list(_find_contradictions(values))
+
+
+def _find_contradictions(values: Mapping[str, Any]) -> Iterator[_Problem]:
+    if values.get("drop"):
+        for key in (*_TO, "continue"):
+            if values.get(key, False) is not False:
+                yield _Problem((key,), f"{key} contradicts drop = true: take one of them out")
+    types: frozenset[str] = values.get("types", frozenset())
+    if "changed" in values and (never := [type_ for type_ in TYPES if type_ in types - CHANGING_TYPES]):
+        text = f"no flag changes in {_list(never)}: take {_them(never)} out of types, or take out changed"
+        yield _Problem(("changed",), text)
+    elif "gap" in types and (personal := [key for key in FACTS if key in values]):
+        text = f"a gap never meets {_list(personal)}: take it out of types and give it a rule of its own"
+        yield _Problem(("types",), text)
+
+
+def _build_rule(values: Mapping[str, Any]) -> Rule:
+    fields = {"continues" if key == "continue" else key: value for key, value in values.items()}
+    return Rule(**fields)
+
+
+_Check = Callable[[Any], Iterator[_Problem]]
+"""Yields what is wrong with a value, each place a path in it, each text one that goes on from the key.
+
+No text repeats the value. It may be a secret that went astray: a webhook's URL makes a plausible destination.
+"""
+
+
+def _check(wanted: str, is_fine: Callable[[Any], bool]) -> _Check:
+    def check(value: Any) -> Iterator[_Problem]:
+        if not is_fine(value):
+            yield _Problem((), wanted)
+
+    return check
+
+
+def _check_list(of: str, explain: Callable[[Any], str | None]) -> _Check:
+    def check(value: Any) -> Iterator[_Problem]:
+        if not isinstance(value, list):
+            yield _Problem((), f"must be a list of {of}, in square brackets")
+        elif not value:
+            yield _Problem(
+                (), "must not be an empty list, which nothing meets: take it out to ask for nothing"
+            )
+        else:
+            for index, item in enumerate(value):
+                if text := explain(item):
+                    yield _Problem((index,), text)
+
+    return check
+
+
+def _check_ids(like: str) -> _Check:
+    def explain(item: Any) -> str | None:
+        if isinstance(item, str) and _ID.fullmatch(item):
+            return None
+        return f'holds something that is no id: an id is digits in quotes, like "{like}"'
+
+    return _check_list("ids", explain)
+
+
+def _check_words(words: tuple[str, ...]) -> _Check:
+    def explain(item: Any) -> str | None:
+        if item in words:
+            return None
+        remedy = isinstance(item, str) and _nearest(item, words)
+        return f"may hold {_list(words)} only" + (f": {remedy}" if remedy else "")
+
+    return _check_list("words in quotes", explain)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LABEL_MAX and value.isprintable()
+
+
+def _is_settling(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _SETTLE_MAX_S
+
+
+def _is_batch_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _BATCH_MAX
+
+
+_CHECKS: Final[Mapping[str, _Check]] = {
+    "name": _check(f"must be a text of 1 to {_LABEL_MAX} printable characters", _is_label),
+    "types": _check_words(TYPES),
+    "guilds": _check_ids("41771983423143937"),
+    "channels": _check_ids("127121515262115840"),
+    "categories": _check_ids("127121515262115841"),
+    "users": _check_ids("80351110224678912"),
+    "roles": _check_ids("127121515262115842"),
+    "bot": _check("must be true or false", _is_bool),
+    "afk": _check("must be true or false", _is_bool),
+    "changed": _check_words(FLAGS),
+    "workflow": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
+    "destination": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
+    "settle_s": _check(f"must be a number of seconds from 0 to {_SETTLE_MAX_S}", _is_settling),
+    "batch_max_events": _check(f"must be a whole number from 1 to {_BATCH_MAX}", _is_batch_size),
+    "drop": _check("must be true or false", _is_bool),
+    "continue": _check("must be true or false", _is_bool),
+}
+
+
+def _nearest(word: str, words: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
+def _show(key: str) -> str:
+    return key if _KEY.fullmatch(key) else "a key with odd characters"
+
+
+def _them(words: Sequence[str]) -> str:
+    return "it" if len(words) == 1 else "them"
+
+
+def _list(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

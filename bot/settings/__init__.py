@@ -1,0 +1,1 @@
+"""What an operator sets: environment, `.env` and secret files, all checked at once."""

@@ -1,0 +1,31 @@
+"""What a frame changed, as data: the events it gave rise to and the rows it left behind."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bot.voice.events import Event, GapReason
+from bot.voice.occupancy import Occupant
+
+
+class GuildRow(NamedTuple):
+    """What is kept of a guild itself, as it was at one moment."""
+
+    name: str | None
+    known: bool
+    unwatched_since_ms: int | None
+    gap_reason: GapReason | None
+
+
+@dataclass(slots=True)
+class Observation:
+    """What one frame changed: events to deliver and rows to write, all in one transaction.
+
+    ``occupants`` has an entry for each person whose row changed, ``None`` for those who are gone. ``guild``
+    is the guild's own row where that changed; ``forgotten`` asks for all its rows to go.
+    """
+
+    guild_id: str
+    events: list[Event] = field(default_factory=list)
+    occupants: dict[str, Occupant | None] = field(default_factory=dict)
+    guild: GuildRow | None = None
+    forgotten: bool = False

@@ -1,0 +1,115 @@
+"""What the relay reads out of Discord's gateway payloads, tolerant of what is missing.
+
+A field that is absent, null or of another type than documented is read as "not known", never as an error: a
+payload that cannot be read would be a transition lost.
+"""
+
+# https://docs.discord.com/developers/resources/voice and .../resources/channel
+
+from collections.abc import Iterator
+from typing import Any
+
+from bot.voice.events import Channel, ChannelKind, User
+from bot.voice.occupancy import FLAGS
+
+Payload = dict[str, Any]
+
+_KINDS: dict[Any, ChannelKind] = {2: "voice", 13: "stage"}
+_OBFUSCATED = 1 << 17
+"""The channel flag that says its name and the rest are withheld from the bot."""
+
+_FLAG_BITS = tuple((name, 1 << bit) for bit, name in enumerate(FLAGS))
+
+
+def parse_id(value: object) -> str | None:
+    """Return a snowflake as a string of digits, or ``None`` where *value* is none."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isdecimal() and len(value) <= 20 else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
+        return str(value)
+    return None
+
+
+def shard_of(guild_id: str, shard_count: int) -> int:
+    """Return the shard that hears of the guild."""
+    # https://docs.discord.com/developers/events/gateway#sharding
+    return (int(guild_id) >> 22) % shard_count
+
+
+def parse_channel(payload: Payload) -> Channel | None:
+    """Return a voice or stage channel, or ``None`` for any other kind."""
+    channel_id = parse_id(payload.get("id"))
+    kind = _KINDS.get(payload.get("type"))
+    if channel_id is None or kind is None:
+        return None
+    flags = payload.get("flags")
+    hidden = isinstance(flags, int) and flags & _OBFUSCATED
+    return {"id": channel_id, "name": None if hidden else _text(payload.get("name")), "kind": kind}
+
+
+def parse_category_id(channel: Payload) -> str | None:
+    """Return the category that a channel is in, ``None`` for none or where that is not known."""
+    return parse_id(channel.get("parent_id"))
+
+
+def parse_roles(payload: Payload) -> dict[str, frozenset[str]]:
+    """Return the roles of each person whose member object a voice state or a GUILD_CREATE has, by user id."""
+    members: list[tuple[str | None, Any]] = [
+        (parse_user_id({"member": member}), member) for member in parse_objects(payload, "members")
+    ]
+    states = (payload, *parse_objects(payload, "voice_states"))
+    members += ((parse_user_id(state), state.get("member")) for state in states)
+    return {
+        user_id: frozenset(role_id for role in member["roles"] if (role_id := parse_id(role)))
+        for user_id, member in members
+        if user_id is not None and isinstance(member, dict) and isinstance(member.get("roles"), list)
+    }
+
+
+def parse_user_id(voice_state: Payload) -> str | None:
+    """Return whose voice state it is; the member object has to do where ``user_id`` is missing."""
+    return parse_id(voice_state.get("user_id")) or parse_id(_member_user(voice_state).get("id"))
+
+
+def parse_user(voice_state: Payload, user_id: str, known: User | None) -> User:
+    """Return the person of a voice state; one without a member object is described by *known*, if by any."""
+    user = _member_user(voice_state)
+    if not user:
+        return known or {"id": user_id, "name": None, "display_name": None, "bot": None}
+    name = _text(user.get("username"))
+    member = voice_state["member"]
+    return {
+        "id": user_id,
+        "name": name,
+        "display_name": _text(member.get("nick")) or _text(user.get("global_name")) or name,
+        "bot": bool(user.get("bot", False)),
+    }
+
+
+def parse_flags(voice_state: Payload) -> int:
+    """Return the voice flags as a bit set in the order of ``FLAGS``; what is missing counts as off."""
+    flags = 0
+    for name, bit in _FLAG_BITS:
+        if voice_state.get(name):
+            flags |= bit
+    return flags
+
+
+def parse_objects(payload: Payload, key: str) -> Iterator[Payload]:
+    """Yield the objects in the list at *key*; anything else there is passed over."""
+    items = payload.get(key)
+    if isinstance(items, list):
+        yield from (item for item in items if isinstance(item, dict))
+
+
+def _member_user(voice_state: Payload) -> Payload:
+    member = voice_state.get("member")
+    if isinstance(member, dict):
+        user = member.get("user")
+        if isinstance(user, dict):
+            return user
+    return {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

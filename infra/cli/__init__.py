@@ -1,0 +1,1 @@
+"""The commands that work on stacks: deploy, destroy and outputs."""

@@ -1,0 +1,1 @@
+"""Deploys the templates: change sets, stacks, destinations, webhooks and keys. Asks and prints nothing."""

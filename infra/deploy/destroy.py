@@ -1,0 +1,190 @@
+"""Take a stack down, and with the relay's, its secret; nothing of it is left.
+
+What would keep CloudFormation from it is found out before anything is deleted: stacks that use this one's
+exports, and policies that somebody attached by hand. The keys of the bot's user are deleted first, because a
+user that has one cannot be.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from infra.deploy.access_key import AccessKeys
+from infra.deploy.aws_errors import DeployError, explained
+from infra.deploy.engine import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, secret_name_of
+from infra.deploy.kinds import KINDS
+from infra.deploy.stack import Stack, StillUnderWayError
+from infra.deploy.stack_events import OnEvent, StackResource, ignore
+from infra.deploy.webhook_secret import ForeignSecretError, WebhookSecret, load_secret
+
+_POLICY: Final = "AWS::IAM::ManagedPolicy"
+_USER: Final = "AWS::IAM::User"
+
+# How IAM lists who has a policy: the list, the name in it, the resource type, and the word in the command.
+_HOLDERS: Final = (
+    ("PolicyUsers", "UserName", "AWS::IAM::User", "user"),
+    ("PolicyRoles", "RoleName", "AWS::IAM::Role", "role"),
+    ("PolicyGroups", "GroupName", "AWS::IAM::Group", "group"),
+)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What would go; ``resources`` counts them by type, ``keys`` are those of each user of the stack's."""
+
+    stack_name: str
+    exists: bool
+    resources: Mapping[str, int] = field(default_factory=dict)
+    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stack_id: str = ""
+    secret_name: str | None = None
+    destinations: Sequence[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.exists and self.secret_name is None
+
+
+def _approve(_: Survey) -> bool:
+    return True
+
+
+def destroy(
+    client: ClientFactory,
+    *,
+    stack_name: str = DEFAULT_STACK_NAME,
+    secret_name: str | None = None,
+    has_secret: bool = True,
+    keep_secret: bool = False,
+    review: Callable[[Survey], bool] = _approve,
+    on_event: OnEvent = ignore,
+    poll_s: float = 2.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Delete the stack and the secret; nothing to do where there is neither.
+
+    A stack that is not the relay's *has_secret* ``False``. A secret that holds something else than webhooks
+    stays. Raises DeployError, DeclinedError.
+    """
+    stack = Stack(client("cloudformation"), stack_name, on_event=on_event, poll_s=poll_s, sleep=sleep)
+    resources = stack.resources()
+    _check_free(client, stack, resources)
+    secret = None
+    if has_secret and not keep_secret:
+        # Of the stack's own parameters, because it may have been given another.
+        name = secret_name or stack.parameters().get("WebhookSecret") or secret_name_of(stack_name)
+        with suppress(ForeignSecretError):
+            secret = load_secret(client("secretsmanager"), name)
+    keys = {
+        resource.physical_id: AccessKeys(client("iam"), resource.physical_id)
+        for resource in resources
+        if resource.resource_type == _USER and resource.physical_id
+    }
+    survey = _survey(client, stack, resources, keys, secret)
+    if not survey.is_empty and not review(survey):
+        raise DeclinedError(f"stack {stack_name}: nothing was deleted")
+    with _said_to_be_halfway(stack_name) as locked_out:
+        for user, ids in survey.keys.items():
+            for key_id in ids:
+                keys[user].delete(key_id)
+                locked_out.append(user)
+        stack.delete()
+    if secret is not None:
+        secret.delete()
+
+
+@contextmanager
+def _said_to_be_halfway(stack_name: str) -> Iterator[list[str]]:
+    """Have whoever breaks off, or is stopped, know that users that the block names are locked out already."""
+    locked_out: list[str] = []
+    try:
+        yield locked_out
+    except StillUnderWayError:
+        raise
+    except (DeployError, KeyboardInterrupt) as error:
+        if not locked_out:
+            raise
+        users = ", ".join(dict.fromkeys(locked_out))
+        said = str(error).rstrip(".") or f"stack {stack_name}: it was not deleted"
+        raise type(error)(
+            f"{said}. Access keys of {users} are deleted, so the bot is locked out, and the stack still "
+            "stands: voice-relay destroy goes on with it."
+        ) from error
+
+
+def describe_stack(client: ClientFactory, name: str) -> tuple[str, str]:
+    """Return the ARN and the status of a stack that is there."""
+    with explained(f"stack {name}"):
+        (stack,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    return str(stack["StackId"]), str(stack["StackStatus"])
+
+
+def _survey(
+    client: ClientFactory,
+    stack: Stack,
+    resources: Sequence[StackResource],
+    keys: Mapping[str, AccessKeys],
+    secret: WebhookSecret | None,
+) -> Survey:
+    exists = stack.exists()
+    here = secret is not None and secret.exists
+    return Survey(
+        stack_name=stack.name,
+        exists=exists,
+        resources=Counter(resource.resource_type for resource in resources),
+        keys={user: ids for user, found in keys.items() if (ids := found.ids())},
+        stack_id=describe_stack(client, stack.name)[0] if exists else "",
+        secret_name=secret.name if here and secret else None,
+        destinations=tuple(secret.urls) if secret else (),
+    )
+
+
+def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackResource]) -> None:
+    """Raise DeployError if the stack, or somebody who holds on to a part of it, would not let it go."""
+    stack.check_deletable()
+    if importers := stack.importers():
+        commands = "; ".join(_destroying(name, stack.name) for name in importers)
+        raise DeployError(
+            f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} what it "
+            f"exports: delete that first, with {commands}"
+        )
+    own = {(resource.resource_type, resource.physical_id) for resource in resources}
+    policies = [each.physical_id for each in resources if each.resource_type == _POLICY and each.physical_id]
+    found = [
+        (word, name, policy)
+        for policy in policies
+        for kind, word, name in _holders(client("iam"), policy)
+        if (kind, name) not in own
+    ]
+    if found:
+        holders = ", ".join(f"{word} {name}" for word, name, _ in found)
+        commands = "; ".join(
+            f"aws iam detach-{word}-policy --{word}-name {name} --policy-arn {policy}"
+            for word, name, policy in found
+        )
+        raise DeployError(
+            f"stack {stack.name}: its policies are attached to {holders}, and cannot be deleted before they "
+            f"are detached: {commands}"
+        )
+
+
+def _destroying(stack_name: str, relay_stack: str) -> str:
+    for kind in KINDS.values():
+        if kind.stack_name(relay_stack) == stack_name:
+            return f"voice-relay destroy {kind.name} --relay-stack {relay_stack}"
+    return f"aws cloudformation delete-stack --stack-name {stack_name}"
+
+
+def _holders(iam: Any, policy: str) -> Iterator[tuple[str, str, str]]:
+    with explained(f"policy {policy}"):
+        try:
+            pages = list(iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy))
+        except iam.exceptions.NoSuchEntityException:
+            return
+    for page in pages:
+        for listed, named, kind, word in _HOLDERS:
+            for entity in page.get(listed, []):
+                yield kind, word, entity[named]

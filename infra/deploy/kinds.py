@@ -1,0 +1,49 @@
+"""The templates that can be deployed, by the name that the command line has for each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).parents[1]
+
+RELAY: Final = "relay"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most.
+
+    ``shown`` are the outputs to begin with.
+    """
+
+    name: str
+    template: Path
+    suffix: str
+    shown: tuple[str, ...]
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+    max_name: int = 128
+
+    @property
+    def is_relay(self) -> bool:
+        return self.name == RELAY
+
+    def stack_name(self, relay_stack: str) -> str:
+        return relay_stack + self.suffix
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        # The user's name is the stack's with -bot behind it, and IAM's longest has 64 characters.
+        Kind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
+        Kind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
+        Kind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
+        Kind(
+            "github-oidc",
+            _HERE / "github-oidc.yaml",
+            "-github",
+            ("DeployRoleArn", "CloudFormationRoleArn", "PermissionsBoundaryArn", "ImageRepositoryUri"),
+        ),
+    )
+}

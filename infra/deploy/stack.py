@@ -1,0 +1,312 @@
+"""One CloudFormation stack: changed through a change set that can be looked at first, watched, deleted.
+
+Blocking, like botocore. Every failure comes out as a DeployError whose text is one line.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import botocore.exceptions
+
+from infra.deploy.aws_errors import DeployError, explained, one_line
+from infra.deploy.change_set import ChangeSet, compare_parameters, parse_changes
+from infra.deploy.parameters import explain_unknown
+from infra.deploy.stack_events import EventLog, OnEvent, StackResource, parse_findings, parse_resource
+from infra.deploy.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
+
+# How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
+TemplateSource = Mapping[str, str]
+
+# How a change set says that there is nothing to do; there is no code for it.
+_NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
+_GONE: Final = "DELETE_COMPLETE"
+# Names of users and roles are in the templates, and one of them has a transform.
+_CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+
+
+class StillUnderWayError(KeyboardInterrupt):
+    """Ctrl-C while AWS is at work, which goes on; the text says how to look at it."""
+
+
+class Stack:
+    """The stack *name*; *poll_s* is the pause between looks at it, which *sleep* makes.
+
+    CloudFormation works with the caller's permissions, or with those of the role *role_arn*.
+    """
+
+    def __init__(
+        self,
+        cloudformation: Any,
+        name: str,
+        *,
+        on_event: OnEvent,
+        poll_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+        role_arn: str | None = None,
+    ) -> None:
+        self._client = cloudformation
+        self.name = name
+        self._on_event = on_event
+        self._poll_s = poll_s
+        self._sleep = sleep
+        # CloudFormation remembers the role, so only a change set has to name it.
+        self._role = {"RoleARN": role_arn} if role_arn else {}
+
+    def defaults(self, source: TemplateSource) -> dict[str, str | None]:
+        """The parameters that the template declares, with their defaults."""
+        with self._explained():
+            declared = self._client.validate_template(**source).get("Parameters", [])
+        return {entry["ParameterKey"]: entry.get("DefaultValue") for entry in declared}
+
+    def parameters(self) -> dict[str, str]:
+        """The parameters that the stack has now; empty where there is none."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET | REMOVED_FIRST:
+            return {}
+        return {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
+
+    def exists(self) -> bool:
+        with self._explained():
+            return self._describe(self.name) is not None
+
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs by key; raises DeployError where there is no stack."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET:
+            raise DeployError(f"stack {self.name}: there is none")
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+    def resources(self) -> list[StackResource]:
+        """What the stack has; empty where there is none."""
+        with self._explained():
+            return self._resources(self.name) if self._describe(self.name) else []
+
+    def importers(self) -> list[str]:
+        """The names of the stacks that use this one's exports, each once."""
+        with self._explained():
+            stack = self._describe(self.name)
+            exports = [output.get("ExportName") for output in (stack or {}).get("Outputs", [])]
+            found = (name for export in filter(None, exports) for name in self._importers(export))
+            return list(dict.fromkeys(found))
+
+    def prepare(self, source: TemplateSource, parameters: Mapping[str, str]) -> ChangeSet | None:
+        """A change set that would bring the stack to the template; None if it is there already.
+
+        A parameter that is not named keeps the value that the stack has, or takes the template's default.
+        What an earlier creation that failed has left is removed.
+        """
+        with self._explained():
+            stack = self._ready_for_change()
+            before = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
+            defaults = self.defaults(source)
+            self._check_names(parameters, defaults)
+            kept = (defaults.keys() & before.keys()) - parameters.keys()
+            created = self._create_change_set(stack, source, parameters, kept)
+            if created is None:
+                return None
+            found = {name: value for name, value in defaults.items() if value is not None}
+            after = found | {name: before[name] for name in kept} | dict(parameters)
+            pages = self._client.get_paginator("describe_change_set").paginate(**self._named(created["Id"]))
+            return ChangeSet(
+                id=created["Id"],
+                stack_id=created["StackId"],
+                creates=not stack,
+                changes=parse_changes(change for page in pages for change in page.get("Changes", [])),
+                parameters=compare_parameters(before if stack else found, after),
+            )
+
+    def discard(self, change_set: ChangeSet) -> None:
+        """Take the change set back, and the shell of the stack that came with it."""
+        with self._explained():
+            self._client.delete_change_set(**self._named(change_set.id))
+            if change_set.creates:
+                self._remove_shell(change_set.stack_id)
+
+    def execute(self, change_set: ChangeSet, *, wait: bool = True) -> None:
+        """Carry the change set out; with *wait*, to the end."""
+        with self._explained():
+            log = EventLog(self._client, change_set.stack_id)
+            self._client.execute_change_set(**self._named(change_set.id))
+            if wait:
+                self._watch(change_set.stack_id, log, CREATED)
+
+    def check_deletable(self) -> None:
+        """Raise DeployError where a deletion would be refused: at work, or protected."""
+        with self._explained():
+            stack = self._describe(self.name)
+        if stack and _is_under_way(stack["StackStatus"]):
+            raise DeployError(self._blocked(stack))
+        if stack and stack.get("EnableTerminationProtection"):
+            raise DeployError(
+                f"stack {self.name} is protected from deletion: take that away with aws cloudformation "
+                f"update-termination-protection --no-enable-termination-protection --stack-name {self.name}"
+            )
+
+    def delete(self) -> None:
+        """Delete the stack and wait until it is gone; nothing to do if there is none."""
+        self.check_deletable()
+        with self._explained():
+            if stack := self._describe(self.name):
+                log = EventLog(self._client, stack["StackId"])
+                self._client.delete_stack(StackName=stack["StackId"])
+                self._watch(stack["StackId"], log, {_GONE})
+
+    def _explained(self) -> Any:
+        return explained(f"stack {self.name}")
+
+    def _ready_for_change(self) -> Any:
+        """The stack; empty where one must be created."""
+        stack = self._describe(self.name)
+        if stack is None or stack["StackStatus"] in NO_STACK_YET:
+            return {}
+        status = stack["StackStatus"]
+        if status in REMOVED_FIRST:
+            self.delete()
+            return {}
+        if status in STUCK or _is_under_way(status):
+            raise DeployError(self._blocked(stack))
+        return stack
+
+    def _check_names(self, parameters: Collection[str], declared: Collection[str]) -> None:
+        for name in sorted(set(parameters) - set(declared)):
+            raise DeployError(f"stack {self.name}: {explain_unknown(name, declared)}")
+
+    def _blocked(self, stack: Any) -> str:
+        status = stack["StackStatus"]
+        if _is_under_way(status):
+            return f"stack {self.name}: {UNDER_WAY.format(name=self.name, status=status)}"
+        failed = [
+            f"{resource.logical_id}: {resource.reason or resource.status}"
+            for resource in self._resources(stack["StackId"])
+            if resource.is_cause
+        ]
+        # The stack's own reason where no resource has one.
+        why = "; ".join(failed) or one_line(stack.get("StackStatusReason") or "")
+        remedy = STUCK[status].format(name=self.name)
+        return f"stack {self.name} is stuck in {status}{f' ({why})' if why else ''}: {remedy}"
+
+    def _named(self, change_set_id: str) -> dict[str, str]:
+        # The id would do; who may do this is said of the stack.
+        return {"StackName": self.name, "ChangeSetName": change_set_id}
+
+    def _create_change_set(
+        self, stack: Any, source: TemplateSource, parameters: Mapping[str, str], kept: Collection[str]
+    ) -> Any:
+        """Ids of an executable change set, or None if there is nothing to change."""
+        given: list[dict[str, Any]] = [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+        ]
+        given += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+        created = self._client.create_change_set(
+            StackName=self.name,
+            ChangeSetName=f"deploy-{uuid.uuid4()}",
+            ChangeSetType="UPDATE" if stack else "CREATE",
+            Parameters=given,
+            Capabilities=_CAPABILITIES,
+            **source,
+            **self._role,
+        )
+        while True:
+            change_set = self._client.describe_change_set(**self._named(created["Id"]))
+            if change_set["Status"] == "CREATE_COMPLETE":
+                return created
+            if change_set["Status"] == "FAILED":
+                break
+            self._sleep(self._poll_s)
+        reason = self._found_wrong(created["Id"]) or change_set.get("StatusReason", "no reason given")
+        self._client.delete_change_set(**self._named(created["Id"]))
+        if stack and any(words in reason for words in _NOTHING_TO_DO):
+            return None
+        if not stack:
+            self._remove_shell(created["StackId"])
+        raise DeployError(f"stack {self.name}: the change set failed: {one_line(reason)}")
+
+    def _found_wrong(self, change_set_id: str) -> str:
+        """What AWS's checks of a change set have found; empty where they have nothing to do with its failure.
+
+        The change set itself says no more than that there were some.
+        """
+        try:
+            answer = self._client.describe_events(
+                **self._named(change_set_id), Filters={"FailedEvents": True}
+            )
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            # Whoever may not ask gets the change set's own reason.
+            return ""
+        return "; ".join(parse_findings(answer.get("OperationEvents", [])))
+
+    def _remove_shell(self, stack_id: str) -> None:
+        """Delete the stack that a change set came with, unless another change set waits there."""
+        stack = self._describe(stack_id)
+        waiting = self._client.list_change_sets(StackName=self.name).get("Summaries")
+        if stack and stack["StackStatus"] in NO_STACK_YET and not waiting:
+            self._client.delete_stack(StackName=stack_id)
+
+    def _describe(self, name: str) -> Any:
+        try:
+            stack = self._client.describe_stacks(StackName=name)["Stacks"][0]
+        except botocore.exceptions.ClientError as error:
+            if "does not exist" in error.response["Error"].get("Message", ""):
+                return None
+            raise
+        # Asked by id, CloudFormation goes on to describe a stack that is gone.
+        return stack if stack["StackStatus"] != _GONE or name != self.name else None
+
+    def _resources(self, stack: str) -> list[StackResource]:
+        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=stack)
+        return [parse_resource(entry) for page in pages for entry in page["StackResourceSummaries"]]
+
+    def _importers(self, export: str) -> list[str]:
+        try:
+            pages = list(self._client.get_paginator("list_imports").paginate(ExportName=export))
+        except botocore.exceptions.ClientError as error:
+            # Said of an export that nobody uses, and of one that is not there.
+            if "not imported" in error.response["Error"].get("Message", ""):
+                return []
+            raise
+        return [name for page in pages for name in page["Imports"]]
+
+    def _watch(self, stack_id: str, log: EventLog, wanted: Collection[str]) -> None:
+        """Report events until the stack rests; raise the first failure unless it rests as *wanted*."""
+        try:
+            status, failure = self._follow(stack_id, log)
+        except KeyboardInterrupt:
+            raise StillUnderWayError(
+                f"stack {self.name}: AWS goes on with it; look with "
+                f"aws cloudformation describe-stack-events --stack-name {self.name}"
+            ) from None
+        if status not in wanted:
+            after = AFTER_FAILURE.get(status, f"The stack is in {status}").format(name=self.name)
+            raise DeployError(f"stack {self.name}: {failure.rstrip('.')}. {after}.")
+
+    def _follow(self, stack_id: str, log: EventLog) -> tuple[str, str]:
+        """Return the status that the stack comes to rest in, and the first reason of a failure."""
+        failure = why_back = ""
+        begun = False
+        while True:
+            events = log.new()
+            stack = self._describe(stack_id)
+            status = stack["StackStatus"] if stack else _GONE
+            # Until the operation has begun, the status is the one that the stack had without it. That it
+            # has is known from a look before this one, or from an event that says the same.
+            begun = begun or (bool(events) and events[-1].is_of_stack and events[-1].status == status)
+            rests = status == _GONE or (begun and not _is_under_way(status) and status not in NO_STACK_YET)
+            begun = begun or bool(events) or _is_under_way(status)
+            # The events of a final status are there once the status is.
+            for event in [*events, *(log.new() if rests else [])]:
+                self._on_event(event)
+                if event.is_cause:
+                    failure = failure or f"{event.logical_id}: {event.reason}"
+                why_back = why_back or event.why_back
+            if rests:
+                last = one_line((stack or {}).get("StackStatusReason") or status)
+                return status, failure or why_back or last
+            self._sleep(self._poll_s)
+
+
+def _is_under_way(status: str) -> bool:
+    return status.endswith("_IN_PROGRESS") and status not in NO_STACK_YET

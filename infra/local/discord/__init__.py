@@ -1,0 +1,41 @@
+"""A stand-in for Discord: its REST API, gateway and webhooks, spoken to the real discord.py on loopback.
+
+It is a test double that also drives the demo and the benchmark, never an alternative to Discord::
+
+    async with StandIn(token="secret") as discord:
+        guild = discord.world.add_guild("Base")
+        general, user = guild.add_voice_channel("General"), guild.add_member("nelly")
+        ...  # a client connects to discord.api_url
+        await discord.wait_connected(timeout_s=10)
+        await guild.join(user, general)
+
+What happens changes ``world`` and is written down in ``sent``; what goes wrong is in ``faults``; what was
+posted is in each webhook's ``messages``.
+"""
+
+from infra.local.discord.guild import Guild
+from infra.local.discord.model import Channel, ChannelType, Flag, Member, User
+from infra.local.discord.rate_limit import RateLimit
+from infra.local.discord.rendering import parse_pings, render_message
+from infra.local.discord.server import StandIn
+from infra.local.discord.transitions import Transition, TransitionLog
+from infra.local.discord.webhooks import PostedMessage, Webhook
+from infra.local.discord.world import World
+
+__all__ = [
+    "Channel",
+    "ChannelType",
+    "Flag",
+    "Guild",
+    "Member",
+    "PostedMessage",
+    "RateLimit",
+    "StandIn",
+    "Transition",
+    "TransitionLog",
+    "User",
+    "Webhook",
+    "World",
+    "parse_pings",
+    "render_message",
+]

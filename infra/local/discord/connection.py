@@ -1,0 +1,127 @@
+"""One WebSocket connection of a gateway client: the wire that a session speaks through.
+
+Dispatches wait in a queue that a task of the connection's own writes out, so their order never depends on
+who awaits what. Answers and faults are written past the queue. Both compress and write in one step without
+a pause, because the compression context and the wire must see the same order.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from infra.local.discord.compression import Compress
+from infra.local.discord.session import Frame
+
+# Operations wait once so many frames are unwritten, and go on when only so many are left.
+_QUEUE_HIGH = 512
+_QUEUE_LOW = 128
+# Frames between two turns for the other tasks of the loop.
+_TURN = 64
+
+
+class Connection:
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        compress: Compress | None,
+        on_idle: Callable[[], None],
+    ) -> None:
+        self.closed_here = False
+        self._ws = ws
+        self._transport = transport
+        self._compress = compress
+        self._kind = WSMsgType.TEXT if compress is None else WSMsgType.BINARY
+        self._on_idle = on_idle
+        self._queue: deque[Frame] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._dead = False
+        self._operations = 0
+        self._put = self._write
+        self._writer = asyncio.create_task(self._write_queue(), name="standin-gateway-writer")
+
+    @property
+    def idle(self) -> bool:
+        return not self._queue
+
+    def enqueue(self, frame: Frame) -> None:
+        self._queue.append(frame)
+        self._wake.set()
+        if len(self._queue) >= _QUEUE_HIGH and not self._dead:
+            self._room.clear()
+
+    async def wait_for_room(self) -> None:
+        if not self._room.is_set():
+            await self._room.wait()
+            return
+        self._operations += 1
+        if self._operations % _TURN == 0:
+            await asyncio.sleep(0)
+
+    async def send(self, op: int, data: Any = None) -> None:
+        """Write a frame that is no dispatch, ahead of what waits in the queue."""
+        await self._write(orjson.dumps({"t": None, "s": None, "op": op, "d": data}))
+
+    async def _write(self, message: bytes) -> None:
+        compress = self._compress
+        await self._ws.send_frame(message if compress is None else compress(message), self._kind)
+
+    async def _write_queue(self) -> None:
+        queue = self._queue
+        written = 0
+        try:
+            while True:
+                while queue:
+                    seq, event, data = queue.popleft()
+                    await self._put(b'{"t":"%b","s":%d,"op":0,"d":%b}' % (event.encode(), seq, data))
+                    written += 1
+                    if written % _TURN == 0:
+                        await asyncio.sleep(0)
+                    if len(queue) <= _QUEUE_LOW:
+                        self._room.set()
+                self._wake.clear()
+                self._on_idle()
+                await self._wake.wait()
+        except ConnectionError:
+            pass  # The reader of this connection notices too, and detaches it from its session.
+        finally:
+            self._dead = True
+            self._room.set()
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close in good order, from this side."""
+        self.closed_here = True
+        await self._ws.close(code=code, message=reason.encode())
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Cut the TCP connection without a close frame; *reset* sends a RST where it would be a FIN."""
+        self.closed_here = True
+        raw = self._transport.get_extra_info("socket")
+        if reset and raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def cut_next(self) -> None:
+        """Hang up in the middle of the next dispatch."""
+        self._put = self._write_half
+
+    async def _write_half(self, message: bytes) -> None:
+        self.closed_here = True
+        payload = message if self._compress is None else self._compress(message)
+        # https://www.rfc-editor.org/rfc/rfc6455#section-5.2: a whole message, unmasked, 64-bit length
+        header = struct.pack("!BBQ", 0x80 | self._kind, 127, len(payload))
+        self._transport.write(header + payload[: len(payload) // 2])
+        self._transport.close()
+        raise ConnectionResetError("cut on purpose")
+
+    async def stop(self) -> None:
+        self._writer.cancel()
+        await asyncio.gather(self._writer, return_exceptions=True)

@@ -1,0 +1,114 @@
+"""Everything that can go wrong at Discord's end, on demand.
+
+``Faults`` acts at once on the connections that there are; ``Switches`` decide how later ones fare.
+A *shard* of ``None`` means all of them.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from infra.local.discord.connection import Connection
+from infra.local.discord.session import Session, Sessions
+
+_HEARTBEAT, _RECONNECT, _INVALID_SESSION = 1, 7, 9
+
+
+@dataclass
+class Switches:
+    """``acks``: heartbeats are acknowledged. ``guild_delay_s``: the pause before each GUILD_CREATE of a new
+    session. ``upgrade_failures`` and ``rest_failures``: statuses that the next WebSocket upgrades, and the
+    next REST requests apart from webhooks, are answered with, one each.
+    """
+
+    acks: bool = True
+    guild_delay_s: float = 0.0
+    upgrade_failures: deque[int] = field(default_factory=deque)
+    rest_failures: deque[int] = field(default_factory=deque)
+
+
+class Faults:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        switches: Switches,
+        stop_listening: Callable[[], Awaitable[None]],
+        start_listening: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._sessions = sessions
+        self._switches = switches
+        self._stop_listening = stop_listening
+        self._start_listening = start_listening
+
+    # --- connections
+
+    async def drop(self, shard: int | None = None, *, reset: bool = False) -> None:
+        """Cut TCP without a close frame. What was not yet read is lost on the wire; RESUME brings it back."""
+        for session, connection in self._attached(shard):
+            connection.abort(reset=reset)
+            self._sessions.detach(session, connection)
+
+    async def cut_frame(self, shard: int | None = None) -> None:
+        """Hang up in the middle of the next dispatch."""
+        for _, connection in self._attached(shard):
+            connection.cut_next()
+
+    async def close(self, code: int, reason: str = "", shard: int | None = None) -> None:
+        """Close with *code*. After 4007 and 4009 the session cannot be resumed."""
+        for session, connection in self._attached(shard):
+            if code in (4007, 4009):
+                self._sessions.end(session)
+            await connection.close(code, reason)
+
+    async def reconnect(self, shard: int | None = None) -> None:
+        """Op 7: ask the client to reconnect and resume."""
+        for _, connection in self._attached(shard):
+            await connection.send(_RECONNECT)
+
+    async def invalidate(self, *, resumable: bool, shard: int | None = None) -> None:
+        """Op 9. Not *resumable* ends the session, and with it whatever was to be replayed."""
+        for session, connection in self._attached(shard):
+            if not resumable:
+                self._sessions.end(session)
+            await connection.send(_INVALID_SESSION, resumable)
+
+    async def request_heartbeat(self, shard: int | None = None) -> None:
+        for _, connection in self._attached(shard):
+            await connection.send(_HEARTBEAT)
+
+    async def expire_sessions(self, shard: int | None = None) -> None:
+        """Let sessions end with their connections: a later RESUME is refused with op 9."""
+        for session in self._sessions:
+            if shard in (None, session.shard_id):
+                self._sessions.revoke(session)
+
+    # --- what comes later
+
+    async def refuse_connections(self) -> None:
+        """Close the gateway's port: connecting is refused until ``accept_connections``. REST goes on."""
+        await self._stop_listening()
+
+    async def accept_connections(self) -> None:
+        await self._start_listening()
+
+    def fail_upgrades(self, times: int, status: int = 503) -> None:
+        self._switches.upgrade_failures.extend([status] * times)
+
+    def fail_rest(self, times: int, status: int = 503) -> None:
+        self._switches.rest_failures.extend([status] * times)
+
+    def stop_acks(self) -> None:
+        self._switches.acks = False
+
+    def resume_acks(self) -> None:
+        self._switches.acks = True
+
+    def delay_guilds(self, delay_s: float) -> None:
+        """From the next IDENTIFY on, wait that long before each GUILD_CREATE."""
+        self._switches.guild_delay_s = delay_s
+
+    def _attached(self, shard: int | None) -> Iterator[tuple[Session, Connection]]:
+        for session in self._sessions:
+            if shard in (None, session.shard_id) and isinstance(session.wire, Connection):
+                yield session, session.wire

@@ -1,0 +1,324 @@
+"""One guild: what is in it, and what can happen there.
+
+Every operation first changes the guild and then tells the sessions, in one step without a pause, so the
+order of the frames is the order of the calls. Only then does it wait, for as long as the clients lag behind.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Protocol
+
+import orjson
+
+from infra.local.discord.model import (
+    LASTING_FLAGS,
+    NO_FLAGS,
+    Channel,
+    ChannelType,
+    Flag,
+    Member,
+    Obfuscation,
+    Role,
+    User,
+    VoiceState,
+)
+from infra.local.discord.payloads import build_channel, build_guild, build_voice_state
+from infra.local.discord.snowflakes import Snowflakes
+from infra.local.discord.transitions import Kind, Reach, Transition
+
+_NO_CHANGES: dict[str, bool] = {}
+# Whether the person was in a channel before, and is in one after.
+_KINDS: dict[tuple[bool, bool], Kind] = {
+    (False, True): "joined",
+    (True, False): "left",
+    (True, True): "moved",
+}
+_FLAG_NAMES = tuple((flag, (flag.name or "").lower()) for flag in Flag)
+
+
+class Outlet(Protocol):
+    """Where a guild's events go."""
+
+    def publish(self, guild_id: str, event: str, data: bytes) -> Reach: ...
+
+    async def wait_for_room(self) -> None: ...
+
+
+class Guild:
+    """Made by ``World.add_guild``. The ``add_`` methods only set the scene: they tell nobody.
+
+    Operations take effect whether or not anybody is connected; what no session heard of is in the next
+    snapshot. During an outage, and while the bot is not a member, nothing is told at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        snowflakes: Snowflakes,
+        outlet: Outlet,
+        record: Callable[[Transition], None],
+        clock: Callable[[], float],
+        bot: User,
+    ) -> None:
+        self.id = snowflakes.make("guild")
+        self.name = name
+        self.available = True
+        self.has_bot = True
+        self.channels: dict[str, Channel] = {}
+        self.members: dict[str, Member] = {bot.id: Member(bot)}
+        # The role that everybody has shares the guild's id.
+        self.roles: dict[str, Role] = {self.id: Role(self.id, "@everyone")}
+        self.voice_states: dict[str, VoiceState] = {}
+        self._snowflakes = snowflakes
+        self._outlet = outlet
+        self._record = record
+        self._clock = clock
+        self._bot = bot
+        self._visits = 0
+
+    # --- the scene
+
+    def add_channel(self, name: str, type: ChannelType, parent: Channel | None = None) -> Channel:  # noqa: A002
+        channel = Channel(
+            id=self._snowflakes.make("channel"),
+            name=name,
+            type=type,
+            position=len(self.channels),
+            parent_id=parent.id if parent else None,
+        )
+        self.channels[channel.id] = channel
+        return channel
+
+    def add_voice_channel(self, name: str, parent: Channel | None = None) -> Channel:
+        return self.add_channel(name, ChannelType.VOICE, parent)
+
+    def add_stage_channel(self, name: str, parent: Channel | None = None) -> Channel:
+        return self.add_channel(name, ChannelType.STAGE, parent)
+
+    def add_text_channel(self, name: str, parent: Channel | None = None) -> Channel:
+        return self.add_channel(name, ChannelType.TEXT, parent)
+
+    def add_category(self, name: str) -> Channel:
+        return self.add_channel(name, ChannelType.CATEGORY)
+
+    def add_member(
+        self,
+        who: str | User,
+        display_name: str | None = None,
+        *,
+        nick: str | None = None,
+        bot: bool = False,
+        roles: Collection[Role] = (),
+    ) -> Member:
+        """Make a new user of that name a member, or a user who is already a member of another guild."""
+        if isinstance(who, str):
+            who = User(self._snowflakes.make("user"), who, display_name, bot)
+        member = Member(who, nick, tuple(role.id for role in roles))
+        self.members[who.id] = member
+        return member
+
+    def add_role(self, name: str) -> Role:
+        role = Role(self._snowflakes.make("role"), name)
+        self.roles[role.id] = role
+        return role
+
+    def people_in(self, channel: Channel) -> list[Member]:
+        return [self.members[user] for user, state in self.voice_states.items() if state.channel is channel]
+
+    def build_snapshot(self) -> bytes:
+        """The data of a GUILD_CREATE that tells of the guild as it is now."""
+        return build_guild(
+            guild_id=self.id,
+            name=self.name,
+            owner_id=next(iter(self.members)),
+            roles=self.roles.values(),
+            channels=self.channels.values(),
+            members=[self.members[self._bot.id]]
+            + [self.members[user] for user in self.voice_states if user != self._bot.id],
+            member_count=len(self.members),
+            voice_states=self._build_voice_states(),
+        )
+
+    def _build_voice_states(self) -> Iterator[bytes]:
+        for user, state in self.voice_states.items():
+            yield build_voice_state(self.id, self.members[user], state, connected=True)
+
+    # --- what people do
+
+    async def join(
+        self, member: Member, channel: Channel, *, without: Collection[str] = (), **flags: bool
+    ) -> Transition:
+        """*member*, who was in no channel of this guild, enters *channel*.
+
+        *without* names fields that the payload leaves out, here and in the operations below.
+        """
+        if member.id in self.voice_states:
+            raise ValueError(f"{member.user.name} is in a channel already")
+        self._visits += 1
+        state = VoiceState(channel, f"{self._visits:032x}", member.lasting | _parse_flags(flags)[1])
+        transition = self._change(member, None, state, without)
+        await self._outlet.wait_for_room()
+        return transition
+
+    async def leave(self, member: Member, *, without: Collection[str] = ()) -> Transition:
+        transition = self._change(member, self._state_of(member), None, without)
+        await self._outlet.wait_for_room()
+        return transition
+
+    async def move(
+        self, member: Member, channel: Channel, *, without: Collection[str] = (), **flags: bool
+    ) -> Transition:
+        """*member* goes from one channel to another, perhaps with switches changed on the way."""
+        before = self._state_of(member)
+        if before.channel is channel:
+            raise ValueError(f"{member.user.name} is in that channel already")
+        after = VoiceState(channel, before.session_id, _apply(before.flags, flags))
+        transition = self._change(member, before, after, without)
+        await self._outlet.wait_for_room()
+        return transition
+
+    async def update(
+        self, member: Member, *, without: Collection[str] = (), **flags: bool
+    ) -> Transition | None:
+        """Set switches such as ``self_mute=True``.
+
+        Where nothing changes, an event is sent all the same, as Discord may do, but it is no transition:
+        ``None`` is returned.
+        """
+        before = self._state_of(member)
+        after = VoiceState(before.channel, before.session_id, _apply(before.flags, flags))
+        if after.flags == before.flags:
+            self._publish_state(member, after, connected=True, without=without)
+            transition = None
+        else:
+            transition = self._change(member, before, after, without)
+        await self._outlet.wait_for_room()
+        return transition
+
+    def _state_of(self, member: Member) -> VoiceState:
+        try:
+            return self.voice_states[member.id]
+        except KeyError:
+            raise ValueError(f"{member.user.name} is in no channel of {self.name}") from None
+
+    def _change(
+        self, member: Member, before: VoiceState | None, after: VoiceState | None, without: Collection[str]
+    ) -> Transition:
+        shown = after or before
+        assert shown is not None  # noqa: S101  # one of the two is always given
+        changes = _NO_CHANGES
+        if after is None:
+            del self.voice_states[member.id]
+        else:
+            self.voice_states[member.id] = after
+            member.lasting = after.flags & LASTING_FLAGS
+            if before is not None and before.flags != after.flags:
+                turned = before.flags ^ after.flags
+                changes = {name: bool(after.flags & flag) for flag, name in _FLAG_NAMES if turned & flag}
+        same_channel = before is not None and after is not None and before.channel is after.channel
+        reach = self._publish_state(member, shown, connected=after is not None, without=without)
+        transition = Transition(
+            kind="updated" if same_channel else _KINDS[before is not None, after is not None],
+            guild_id=self.id,
+            user_id=member.user.id,
+            channel_id=after.channel.id if after else None,
+            previous_channel_id=before.channel.id if before and not same_channel else None,
+            changes=changes,
+            reach=reach,
+            at=self._clock(),
+        )
+        self._record(transition)
+        return transition
+
+    def _publish_state(
+        self, member: Member, state: VoiceState, *, connected: bool, without: Collection[str]
+    ) -> Reach:
+        data = build_voice_state(self.id, member, state, connected=connected)
+        if without:
+            data = orjson.dumps(
+                {key: value for key, value in orjson.loads(data).items() if key not in without}
+            )
+        return self._publish("VOICE_STATE_UPDATE", data)
+
+    def _publish(self, event: str, data: bytes) -> Reach:
+        if not (self.available and self.has_bot):
+            return "unseen"
+        return self._outlet.publish(self.id, event, data)
+
+    # --- what happens to channels
+
+    async def create_channel(self, name: str, type: ChannelType, parent: Channel | None = None) -> Channel:  # noqa: A002
+        channel = self.add_channel(name, type, parent)
+        await self._tell_of_channel("CHANNEL_CREATE", channel)
+        return channel
+
+    async def rename_channel(self, channel: Channel, name: str) -> None:
+        channel.name = name
+        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+
+    async def hide_channel(self, channel: Channel, fields: Obfuscation = "null") -> None:
+        """Take the bot's permission to view *channel* away; its fields become null or go missing."""
+        channel.obfuscated = fields
+        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+
+    async def show_channel(self, channel: Channel) -> None:
+        channel.obfuscated = None
+        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+
+    async def delete_channel(self, channel: Channel) -> None:
+        """Delete *channel*; who was in it leaves after it is gone, which is the harder order for a cache."""
+        people = self.people_in(channel)
+        del self.channels[channel.id]
+        await self._tell_of_channel("CHANNEL_DELETE", channel)
+        for member in people:
+            await self.leave(member)
+
+    async def _tell_of_channel(self, event: str, channel: Channel) -> None:
+        self._publish(event, orjson.dumps(build_channel(channel, self.id)))
+        await self._outlet.wait_for_room()
+
+    # --- what happens to the guild
+
+    async def begin_outage(self) -> None:
+        self._publish("GUILD_DELETE", orjson.dumps({"id": self.id, "unavailable": True}))
+        self.available = False
+        await self._outlet.wait_for_room()
+
+    async def end_outage(self) -> None:
+        self.available = True
+        self._publish("GUILD_CREATE", self.build_snapshot())
+        await self._outlet.wait_for_room()
+
+    async def remove_bot(self) -> None:
+        """The bot is thrown out; the guild lives on without it."""
+        self._publish("GUILD_DELETE", orjson.dumps({"id": self.id}))
+        self.has_bot = False
+        await self._outlet.wait_for_room()
+
+    async def add_bot(self) -> None:
+        self.has_bot = True
+        self._publish("GUILD_CREATE", self.build_snapshot())
+        await self._outlet.wait_for_room()
+
+    async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
+        """Send any event at all to the sessions that hear of this guild; the guild itself stays as it is."""
+        reach = self._outlet.publish(self.id, event, orjson.dumps(data))
+        await self._outlet.wait_for_room()
+        return reach
+
+
+def _parse_flags(flags: dict[str, bool]) -> tuple[Flag, Flag]:
+    """Return which flags are named, and which of them are to be on."""
+    named = on = NO_FLAGS
+    for name, value in flags.items():
+        flag = Flag[name.upper()]
+        named |= flag
+        on |= flag if value else NO_FLAGS
+    return named, on
+
+
+def _apply(before: Flag, flags: dict[str, bool]) -> Flag:
+    if not flags:
+        return before
+    named, on = _parse_flags(flags)
+    return before & ~named | on

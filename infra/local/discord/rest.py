@@ -1,0 +1,104 @@
+"""The few REST routes that a gateway client needs, and Discord's way of saying no."""
+
+# https://docs.discord.com/developers/events/gateway#get-gateway-bot
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from infra.local.discord.faults import Switches
+from infra.local.discord.payloads import Json, build_application, build_own_user
+from infra.local.discord.world import World
+
+_SESSION_STARTS_A_DAY = 1000
+_DAY_MS = 86_400_000
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Answer with JSON, as Discord's: discord.py reads no body whose type has a charset behind it."""
+    # Without Via a client takes a 429 for a ban by the proxy in front of Discord.
+    return web.Response(
+        body=orjson.dumps(body),
+        status=status,
+        content_type="application/json",
+        headers={"Via": "1.1 google", **(headers or {})},
+    )
+
+
+def build_error(status: int, reason: str) -> web.Response:
+    return build_response({"message": f"{status}: {reason}", "code": 0}, status)
+
+
+class Rest:
+    """Answers who is known by the bot's token."""
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        world: World,
+        application_id: str,
+        shards: int,
+        max_concurrency: int,
+        gateway_url: Callable[[], str],
+        identified: Callable[[], int],
+        switches: Switches,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._token = token
+        self._world = world
+        self._application_id = application_id
+        self._shards = shards
+        self._max_concurrency = max_concurrency
+        self._gateway_url = gateway_url
+        self._identified = identified
+        self._switches = switches
+
+    def build_routes(self, prefix: str) -> list[web.RouteDef]:
+        routes: dict[str, Callable[[], Json]] = {
+            "/users/@me": lambda: build_own_user(self._world.bot),
+            "/oauth2/applications/@me": lambda: build_application(self._application_id, self._world.bot),
+            "/gateway/bot": self._build_gateway_bot,
+        }
+        guarded = [web.get(prefix + path, self._guard(path, build)) for path, build in routes.items()]
+        return [*guarded, web.get(prefix + "/gateway", self._get_gateway)]
+
+    def _guard(self, path: str, build: Callable[[], Json]) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self.counts[path] += 1
+            if self._switches.rest_failures:
+                status = self._switches.rest_failures.popleft()
+                return build_error(status, "scripted failure")
+            if request.headers.get("Authorization") != f"Bot {self._token}":
+                return build_error(401, "Unauthorized")
+            return build_response(build())
+
+        return handle
+
+    async def _get_gateway(self, _request: web.Request) -> web.StreamResponse:
+        return build_response({"url": self._gateway_url()})
+
+    def _build_gateway_bot(self) -> Json:
+        return {
+            "url": self._gateway_url(),
+            "shards": self._shards,
+            "session_start_limit": {
+                "total": _SESSION_STARTS_A_DAY,
+                "remaining": max(0, _SESSION_STARTS_A_DAY - self._identified()),
+                "reset_after": _DAY_MS,
+                "max_concurrency": self._max_concurrency,
+            },
+        }
+
+
+@web.middleware
+async def answer_unknown_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give what no route takes Discord's 404 and 405."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as refused:
+        return build_error(refused.status, refused.reason)

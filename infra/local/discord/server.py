@@ -1,0 +1,207 @@
+"""Puts the stand-in together and serves it on loopback."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+from infra.local.discord.bell import Bell
+from infra.local.discord.faults import Faults, Switches
+from infra.local.discord.gateway import Gateway, GatewaySettings
+from infra.local.discord.model import Channel
+from infra.local.discord.rate_limit import RateLimit
+from infra.local.discord.rest import Rest, answer_unknown_routes
+from infra.local.discord.session import Sessions
+from infra.local.discord.snowflakes import Snowflakes
+from infra.local.discord.transitions import Reach, TransitionLog
+from infra.local.discord.webhooks import PostedMessage, Webhook, Webhooks
+from infra.local.discord.world import World
+
+_HOST = "127.0.0.1"
+
+
+class _Listener:
+    """A port that can be closed and opened again while its connections live on."""
+
+    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        self.port = 0
+        self._protocol = protocol
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._protocol, _HOST, self.port, reuse_address=True)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+class StandIn:
+    """Discord, as far as a bot that watches voice channels can tell. For tests, the demo and the benchmark.
+
+    Serves from ``async with`` on. *shards* and *max_concurrency* are what ``/gateway/bot`` advises;
+    *replay_limit* is the number of events that a session keeps for a RESUME, *session_ttl_s* how long it
+    outlives its connection. *webhook_limit* of ``None`` takes every post. *log_limit* bounds ``sent``.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str = "stand-in",  # noqa: S107  # not a secret: it opens nothing but this
+        shards: int = 1,
+        max_concurrency: int = 1,
+        identify_window_s: float = 0.0,
+        sharding_required: int = 1,
+        granted_intents: int = 0,
+        heartbeat_interval_s: float = 41.25,
+        replay_limit: int = 25_000,
+        session_ttl_s: float = 120.0,
+        webhook_limit: RateLimit | None = RateLimit(),  # noqa: B008  # frozen
+        log_limit: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.token = token
+        self.shards = shards
+        self._bell = Bell()
+        self._webhook_limit = webhook_limit
+        self._snowflakes = snowflakes = Snowflakes(seed)
+        application_id = snowflakes.make("application")
+        self.sent = TransitionLog(log_limit)
+        self._sessions = Sessions(bell=self._bell, replay_limit=replay_limit, ttl_s=session_ttl_s)
+        self.world = World(outlet=self._sessions, log=self.sent, snowflakes=snowflakes)
+        switches = Switches()
+        self._gateway = Gateway(
+            world=self.world,
+            sessions=self._sessions,
+            settings=GatewaySettings(
+                token=token,
+                application_id=application_id,
+                heartbeat_interval_s=heartbeat_interval_s,
+                granted_intents=granted_intents,
+                max_concurrency=max_concurrency,
+                identify_window_s=identify_window_s,
+                sharding_required=sharding_required,
+            ),
+            switches=switches,
+            bell=self._bell,
+            url=lambda: self.gateway_url,
+        )
+        self._rest = Rest(
+            token=token,
+            world=self.world,
+            application_id=application_id,
+            shards=shards,
+            max_concurrency=max_concurrency,
+            gateway_url=lambda: self.gateway_url,
+            identified=lambda: self._sessions.counts["identified"],
+            switches=switches,
+        )
+        self.webhooks = Webhooks(bell=self._bell, snowflakes=snowflakes)
+        self._runner = web.AppRunner(
+            self._build_app(), handle_signals=False, access_log=None, shutdown_timeout=1
+        )
+        self._rest_port = _Listener(self._make_protocol)
+        self._gateway_port = _Listener(self._make_protocol)
+        self.faults = Faults(
+            sessions=self._sessions,
+            switches=switches,
+            stop_listening=self._gateway_port.close,
+            start_listening=self._gateway_port.open,
+        )
+        self._text_channel: Channel | None = None
+
+    def _build_app(self) -> web.Application:
+        app = web.Application(middlewares=[answer_unknown_routes])
+        for prefix in ("/api/v10", "/api"):
+            app.add_routes(self._rest.build_routes(prefix))
+            app.add_routes(self.webhooks.build_routes(prefix))
+        app.add_routes([web.get("/gateway", self._gateway.handle)])
+        return app
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the stand-in is not serving")
+        return server()
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await self._rest_port.open()
+        await self._gateway_port.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._gateway_port.close()
+        await self._rest_port.close()
+        await self._gateway.stop()
+        await self._runner.cleanup()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{_HOST}:{self._rest_port.port}/api"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.base_url}/v10"
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway has a port of its own, so that it alone can refuse connections."""
+        return f"ws://{_HOST}:{self._gateway_port.port}/gateway"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often clients connected, identified, resumed, were refused, and asked each REST route."""
+        return dict(self._sessions.counts) | dict(self._rest.counts)
+
+    @property
+    def live_sessions(self) -> int:
+        """How many sessions have a connection now."""
+        return sum(session.wire is not None for session in self._sessions)
+
+    def add_webhook(self, name: str, channel: Channel | None = None) -> Webhook:
+        channel_id = channel.id if channel else self._snowflakes.make("channel")
+        return self.webhooks.add(
+            name, channel_id=channel_id, base_url=self.base_url, limit=self._webhook_limit
+        )
+
+    async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
+        """Send any event at all to every session, whatever its shard; the world stays as it is."""
+        reach = self._sessions.publish(None, event, orjson.dumps(data))
+        await self._sessions.wait_for_room()
+        return reach
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Wait until every shard has a client that was sent all there is to send."""
+        wanted = set(range(self.shards))
+        await self.wait_until(
+            lambda: wanted <= self._sessions.connected_shards(), timeout_s, "every shard connected"
+        )
+
+    async def wait_disconnected(self, timeout_s: float) -> None:
+        await self.wait_until(lambda: not self._gateway.connections, timeout_s, "every client gone")
+
+    async def wait_for_messages(
+        self, predicate: Callable[[list[PostedMessage]], bool], timeout_s: float
+    ) -> list[PostedMessage]:
+        """Wait until *predicate* holds for the messages of all webhooks; return them in order of arrival."""
+        await self.wait_until(lambda: predicate(self.messages), timeout_s, "the messages expected")
+        return self.messages
+
+    @property
+    def messages(self) -> list[PostedMessage]:
+        posted = [message for webhook in self.webhooks.by_id.values() for message in webhook.messages]
+        return sorted(posted, key=lambda message: int(message.id))
+
+    async def wait_until(self, predicate: Callable[[], bool], timeout_s: float, what: str = "it") -> None:
+        """Wait until *predicate* holds; it is looked at again whenever a connection or a message changes."""
+        await self._bell.wait_for(predicate, timeout_s, what)

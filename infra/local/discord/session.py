@@ -1,0 +1,186 @@
+"""Gateway sessions: what each was sent, so that a client that comes back gets what it missed.
+
+A session outlives its connection. Every event gets the session's next sequence number and is kept for a
+replay, up to a bound; while a connection is attached, it is also handed to that connection at once.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from infra.local.discord.bell import Bell
+from infra.local.discord.snowflakes import shard_of
+from infra.local.discord.transitions import Reach
+
+# https://docs.discord.com/developers/events/gateway#list-of-intents
+INTENT_GUILDS = 1 << 0
+INTENT_VOICE_STATES = 1 << 7
+_INTENT_OF_EVENT = {
+    "GUILD_CREATE": INTENT_GUILDS,
+    "GUILD_DELETE": INTENT_GUILDS,
+    "CHANNEL_CREATE": INTENT_GUILDS,
+    "CHANNEL_UPDATE": INTENT_GUILDS,
+    "CHANNEL_DELETE": INTENT_GUILDS,
+    "VOICE_STATE_UPDATE": INTENT_VOICE_STATES,
+}
+
+
+class Frame(NamedTuple):
+    """One dispatch: its sequence number, its name, and its data as JSON."""
+
+    seq: int
+    event: str
+    data: bytes
+
+
+class Wire(Protocol):
+    """The connection that a session speaks through."""
+
+    def enqueue(self, frame: Frame) -> None: ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything enqueued has been written."""
+
+    async def wait_for_room(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Session:
+    """One IDENTIFY and what followed it. ``missing`` are the guilds whose GUILD_CREATE is still to come."""
+
+    def __init__(self, id: str, *, shard: tuple[int, int], intents: int, replay_limit: int) -> None:  # noqa: A002
+        self.id = id
+        self.shard_id, self.shard_count = shard
+        self.intents = intents
+        self.seq = 0
+        self.wire: Wire | None = None
+        self.detached_at = 0.0
+        self.revoked = False
+        self.missing: set[str] = set()
+        self._replay: deque[Frame] = deque(maxlen=replay_limit)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether a connection is attached and has been sent all there is."""
+        return self.wire is not None and self.wire.idle and not self.missing
+
+    def hears_of(self, guild_id: str) -> bool:
+        return shard_of(int(guild_id), self.shard_count) == self.shard_id
+
+    def dispatch(self, event: str, data: bytes) -> Reach:
+        intent = _INTENT_OF_EVENT.get(event)
+        if intent is not None and not self.intents & intent:
+            return "unseen"
+        self.seq += 1
+        frame = Frame(self.seq, event, data)
+        self._replay.append(frame)
+        if self.wire is None:
+            return "buffered"
+        self.wire.enqueue(frame)
+        return "live"
+
+    def can_resume(self, seq: int) -> bool:
+        """Whether everything after *seq* is still at hand."""
+        return seq == self.seq or bool(self._replay and self._replay[0].seq <= seq + 1)
+
+    def after(self, seq: int) -> Iterator[Frame]:
+        """What a client that has seen *seq* missed. An earlier RESUMED was only for its own connection."""
+        return (frame for frame in self._replay if frame.seq > seq and frame.event != "RESUMED")
+
+
+class Sessions:
+    """All sessions, and the way of an event to those that hear of its guild."""
+
+    def __init__(
+        self, *, bell: Bell, replay_limit: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._by_id: dict[str, Session] = {}
+        self._bell = bell
+        self._replay_limit = replay_limit
+        self._ttl_s = ttl_s
+        self._clock = clock
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+        self._bell.ring()
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_id.values()))
+
+    def open(self, *, shard: tuple[int, int], intents: int) -> Session:
+        self.count("identified")
+        number = self.counts["identified"]
+        session = Session(f"{number:032x}", shard=shard, intents=intents, replay_limit=self._replay_limit)
+        self._by_id[session.id] = session
+        return session
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session that may be resumed: known, and not left alone for too long."""
+        session = self._by_id.get(session_id)
+        if session is None or session.wire is not None:
+            return session
+        if self._clock() - session.detached_at > self._ttl_s:
+            self.end(session)
+            return None
+        return session
+
+    def attach(self, session: Session, wire: Wire) -> None:
+        """Join a session to a connection, whose predecessor, if there still is one, is cut off."""
+        if session.wire is not None and session.wire is not wire:
+            session.wire.abort()
+        session.wire = wire
+        self._bell.ring()
+
+    def detach(self, session: Session, wire: Wire) -> None:
+        if session.wire is wire:
+            session.wire = None
+            session.detached_at = self._clock()
+            if session.revoked:
+                self.end(session)
+            self._bell.ring()
+
+    def revoke(self, session: Session) -> None:
+        """Let the session live only as long as its connection, or end it now where it has none."""
+        session.revoked = True
+        if session.wire is None:
+            self.end(session)
+
+    def holds(self, session: Session) -> bool:
+        return session.id in self._by_id
+
+    def end(self, session: Session) -> None:
+        self._by_id.pop(session.id, None)
+        self._bell.ring()
+
+    def publish(self, guild_id: str | None, event: str, data: bytes) -> Reach:
+        """Hand an event to every session that hears of the guild (``None``: to every session), at once.
+
+        A session that was not yet sent the guild hears nothing before its GUILD_CREATE, which tells all.
+        """
+        reached: Reach = "unseen"
+        for session in self._by_id.values():
+            if guild_id is not None:
+                if not session.hears_of(guild_id):
+                    continue
+                if event in ("GUILD_CREATE", "GUILD_DELETE"):
+                    session.missing.discard(guild_id)
+                elif guild_id in session.missing:
+                    continue
+            reach = session.dispatch(event, data)
+            if reached != "live" and reach != "unseen":
+                reached = reach
+        return reached
+
+    async def wait_for_room(self) -> None:
+        """Wait while a connected client lags too far behind."""
+        for session in tuple(self._by_id.values()):
+            if session.wire is not None:
+                await session.wire.wait_for_room()
+
+    def connected_shards(self) -> set[int]:
+        """The shards that a session serves which has been sent everything."""
+        return {session.shard_id for session in self._by_id.values() if session.caught_up}

@@ -1,0 +1,72 @@
+"""Every guild there is, and the names in them."""
+
+import time
+from collections.abc import Callable
+
+from infra.local.discord.guild import Guild, Outlet
+from infra.local.discord.model import User
+from infra.local.discord.snowflakes import Snowflakes, shard_of
+from infra.local.discord.transitions import TransitionLog
+
+
+class World:
+    """The truth that sessions are told of. Its guilds' operations are on ``Guild``."""
+
+    def __init__(
+        self,
+        *,
+        outlet: Outlet,
+        log: TransitionLog,
+        snowflakes: Snowflakes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.guilds: dict[str, Guild] = {}
+        self.log = log
+        self.bot = User(snowflakes.make("user"), "voice-relay", None, bot=True)
+        self._outlet = outlet
+        self._snowflakes = snowflakes
+        self._clock = clock
+
+    def add_guild(self, name: str, *, has_bot: bool = True) -> Guild:
+        """Make a guild that a session sees from its next READY on.
+
+        With *has_bot* false nobody sees it until ``Guild.add_bot``, which a connected session hears of
+        at once. A guild that is added while a session runs is unknown to that session: a case to test.
+        """
+        guild = Guild(
+            name,
+            snowflakes=self._snowflakes,
+            outlet=self._outlet,
+            record=self.log.append,
+            clock=self._clock,
+            bot=self.bot,
+        )
+        guild.has_bot = has_bot
+        self.guilds[guild.id] = guild
+        return guild
+
+    def guilds_of_shard(self, shard_id: int, shard_count: int) -> list[Guild]:
+        return [
+            guild
+            for guild in self.guilds.values()
+            if guild.has_bot and shard_of(int(guild.id), shard_count) == shard_id
+        ]
+
+    def user_name(self, user_id: str) -> str | None:
+        """Return how Discord would show that user, or ``None`` for a stranger."""
+        for guild in self.guilds.values():
+            if user_id in guild.members:
+                return guild.members[user_id].shown_name
+        return None
+
+    def channel_name(self, channel_id: str) -> str | None:
+        for guild in self.guilds.values():
+            if channel_id in guild.channels:
+                return guild.channels[channel_id].name
+        return None
+
+    def role_name(self, role_id: str) -> str | None:
+        for guild in self.guilds.values():
+            if role_id in guild.roles:
+                return guild.roles[role_id].name
+        return None

@@ -1,0 +1,304 @@
+"""The ingress's client against real sockets: what goes out, and what becomes of every way to answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+from botocore.credentials import ReadOnlyCredentials
+
+import bot.api.client
+from bot.api.client import Ingress
+from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from tests.support.ingress import ARN, StubIngress
+from tests.support.signatures import parse_signed_headers, recompute_authorization
+
+CREDENTIALS = ReadOnlyCredentials("AKIAEXAMPLE", "a/secret+key=", "a//session+token==")
+REGION = "eu-central-1"
+NOW = datetime(2026, 11, 21, 7, 0, 0, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 38\r\n\r\n"
+STARTED = b'{"executionArn":"arn:x","startDate":1}'
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def start(client: Ingress, body: bytes = b'{"id":"1-A","events":[]}') -> str:
+    return await client.start("notify", "1-A", body)
+
+
+class Keys:
+    """Hands out the same credentials, or an error, and counts how often they were given up."""
+
+    def __init__(self, error: DeliveryError | None = None) -> None:
+        self.error = error
+        self.forgotten = 0
+
+    async def get(self) -> ReadOnlyCredentials:
+        if self.error is not None:
+            raise self.error
+        return CREDENTIALS
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def ingress(endpoint: str, keys: Keys | None = None, now: Callable[[], datetime] = lambda: NOW) -> Ingress:
+    return Ingress(endpoint, region=REGION, credentials=keys or Keys(), max_connections=4, utc_now=now)
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[StubIngress]:
+    async with StubIngress() as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def raw_server(serve: Serve) -> AsyncIterator[str]:
+    """Serve each connection with *serve*, byte by byte; yields the URL."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-le")
+    )
+    return head + await reader.readexactly(length)
+
+
+@pytest.mark.parametrize("body", [b"{}", '{"name":"\N{PARTY POPPER} Zoë"}'.encode(), b"x" * 250_000])
+async def test_the_signature_on_the_wire_is_botocores_own(stub: StubIngress, body: bytes) -> None:
+    seen: list[str] = []
+
+    async def check(request: web.BaseRequest) -> None:
+        url = stub.endpoint + request.raw_path
+        sent = await request.read()
+        assert sent == body
+        theirs = recompute_authorization(
+            request.method, url, request.headers, sent, CREDENTIALS, region=REGION
+        )
+        assert request.headers["Authorization"] == theirs
+        assert request.headers["X-Amz-Security-Token"] == CREDENTIALS.token
+        seen.append(request.headers["Authorization"])
+
+    stub.answers.append(check)
+    async with ingress(stub.endpoint) as client:
+        assert await start(client, body) == ARN + "1-A"
+    (authorization,) = seen
+    assert set(parse_signed_headers(authorization)) >= {
+        "host", "x-amz-date", "x-amz-security-token", "content-type", "execution-name",
+    }  # fmt: skip
+
+
+async def test_every_attempt_is_signed_anew_over_the_same_bytes(stub: StubIngress) -> None:
+    dates: list[str] = []
+
+    async def note(request: web.BaseRequest) -> None:
+        dates.append(request.headers["X-Amz-Date"])
+
+    stub.answers.extend([note, note])
+    times = iter([NOW, NOW, NOW + timedelta(minutes=6), NOW + timedelta(minutes=6)])
+    async with ingress(stub.endpoint, now=lambda: next(times)) as client:
+        first = await start(client)
+        assert await start(client) == first
+    assert dates == ["20261121T070000Z", "20261121T070600Z"]
+    assert (len(stub.executions), stub.repeats) == (1, 1)
+
+
+async def test_requests_share_a_connection_that_is_kept_alive() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(20):
+            await read_request(reader)
+            writer.write(OK + STARTED)
+
+    async with raw_server(serve) as url, ingress(url) as client:
+        for _ in range(20):
+            await start(client)
+    assert connections == 1
+
+
+async def test_requests_side_by_side_have_at_most_the_connections_allowed() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while not reader.at_eof():
+            try:
+                await read_request(reader)
+            except asyncio.IncompleteReadError:
+                return
+            await asyncio.sleep(0)
+            writer.write(OK + STARTED)
+
+    async with raw_server(serve) as url, ingress(url) as client:
+        await asyncio.gather(*(start(client) for _ in range(40)))
+    assert connections == 4
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            try:
+                await read_request(reader)
+            except asyncio.IncompleteReadError:
+                return
+            writer.write(OK + STARTED[:10])
+            await writer.drain()
+            # Any later turn of the loop will do: the client has read what there was by then.
+            for _ in range(50):
+                await asyncio.sleep(0)
+            writer.write(STARTED[10:])
+
+    async with raw_server(serve) as url, ingress(url) as client:
+        assert await start(client) == "arn:x"
+
+
+async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+
+
+async def _hang_up_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    pass
+
+
+async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.transport.abort()
+
+
+async def _break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(OK + STARTED[:20])
+
+
+async def _speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"220 mail.example ESMTP\r\n\r\n")
+
+
+async def _claim_gzip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n") + STARTED)
+
+
+async def _answer_without_an_arn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [_hang_up, _hang_up_at_once, _reset, _break_off, _speak_nonsense, _claim_gzip, _answer_without_an_arn],
+)
+async def test_a_broken_conversation_may_pass(serve: Serve) -> None:
+    async with raw_server(serve) as url, ingress(url) as client:
+        with pytest.raises(TemporaryFailure):
+            await start(client)
+
+
+async def test_an_answer_that_does_not_come_in_time_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bot.api.client, "TIMEOUT_S", 0.05)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with raw_server(serve) as url, ingress(url) as client:
+        with pytest.raises(TemporaryFailure, match="in time") as caught:
+            await start(client)
+    assert caught.value.code == "Timeout"
+
+
+async def test_an_endpoint_that_nobody_listens_at_may_come_back() -> None:
+    async with raw_server(_hang_up) as url:
+        pass
+    async with ingress(url) as client:
+        with pytest.raises(TemporaryFailure) as caught:
+            await start(client)
+    reason = f"the API cannot be reached: {url.removeprefix('http://')}: Connection refused; "
+    assert str(caught.value) == f"{reason}see whether VOICE_RELAY_API_ENDPOINT is right and the network is up"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(stub: StubIngress, status: int) -> None:
+    async def redirect(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Location": stub.endpoint + "/elsewhere"})
+
+    stub.answers.append(redirect)
+    async with ingress(stub.endpoint) as client:
+        with pytest.raises(TemporaryFailure, match=str(status)):
+            await start(client)
+    assert (stub.requests, stub.executions) == (1, {})
+
+
+async def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    written = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000000\r\n\r\n")
+        try:
+            while written < 1_000_000_000:
+                writer.write(b"x" * 65536)
+                written += 65536
+                await writer.drain()
+        except ConnectionError:
+            pass
+
+    async with raw_server(serve) as url, ingress(url) as client:
+        with pytest.raises(Rejected):
+            await start(client)
+    # What the sockets' own buffers took is in it too.
+    assert written < 50_000_000
+
+
+async def test_a_refusal_of_the_caller_gives_the_credentials_up(stub: StubIngress) -> None:
+    async def forbid(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"message": "Forbidden"}, status=403)
+
+    keys = Keys()
+    stub.answers.append(forbid)
+    async with ingress(stub.endpoint, keys, lambda: datetime.now(UTC)) as client:
+        with pytest.raises(Unauthorized, match="bot policy"):
+            await start(client)
+        assert keys.forgotten == 1
+        await start(client)
+    assert keys.forgotten == 1
+
+
+async def test_a_clock_that_is_off_is_named_as_the_reason(stub: StubIngress) -> None:
+    async def forbid(_: web.BaseRequest) -> web.StreamResponse:
+        date = "Sat, 21 Nov 2026 07:20:00 GMT"
+        return web.json_response({"message": "Forbidden"}, status=403, headers={"Date": date})
+
+    stub.answers.append(forbid)
+    async with ingress(stub.endpoint) as client:
+        with pytest.raises(Unauthorized, match="1200 s behind"):
+            await start(client)
+
+
+async def test_without_credentials_nothing_is_sent(stub: StubIngress) -> None:
+    async with ingress(stub.endpoint, Keys(Unauthorized("none found"))) as client:
+        with pytest.raises(Unauthorized, match="none found"):
+            await start(client)
+    assert stub.requests == 0
+
+
+async def test_an_execution_that_exists_already_is_a_success(stub: StubIngress) -> None:
+    async with ingress(stub.endpoint) as client:
+        await start(client, b"{}")
+        assert await start(client, b'{"other":1}') == ARN + "1-A"

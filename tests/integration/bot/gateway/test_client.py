@@ -1,0 +1,340 @@
+"""The bot's gateway, the real discord.py under it, against the stand-in for Discord."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aiohttp
+import discord
+import pytest
+
+from bot.errors import RelayError, SettingsError, StartupError
+from bot.gateway.client import Gateway, run_gateway, use_api
+from bot.gateway.intake import Intake
+from bot.outbox.service import Seen
+from bot.routing.rules import Rule, Rules
+from bot.ulid import UlidFactory
+from bot.voice.events import EVENT, Event
+from bot.voice.tracker import Capture
+from infra.local.discord import Channel, Guild, StandIn, Transition
+
+TIMEOUT_S = 20.0
+TOKEN = "a.b.c"
+
+
+class Watcher:
+    """The relay's front half: gateway, capture and rules, with a list for an outbox."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.changed = asyncio.Event()
+        self.gateway: Gateway | None = None
+        self.seen_ms: dict[int, int] = {}
+        self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.intake = Intake(Capture({}, UlidFactory()), Rules([Rule()]), self._put, lambda _: None)
+
+    def open_gateway(self, **options: Any) -> Gateway:
+        self.gateway = Gateway(self.intake, seen_ms=self.seen_ms, **options)
+        return self.gateway
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def wait_for(self, count: int) -> list[Event]:
+        await self.wait(lambda: len(self.events) >= count)
+        return self.events
+
+    def kinds(self) -> list[str]:
+        return [event["type"].removeprefix("discord.voice.") for event in self.events]
+
+    def _put(self, seen: Seen) -> None:
+        observation = seen.observation
+        assert len(seen.events) == len(observation.events)
+        self.events.extend(EVENT.validate_python(event) for event in observation.events)
+        self.changed.set()
+
+
+@pytest.fixture(autouse=True)
+def _api_as_before() -> Any:
+    before = discord.http.Route.BASE
+    yield
+    use_api(before)
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[StandIn]:
+    async with StandIn(token=TOKEN) as standin:
+        yield standin
+
+
+@pytest.fixture
+def guild(standin: StandIn) -> Guild:
+    return standin.world.add_guild("Base")
+
+
+@asynccontextmanager
+async def watching(standin: StandIn, **options: Any) -> AsyncIterator[Watcher]:
+    """Watch until the block ends; it begins with all shards connected and their guilds seen."""
+    watcher = Watcher()
+    use_api(standin.api_url)
+    watcher.task = task = asyncio.create_task(run_gateway(lambda: watcher.open_gateway(**options), TOKEN))
+    waiting = asyncio.create_task(_until_watched(standin, watcher))
+    done, _ = await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        for one in done:
+            one.result()
+        yield watcher
+    finally:
+        for one in (waiting, task):
+            one.cancel()
+            with suppress(asyncio.CancelledError, RelayError):
+                await one
+
+
+async def _until_watched(standin: StandIn, watcher: Watcher) -> None:
+    guilds = {guild.id for guild in standin.world.guilds.values() if guild.has_bot and guild.available}
+    await standin.wait_connected(TIMEOUT_S)
+    await watcher.wait(lambda: guilds <= watched(watcher))
+
+
+def watched(watcher: Watcher) -> set[str]:
+    capture = watcher.intake._capture
+    return {guild_id for guild_id in capture.guild_ids if capture._guilds[guild_id].watched}
+
+
+def account(event: Event) -> tuple[Any, ...]:
+    """What an event that was seen says, in the terms of the stand-in's own log."""
+    assert event["type"] != "discord.voice.gap"
+    data = event["data"]
+    assert not data["inferred"]
+    return (
+        event["type"].removeprefix("discord.voice."),
+        data["guild"]["id"],
+        data["user"]["id"],
+        data["channel"] and data["channel"]["id"],
+        data["previous_channel"] and data["previous_channel"]["id"],
+        dict(data["changes"]),
+    )
+
+
+def truth(transition: Transition) -> tuple[Any, ...]:
+    changes = dict(transition.changes) if transition.kind in ("updated", "moved") else {}
+    return (*transition[:5], changes)
+
+
+async def wander(guild: Guild, channels: list[Channel], moves: int, chance: random.Random) -> None:
+    """Let everybody of the guild do something *moves* times over."""
+    members = list(guild.members.values())
+    for _ in range(moves):
+        member = chance.choice(members)
+        state = guild.voice_states.get(member.id)
+        if state is None:
+            await guild.join(member, chance.choice(channels))
+            continue
+        match chance.randrange(4):
+            case 0:
+                await guild.leave(member)
+            case 1:
+                await guild.update(member, self_mute=chance.random() < 0.5, self_stream=chance.random() < 0.5)
+            case _:
+                await guild.move(member, chance.choice([one for one in channels if one is not state.channel]))
+
+
+async def test_20_000_transitions_of_20_guilds_are_seen_as_they_were(standin: StandIn) -> None:
+    guilds = []
+    for number in range(20):
+        guild = standin.world.add_guild(f"Guild {number}")
+        channels = [guild.add_voice_channel(f"c{place}") for place in range(3)]
+        for place in range(10):
+            guild.add_member(f"user{number}x{place}")
+        guilds.append((guild, channels))
+    async with watching(standin) as watcher:
+        await asyncio.gather(
+            *(wander(guild, channels, 1100, random.Random(n)) for n, (guild, channels) in enumerate(guilds))
+        )
+        sent = list(standin.sent)
+        assert len(sent) >= 20_000
+        events = await watcher.wait_for(len(sent))
+    for guild, _ in guilds:
+        seen = [account(event) for event in events if event["data"]["guild"]["id"] == guild.id]
+        assert seen == [truth(transition) for transition in sent if transition.guild_id == guild.id]
+    assert len(events) == len(sent)
+    assert len({event["id"] for event in events}) == len(sent)
+
+
+async def test_a_burst_is_read_without_a_timer_for_each_frame(
+    standin: StandIn, guild: Guild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """discord.py's and aiohttp's own names that this rests on are still what they were."""
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
+    timeouts: list[float | None] = []
+    receive = aiohttp.ClientWebSocketResponse.receive
+
+    async def count(socket: aiohttp.ClientWebSocketResponse, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # aiohttp's
+        timeouts.append(timeout)
+        return await receive(socket, timeout)
+
+    async with watching(standin) as watcher:
+        monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "receive", count)
+        await guild.join(nelly, general)
+        for place in range(500):
+            await guild.update(nelly, self_mute=place % 2 == 0)
+        await watcher.wait_for(501)
+    assert len(timeouts) >= 501
+    assert timeouts.count(None) > 400
+    assert any(timeouts), "what is waited for is waited for with discord.py's timer"
+
+
+async def test_a_resume_replays_what_was_missed_and_declares_no_gap(standin: StandIn, guild: Guild) -> None:
+    general, nelly, other = guild.add_voice_channel("General"), guild.add_member("a"), guild.add_member("b")
+    async with watching(standin) as watcher:
+        await guild.join(nelly, general)
+        await watcher.wait_for(1)
+        await standin.faults.drop()
+        await guild.join(other, general)
+        await guild.leave(nelly)
+        await watcher.wait_for(3)
+        await standin.faults.reconnect()
+        await guild.leave(other)
+        await watcher.wait_for(4)
+    assert watcher.kinds() == ["joined", "joined", "left", "left"]
+    assert [account(event) for event in watcher.events] == [truth(sent) for sent in standin.sent]
+
+
+async def test_a_session_lost_is_a_gap_and_what_it_hid_is_inferred(standin: StandIn, guild: Guild) -> None:
+    general, nelly, other = guild.add_voice_channel("General"), guild.add_member("a"), guild.add_member("b")
+    async with watching(standin) as watcher:
+        await guild.join(nelly, general)
+        await watcher.wait_for(1)
+        await standin.faults.expire_sessions()
+        await standin.faults.drop()
+        await guild.leave(nelly)
+        await guild.join(other, general)
+        await watcher.wait_for(4)
+    assert watcher.kinds() == ["joined", "gap", "left", "joined"]
+    gap = watcher.events[1]
+    assert gap["type"] == "discord.voice.gap"
+    assert gap["data"]["reason"] == "session_lost"
+    assert gap["data"]["from"] is not None
+    assert gap["data"]["from"] <= gap["data"]["until"]
+
+
+async def test_a_guild_outage_is_a_gap_of_that_guild_alone(standin: StandIn, guild: Guild) -> None:
+    elsewhere = standin.world.add_guild("Elsewhere")
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
+    async with watching(standin) as watcher:
+        await guild.join(nelly, general)
+        await guild.begin_outage()
+        await guild.leave(nelly)
+        await elsewhere.join(elsewhere.add_member("b"), elsewhere.add_voice_channel("c"))
+        await guild.end_outage()
+        await watcher.wait_for(4)
+    assert watcher.kinds() == ["joined", "joined", "gap", "left"]
+    assert watcher.events[2]["data"]["guild"]["id"] == guild.id
+    gap = watcher.events[2]
+    assert gap["type"] == "discord.voice.gap"
+    assert gap["data"]["reason"] == "guild_unavailable"
+
+
+async def test_a_guild_joined_while_running_is_learned_in_silence(standin: StandIn) -> None:
+    async with watching(standin) as watcher:
+        late = standin.world.add_guild("Late", has_bot=False)
+        general, nelly = late.add_voice_channel("General"), late.add_member("a")
+        await late.join(nelly, general)
+        await late.add_bot()
+        await late.leave(nelly)
+        await watcher.wait_for(1)
+        await late.remove_bot()
+        await late.add_bot()
+        await late.join(nelly, general)
+        await watcher.wait_for(2)
+    assert watcher.kinds() == ["left", "joined"]
+
+
+@pytest.mark.parametrize("fields", ["null", "absent"])
+async def test_hidden_channels_cost_no_transition(standin: StandIn, guild: Guild, fields: Any) -> None:
+    general, secret = guild.add_voice_channel("General"), guild.add_voice_channel("Secret")
+    secret.obfuscated = fields
+    nelly = guild.add_member("a")
+    async with watching(standin) as watcher:
+        await guild.join(nelly, secret)
+        await guild.hide_channel(general, fields)
+        await guild.move(nelly, general)
+        await guild.show_channel(general)
+        await guild.delete_channel(general)
+        await watcher.wait_for(3)
+    assert watcher.kinds() == ["joined", "moved", "left"]
+    named = [event["data"]["channel"] for event in watcher.events if event["type"] != "discord.voice.gap"]
+    assert [channel and channel["name"] for channel in named] == [None, None, None]
+
+
+async def test_odd_payloads_neither_end_the_connection_nor_cost_a_transition(
+    standin: StandIn, guild: Guild
+) -> None:
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
+    unknown = {"guild_id": "999", "user_id": "5", "channel_id": "7", "session_id": "x"}
+    async with watching(standin) as watcher:
+        await guild.dispatch("VOICE_STATE_UPDATE", {})
+        await guild.dispatch("GUILD_UPDATE", {"id": guild.id})
+        await guild.dispatch("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": {}})
+        await guild.dispatch("STAGE_INSTANCE_CREATE", {"guild_id": guild.id})
+        await guild.dispatch("CHANNEL_UPDATE", {"guild_id": guild.id, "id": general.id, "type": 2})
+        await guild.dispatch("SOMETHING_NEW", {"guild_id": guild.id})
+        await guild.dispatch("VOICE_STATE_UPDATE", unknown)
+        await guild.join(nelly, general, without=["member", "session_id", "self_mute"])
+        await guild.leave(nelly, without=["member"])
+        await watcher.wait_for(3)
+    assert watcher.kinds() == ["joined", "joined", "left"]
+    assert standin.counts["identified"] == 1
+
+
+async def test_several_shards_watch_side_by_side() -> None:
+    async with StandIn(token=TOKEN, shards=2) as standin:
+        guilds = [standin.world.add_guild(f"g{number}") for number in range(6)]
+        async with watching(standin) as watcher:
+            assert watcher.gateway is not None
+            assert watcher.gateway.unconnected_shards == []
+            for guild in guilds:
+                await guild.join(guild.add_member("a"), guild.add_voice_channel("c"))
+            await watcher.wait_for(6)
+            count, until = watcher.gateway.watched_until()
+            assert (count, set(until)) == (2, {0, 1})
+            await standin.faults.expire_sessions(shard=1)
+            await standin.faults.drop(shard=1)
+            await watcher.wait(lambda: "gap" in watcher.kinds())
+        gaps = {
+            event["data"]["guild"]["id"] for event in watcher.events if event["type"] == "discord.voice.gap"
+        }
+        assert gaps <= {guild.id for guild in guilds if (int(guild.id) >> 22) % 2 == 1}
+
+
+async def test_a_token_that_discord_refuses_is_a_setting_to_mend(standin: StandIn) -> None:
+    use_api(standin.api_url)
+    with pytest.raises(SettingsError, match="VOICE_RELAY_DISCORD_TOKEN"):
+        await run_gateway(Watcher().open_gateway, "wrong")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(4004, SettingsError), (4010, StartupError), (4013, StartupError), (4014, StartupError)],
+)
+async def test_what_discord_refuses_for_good_ends_the_run(
+    standin: StandIn, guild: Guild, code: int, error: type[Exception]
+) -> None:
+    async with watching(standin) as watcher:
+        await standin.faults.close(code)
+        with pytest.raises(error):
+            await watcher.task
+
+
+async def test_discord_being_down_is_waited_out(standin: StandIn, guild: Guild) -> None:
+    standin.faults.fail_rest(1, status=400)
+    async with watching(standin) as watcher:
+        await guild.join(guild.add_member("a"), guild.add_voice_channel("c"))
+        await watcher.wait_for(1)
+    assert watcher.kinds() == ["joined"]

@@ -1,0 +1,259 @@
+"""The outbox when the disk does not take what it is given."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bot.clock import format_ms
+from bot.errors import StoreDamagedError, StoreError
+from bot.gateway.intake import Intake
+from bot.outbox import service as outbox_module
+from bot.outbox.batch import Batch, Delivered
+from bot.outbox.database import open_database
+from bot.outbox.service import Outbox
+from bot.outbox.store import Limits, Store, Work
+from bot.routing.rules import DEFAULT_RULES, Rule, Rules
+from bot.ulid import UlidFactory
+from bot.voice.occupancy import GuildOccupancy
+from bot.voice.tracker import Capture
+
+GUILD = "41771983423143937"
+TIMEOUT_S = 20
+
+
+class FlakyStore(Store):
+    """A real file that fails when told to."""
+
+    error: StoreError | None = None
+    commits = 0
+
+    def apply(self, work: Work, **options: Any) -> list[Batch]:
+        if self.error is not None:
+            raise self.error
+        self.commits += 1
+        return super().apply(work, **options)
+
+
+class Relay:
+    """Capture, rules, outbox and a file; deliveries are accepted at once, unless held."""
+
+    def __init__(self, directory: Path, limits: Limits, rules: Rules = DEFAULT_RULES) -> None:
+        self.now_ms = 1_763_708_400_000
+        self.store = FlakyStore(open_database(directory), limits)
+        self.delivered: list[dict[str, Any]] = []
+        self.changed = asyncio.Event()
+        self.accepting = True
+        self.held: list[Batch] = []
+        self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01, clock=lambda: self.now_ms)
+        self.intake = Intake(
+            Capture({}, UlidFactory()), rules, self.outbox.put, self.outbox.settled, clock=lambda: self.now_ms
+        )
+
+    def say(self, user: int, channel: int | None) -> None:
+        state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
+        self.intake.voice_state(state)
+
+    def kinds(self) -> list[str]:
+        return [event["type"].removeprefix("discord.voice.") for event in self.delivered]
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                self.changed.clear()
+                await asyncio.wait([asyncio.create_task(self.changed.wait())], timeout=0.02)
+
+    def accept_held(self) -> None:
+        self.accepting = True
+        for batch in self.held:
+            self._deliver(batch)
+
+    def _resync(self, on_disk: Any, since_ms: int) -> Any:
+        return self.intake.resync(on_disk, since_ms)
+
+    def _deliver(self, batch: Batch) -> None:
+        if not self.accepting:
+            self.held.append(batch)
+            return
+        self.delivered.extend(orjson.loads(batch.body)["events"])
+        self.outbox.report(Delivered(batch, "arn", 1))
+        self.changed.set()
+
+
+@asynccontextmanager
+async def relaying(
+    directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
+) -> AsyncIterator[Relay]:
+    relay = Relay(directory, limits or Limits(), rules)
+    relay.outbox.start()
+    relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
+    try:
+        yield relay
+    finally:
+        await relay.outbox.close()
+
+
+async def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.say(1, 5)
+        await relay.wait(lambda: relay.kinds() == ["joined"])
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(2, 5)
+        relay.say(1, 6)
+        await relay.wait(lambda: relay.outbox.failing is not None)
+        assert relay.outbox.failing == "disk I/O error"
+        relay.store.error = None
+        await relay.wait(lambda: len(relay.delivered) == 3)
+        await relay.wait(lambda: relay.outbox.failing is None)
+    assert relay.kinds() == ["joined", "joined", "moved"]
+
+
+async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
+    async with relaying(tmp_path) as relay:
+        for user in (1, 2, 3):
+            relay.say(user, 5)
+        await relay.wait(lambda: len(relay.delivered) == 3)
+        relay.store.error = StoreError("disk I/O error")
+        first_lost_ms = relay.now_ms
+        relay.say(1, None)
+        await relay.wait(lambda: relay.outbox.failing is not None)
+        relay.now_ms += 60_000
+        relay.say(2, 6)
+        for _ in range(50):
+            relay.say(3, 6)
+            relay.say(3, 5)
+        await relay.wait(lambda: relay.outbox._writer._losing)
+        relay.say(4, 5)
+        relay.store.error = None
+        await relay.wait(lambda: len(relay.delivered) == 7)
+        relay.say(4, None)
+        await relay.wait(lambda: len(relay.delivered) == 8)
+    gap, *inferred = relay.delivered[3:7]
+    assert gap["data"]["reason"] == "store_full"
+    assert gap["data"]["from"] <= format_ms(first_lost_ms) < gap["data"]["until"]
+    assert [(event["type"].rpartition(".")[2], event["data"]["user"]["id"]) for event in inferred] == [
+        ("left", "1"),
+        ("moved", "2"),
+        ("joined", "4"),
+    ]
+    assert all(event["data"]["inferred"] for event in inferred)
+    assert relay.delivered[7]["data"]["duration_s"] is not None
+
+
+async def test_a_full_file_is_said_declared_and_left_behind(tmp_path: Path) -> None:
+    limits = Limits(file_bytes=400_000)
+    async with relaying(tmp_path, limits) as relay:
+        relay.accepting = False
+        for n in itertools.count():
+            relay.say(n % 7, 5 + n % 2 if n % 3 else None)
+            if n % 100 == 0:
+                await relay.outbox.flush()
+            if relay.outbox.failing is not None:
+                break
+        assert "OUTBOX_MAX_BYTES" in str(relay.outbox.failing)
+        relay.say(100, 5)
+        relay.accept_held()
+        await relay.wait(lambda: "gap" in relay.kinds() and relay.outbox.failing is None)
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        relay.say(101, 5)
+        await relay.wait(lambda: relay.delivered[-1]["data"].get("user", {}).get("id") == "101")
+    read = replay(relay.delivered)
+    known = relay.intake._capture._guilds[GUILD]
+    assert read == {user: occupant.channel_id for user, occupant in known.occupants.items()}
+    assert relay.kinds().count("gap") == 1
+
+
+async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp_path: Path) -> None:
+    """Kill the process at the end of it all: the occupancy on disk is the sum of the events."""
+    async with relaying(tmp_path) as relay:
+        for n in range(300):
+            relay.store.error = StoreError("disk I/O error") if n % 50 > 25 else None
+            relay.say(n % 11, 5 + n % 3 if n % 4 else None)
+            await asyncio.sleep(0)
+        relay.store.error = None
+        await relay.outbox.flush()
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        on_disk: dict[str, GuildOccupancy] = relay.store.load_occupancy()
+    assert replay(relay.delivered) == {
+        user: occupant.channel_id for user, occupant in on_disk[GUILD].occupants.items()
+    }
+
+
+async def test_what_is_held_to_settle_survives_a_disk_that_leaves_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One came before the trouble, one during it, one only looked in: each is told of once, or not."""
+    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
+    async with relaying(tmp_path, rules=Rules([Rule(settle_s=5.0)])) as relay:
+        relay.say(1, 5)
+        await relay.outbox.flush()
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(2, 5)
+        for n in range(50):
+            relay.say(3, 5 if n % 2 else None)
+        relay.say(3, None)
+        await relay.wait(lambda: relay.outbox._writer._losing)
+        relay.now_ms += 5000
+        relay.store.error = None
+        await relay.wait(lambda: relay.outbox.failing is None)
+        relay.now_ms += 5000
+        relay.intake.release()
+        await relay.outbox.flush()
+        await relay.wait(lambda: relay.outbox.waiting == 0)
+        assert relay.store.load_held() == {}
+    told = [event["data"]["user"]["id"] for event in relay.delivered if "user" in event["data"]]
+    assert sorted(told) == ["1", "2"]
+    assert relay.kinds().count("joined") == 2
+
+
+async def test_what_is_held_is_let_go_by_the_next_process(tmp_path: Path) -> None:
+    rules = Rules([Rule(settle_s=5.0, batch_max_events=3)])
+    async with relaying(tmp_path, rules=rules) as relay:
+        relay.say(1, 5)
+        relay.say(2, 5)
+        relay.say(2, None)
+        await relay.outbox.flush()
+        on_disk = relay.store.load_held()
+        assert [key.user_id for key in on_disk] == ["1"]
+    assert relay.delivered == []
+    store = Store(open_database(tmp_path), Limits())
+    assert store.load_held() == on_disk
+    assert store.load_occupancy()[GUILD].occupants.keys() == {"1"}
+    store.close()
+
+
+async def test_closing_does_not_wait_for_a_disk_that_fails(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.store.error = StoreError("disk I/O error")
+        relay.say(1, 5)
+        async with asyncio.timeout(TIMEOUT_S):
+            await relay.outbox.close()
+
+
+async def test_a_damaged_file_ends_the_work_and_says_so(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as relay:
+        relay.store.error = StoreDamagedError("damaged")
+        relay.say(1, 5)
+        with pytest.raises(StoreDamagedError, match="damaged"):
+            async with asyncio.timeout(TIMEOUT_S):
+                await relay.outbox.wait_broken()
+
+
+def replay(events: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return who is where according to *events* alone."""
+    places: dict[str, str] = {}
+    for event in events:
+        data = event["data"]
+        if "user" in data:
+            places.pop(data["user"]["id"], None)
+            if data["channel"]:
+                places[data["user"]["id"]] = data["channel"]["id"]
+    return places

@@ -1,0 +1,314 @@
+"""The outbox at work: its thread, a real file, and a disk that does not always play along."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.errors import StoreError
+from bot.outbox.batch import Batch, Delivered, OutgoingEvent, Refused
+from bot.outbox.database import open_database
+from bot.outbox.service import Outbox, Seen
+from bot.outbox.store import Limits, Store, Watched, Work
+from bot.routing.lane import Lane
+from bot.voice.observation import GuildRow, Observation
+
+TIMEOUT_S = 20.0
+LANE = Lane("notify", "1")
+
+
+class Post:
+    """Takes the batches that are handed out."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.changed = asyncio.Event()
+
+    def deliver(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.changed.set()
+
+    async def wait_for(self, count: int) -> list[Batch]:
+        await until(lambda: len(self.batches) >= count, self.changed)
+        return self.batches
+
+
+async def until(condition: Callable[[], bool], changed: asyncio.Event) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            changed.clear()
+            await changed.wait()
+
+
+class Disk:
+    """Stands before the store: counts what is written, holds it up, and fails."""
+
+    def __init__(self, store: Store) -> None:
+        self.works: list[Work] = []
+        self.failures = 0
+        self.tried = asyncio.Event()
+        self.ready = threading.Event()
+        self.ready.set()
+        self._apply = store.apply
+        self._loop = asyncio.get_running_loop()
+
+    def apply(self, work: Work, **options: Any) -> list[Batch]:
+        self._loop.call_soon_threadsafe(self.tried.set)
+        assert self.ready.wait(TIMEOUT_S)
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the outbox file cannot be written: disk I/O error")
+        batches = self._apply(work, **options)
+        self.works.append(work)
+        return batches
+
+
+def open_store(directory: Path) -> Store:
+    return Store(open_database(directory, synchronous="normal"), Limits(batch_events=3))
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+@pytest.fixture
+def disk_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Store], Disk]:
+    def stand_before(store: Store) -> Disk:
+        disk = Disk(store)
+        monkeypatch.setattr(store, "apply", disk.apply)
+        return disk
+
+    return stand_before
+
+
+@asynccontextmanager
+async def working(store: Store, post: Post, **options: Any) -> AsyncIterator[Outbox]:
+    outbox = Outbox(store, post.deliver, lambda _on_disk, _since_ms: [], retry_s=0.01, **options)
+    outbox.start()
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+def put(outbox: Outbox, *names: str, lane: Lane = LANE) -> None:
+    """Put an event of each name, each with an observation of its own."""
+    for name in names:
+        row = GuildRow(name, True, None, None)
+        event = OutgoingEvent(lane, "default", name, f'"{name}"')
+        outbox.put(Seen(Observation(lane.guild_id, guild=row), [event]))
+
+
+def names(batches: list[Batch]) -> list[str]:
+    return [" ".join(batch.event_ids) for batch in batches]
+
+
+def guild_name(directory: Path) -> str | None:
+    store = open_store(directory)
+    try:
+        return store.load_occupancy()["1"].guild["name"]
+    finally:
+        store.close()
+
+
+async def test_a_single_event_does_not_wait_for_company(tmp_path: Path, post: Post) -> None:
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a")
+        assert names(await post.wait_for(1)) == ["a"]
+
+
+async def test_what_gathers_while_the_disk_writes_is_one_transaction(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
+) -> None:
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    disk.ready.clear()
+    async with working(store, post) as outbox:
+        await disk.tried.wait()
+        put(outbox, *map(str, range(3000)))
+        disk.ready.set()
+        await outbox.flush()
+        assert [len(work.events) for work in disk.works] == [0, 3000]
+        assert outbox.waiting == 3000
+
+
+async def test_a_lane_goes_out_in_order_one_batch_after_the_other(tmp_path: Path, post: Post) -> None:
+    sent = [str(number) for number in range(200)]
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, *sent)
+        seen: list[str] = []
+        while len(seen) < len(sent):
+            (batch,) = await post.wait_for(1)
+            post.batches.clear()
+            seen += batch.event_ids
+            outbox.report(Delivered(batch, "arn", 1))
+        await outbox.flush()
+        assert outbox.waiting == 0
+    assert seen == sent
+
+
+async def test_no_more_batches_are_out_than_there_are_places(tmp_path: Path, post: Post) -> None:
+    async with working(open_store(tmp_path), post, max_in_flight=2) as outbox:
+        for number in range(5):
+            put(outbox, f"e{number}", lane=Lane("notify", str(number)))
+        await outbox.flush()
+        first = list(await post.wait_for(2))
+        await outbox.flush()
+        assert len(post.batches) == 2
+        outbox.report(Refused(first[0], "never"))
+        assert len(await post.wait_for(3)) == 3
+
+
+async def test_after_a_drain_nothing_begins_and_everything_is_kept(tmp_path: Path, post: Post) -> None:
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a")
+        (batch,) = await post.wait_for(1)
+        outbox.drain()
+        put(outbox, "b", "c")
+        outbox.report(Delivered(batch, "arn", 1))
+        await outbox.flush()
+        assert outbox.waiting == 2
+        assert names(post.batches) == ["a"]
+    later = Post()
+    async with working(open_store(tmp_path), later):
+        assert names(await later.wait_for(1)) == ["b c"]
+
+
+async def test_a_batch_that_was_never_settled_goes_out_again_the_same(tmp_path: Path, post: Post) -> None:
+    """As after a crash anywhere between its commit and its settlement; the lane's rest waits behind it."""
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a")
+        await post.wait_for(1)
+        put(outbox, "b")
+    later = Post()
+    async with working(open_store(tmp_path), later, max_in_flight=1) as outbox:
+        await later.wait_for(1)
+        assert later.batches == post.batches
+        outbox.report(Delivered(later.batches[0], "arn", 1))
+        assert names(await later.wait_for(2)) == ["a", "b"]
+
+
+async def test_a_batch_begun_but_never_handed_out_goes_out_in_the_next_process(tmp_path: Path) -> None:
+    """The commit is on disk, and the process dies before anybody is told."""
+    store = open_store(tmp_path)
+    (begun,) = store.apply(Work(events=[OutgoingEvent(LANE, "default", "a", '"a"')]), slots=1, now_ms=0)
+    store.close()
+    post = Post()
+    async with working(open_store(tmp_path), post):
+        assert await post.wait_for(1) == [begun]
+
+
+async def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
+) -> None:
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with working(store, post) as outbox:
+        await outbox.flush()
+        disk.failures = 5
+        put(outbox, "a")
+        disk.tried.clear()
+        await disk.tried.wait()
+        put(outbox, "b")
+        first = list(await post.wait_for(1))
+        outbox.report(Delivered(first[0], "arn", 1))
+        await outbox.flush()
+        assert disk.failures == 0
+        assert outbox.failing is None
+        seen = await post.wait_for(1 if "b" in first[0].event_ids else 2)
+        assert [name for batch in seen for name in batch.event_ids] == ["a", "b"]
+
+
+async def test_while_the_disk_fails_the_reason_can_be_read(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
+) -> None:
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with working(store, post) as outbox:
+        await outbox.flush()
+        disk.failures = 10**9
+        put(outbox, "a")
+        await until(lambda: outbox.failing is not None, disk.tried)
+        assert "disk I/O error" in (outbox.failing or "")
+        assert post.batches == []
+
+
+async def test_closing_does_not_wait_for_a_disk_that_fails(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
+) -> None:
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with asyncio.timeout(TIMEOUT_S), working(store, post) as outbox:
+        put(outbox, "a")
+        await post.wait_for(1)
+        disk.failures = 10**9
+        put(outbox, "b")
+    assert guild_name(tmp_path) == "a"
+
+
+@pytest.mark.parametrize("failures", [1, 10**9])
+async def test_closing_writes_all_that_is_left_or_nothing_of_it(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk], failures: int
+) -> None:
+    """Else the next process would find the later state, no difference to it, and a hole before it."""
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with working(store, post) as outbox:
+        put(outbox, "a")
+        (batch,) = await post.wait_for(1)
+        await outbox.flush()
+        disk.ready.clear()
+        disk.tried.clear()
+        put(outbox, "b")
+        await disk.tried.wait()
+        # Waits for the next transaction, while the one before is being written, to no avail.
+        put(outbox, "c")
+        outbox.tick(Watched(1, {0: 1_763_708_400_000}))
+        outbox.report(Delivered(batch, "arn", 1))
+        disk.failures = failures
+        closing = asyncio.create_task(outbox.close())
+        await asyncio.sleep(0)
+        disk.ready.set()
+        await closing
+    assert guild_name(tmp_path) == ("c" if failures == 1 else "a")
+    later = Post()
+    async with working(open_store(tmp_path), later) as outbox:
+        assert names(await later.wait_for(1)) == ["b c" if failures == 1 else "a"]
+
+
+async def test_a_disk_that_fails_at_the_start_is_waited_for_too(
+    tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    real, failures = store.open_batches, iter(range(3))
+
+    def fail() -> list[Batch]:
+        if next(failures, None) is not None:
+            raise StoreError("disk I/O error")
+        return real()
+
+    monkeypatch.setattr(store, "open_batches", fail)
+    async with working(store, post) as outbox:
+        put(outbox, "a")
+        assert names(await post.wait_for(1)) == ["a"]
+        await outbox.flush()
+        assert outbox.failing is None
+
+
+async def test_a_disk_that_fails_from_the_start_keeps_nobody_from_closing(
+    tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+
+    def fail() -> list[Batch]:
+        raise StoreError("disk I/O error")
+
+    monkeypatch.setattr(store, "open_batches", fail)
+    async with asyncio.timeout(TIMEOUT_S), working(store, post) as outbox:
+        put(outbox, "a")
+    assert post.batches == []

@@ -1,0 +1,113 @@
+"""Somebody who runs the command line against the embedded AWS.
+
+botocore's own AWS_ENDPOINT_URL leads there; the commands know nothing of it.
+"""
+
+import functools
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import botocore.loaders
+import pytest
+
+from bot.cli import main as cli
+from infra.deploy.destroy import destroy
+from infra.local.aws import EmbeddedAws
+from infra.local.aws.credentials import Credentials
+from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique
+
+URL = "https://discord.com/api/webhooks/123456/t0ken-of_a-webhook"
+
+_LOADER = functools.cache(botocore.loaders.create_loader)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command returned and wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Terminal(io.StringIO):
+    """Somebody at a keyboard, who types this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Operator:
+    """Runs commands for one stack, in a directory of its own."""
+
+    def __init__(self, stack: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.stack = stack
+        self.env = directory / ".env"
+        self._capsys = capsys
+
+    def run(self, command: str, *arguments: str) -> Ran:
+        self._capsys.readouterr()
+        code = cli.main([command, "--stack-name", self.stack, *arguments])
+        return Ran(code, *self._capsys.readouterr())
+
+    def deploy(self, *arguments: str) -> Ran:
+        return self.run("deploy", "--yes", *arguments)
+
+    def outputs(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.run("outputs", "--json").out)
+        return found
+
+    def values(self) -> dict[str, str]:
+        lines = self.env.read_text().splitlines() if self.env.exists() else []
+        return dict(line.split("=", 1) for line in lines)
+
+
+@contextmanager
+def operating(
+    aws: EmbeddedAws, directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Operator]:
+    """An operator at no terminal, with a webhook in a file; the stack is destroyed afterwards."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "VOICE_RELAY_WEBHOOK_URL"):
+        monkeypatch.delenv(name, raising=False)
+    become(monkeypatch, aws, aws.admin)
+    # What botocore reads of each service it would otherwise read again for each command.
+    monkeypatch.setattr("botocore.session.create_loader", _LOADER)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.chdir(directory)
+    (directory / "webhook").write_text(URL + "\n")
+    name = unique("stack")
+    yield Operator(name, directory, capsys)
+    destroy(aws.client, stack_name=name, poll_s=POLL_S)
+
+
+def become(monkeypatch: pytest.MonkeyPatch, aws: EmbeddedAws, who: Credentials) -> None:
+    for name, value in (
+        ("AWS_ENDPOINT_URL", aws.endpoint_url),
+        ("AWS_ACCESS_KEY_ID", who.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", who.secret_access_key),
+        ("AWS_DEFAULT_REGION", aws.region),
+        ("AWS_CONFIG_FILE", "none"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "none"),
+    ):
+        monkeypatch.setenv(name, value)
+
+
+def keys_of(aws: EmbeddedAws, user: str) -> list[str]:
+    iam = aws.client("iam")
+    try:
+        found = iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+    except iam.exceptions.NoSuchEntityException:
+        return []
+    return [key["AccessKeyId"] for key in found]
+
+
+def relay_of(aws: EmbeddedAws, webhook: Webhook, operator: Operator) -> Relay:
+    """The relay as the bot has it, with the key that is in .env."""
+    values = operator.values()
+    bot = Credentials(values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"])
+    return Relay(aws, webhook, operator.stack, operator.outputs(), bot)

@@ -1,0 +1,210 @@
+"""Who may call besides: from which addresses, out of whose pages, and as the user that the stack makes."""
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+
+import pydantic
+import pytest
+
+from infra.deploy.engine import Conduct, deploy
+from infra.local.aws import EmbeddedAws
+from infra.local.aws.credentials import Credentials
+from tests.integration.infra.relay import POLL_S, Answer, Relay, Webhook, batch, new_relay, send, unique
+
+FORBIDDEN = (403, b'{"message":"Forbidden"}')
+ORIGIN = "https://relay.example"
+
+
+def _is_here(address: str) -> bool:
+    """Whether a connection can come from *address*: Linux has all of 127/8, macOS just 127.0.0.1."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
+
+needs_two_addresses = pytest.mark.skipif(
+    sys.platform != "linux" and not _is_here("127.0.0.2"), reason="needs a second loopback address"
+)
+
+
+@pytest.fixture(scope="module")
+def fenced(aws: EmbeddedAws) -> Iterator[Relay]:
+    """A relay for callers from two ranges: this machine's usual address, and one where nobody is."""
+    with Webhook() as webhook:
+        yield new_relay(aws, webhook, parameters={"AllowedCidrs": "203.0.113.0/24,127.0.0.1/32"})
+
+
+def _each_call(relay: Relay, source_ip: str) -> list[Answer]:
+    """One answer for each route, from whoever may use it."""
+    arn = relay.execution_arn("none")
+    naming = json.dumps({"executionArn": arn}).encode()
+    workflows = ("notify", "digest", "heartbeat")
+    starts = [
+        relay.post(
+            relay.url(f"/workflows/{workflow}"),
+            batch("x"),
+            {"Execution-Name": unique("from")},
+            source_ip=source_ip,
+        )
+        for workflow in workflows
+    ]
+    asks = [
+        relay.post(relay.url("/executions/status"), naming, who=who, source_ip=source_ip)
+        for who in (relay.bot, relay.operator)
+    ]
+    stop = relay.post(relay.url("/executions/stop"), naming, who=relay.operator, source_ip=source_ip)
+    return [*starts, *asks, stop]
+
+
+def test_lets_every_call_in_from_an_allowed_address(fenced: Relay) -> None:
+    statuses = [answer.status for answer in _each_call(fenced, "127.0.0.1")]
+
+    # There is no such execution to stop, says Step Functions.
+    assert statuses == [200, 200, 200, 200, 200, 400]
+
+
+@needs_two_addresses
+def test_refuses_every_call_from_another_address(fenced: Relay) -> None:
+    for answer in _each_call(fenced, "127.0.0.2"):
+        assert (answer.status, answer.body) == FORBIDDEN
+
+
+@needs_two_addresses
+def test_takes_no_forwarded_address_for_the_callers(fenced: Relay) -> None:
+    """A header is whatever the caller writes into it."""
+    headers = {"Execution-Name": unique("forwarded"), "X-Forwarded-For": "127.0.0.1"}
+
+    answer = fenced.post(fenced.ingress_url, batch("x"), headers, source_ip="127.0.0.2")
+
+    assert (answer.status, answer.body) == FORBIDDEN
+
+
+def test_refuses_this_address_where_another_is_allowed(aws: EmbeddedAws, webhook: Webhook) -> None:
+    """The workflow itself is not a caller of the ingress: what runs goes on posting."""
+    relay = new_relay(aws, webhook)
+    name = unique("before")
+    arn = relay.start(name).json()["executionArn"]
+    deploy(
+        aws.client,
+        webhook_url=None,
+        stack_name=relay.stack_name,
+        parameters={"AllowedCidrs": "203.0.113.7/32"},
+        conduct=Conduct(poll_s=POLL_S),
+    )
+
+    for answer in _each_call(relay, "127.0.0.1"):
+        assert (answer.status, answer.body) == FORBIDDEN
+    aws.client("stepfunctions").start_execution(
+        stateMachineArn=relay.outputs["NotifyStateMachineArn"], name="within", input=batch("x").decode()
+    )
+    assert relay.finished("within")["status"] == "SUCCEEDED"
+    assert arn.endswith(name)
+
+
+@needs_two_addresses
+def test_lets_every_call_in_from_anywhere_where_nothing_is_said(relay: Relay) -> None:
+    assert {answer.status for answer in _each_call(relay, "127.0.0.2")} == {200, 400}
+
+
+def _preflight(relay: Relay, origin: str) -> Answer:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,execution-name,x-amz-date",
+    }
+    return send(relay.ingress_url, headers, b"", method="OPTIONS")
+
+
+@pytest.fixture(scope="module")
+def browsed(aws: EmbeddedAws) -> Iterator[Relay]:
+    """A relay that pages of two origins may call."""
+    with Webhook() as webhook:
+        yield new_relay(aws, webhook, parameters={"CorsOrigins": f"{ORIGIN},http://localhost:5173"})
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
+def test_lets_a_page_of_an_allowed_origin_ask_first(origin: str, browsed: Relay) -> None:
+    answer = _preflight(browsed, origin)
+
+    assert answer.status in (200, 204)
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert answer.headers["access-control-allow-methods"] == "POST"
+    assert set(answer.headers["access-control-allow-headers"].split(",")) == {
+        "authorization",
+        "content-type",
+        "execution-name",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-security-token",
+    }
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://relay.example.evil.example", "null"])
+def test_lets_no_other_page_ask(origin: str, browsed: Relay) -> None:
+    assert "access-control-allow-origin" not in _preflight(browsed, origin).headers
+
+
+def test_lets_no_page_ask_where_nothing_is_said(relay: Relay) -> None:
+    assert "access-control-allow-origin" not in _preflight(relay, ORIGIN).headers
+
+
+def test_a_page_still_has_to_sign(browsed: Relay) -> None:
+    name = unique("page")
+
+    signed = browsed.post(browsed.ingress_url, batch(name), {"Execution-Name": name, "Origin": ORIGIN})
+    unsigned = send(browsed.ingress_url, {"Execution-Name": name, "Origin": ORIGIN}, batch(name))
+
+    assert (signed.status, signed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    assert unsigned.status == 403
+
+
+def test_makes_a_user_who_may_what_the_bot_may_and_holds_no_key(aws: EmbeddedAws, webhook: Webhook) -> None:
+    relay = new_relay(aws, webhook, parameters={"CreateBotUser": "true"})
+    iam = aws.client("iam")
+    user = relay.outputs["BotUserName"]
+
+    assert user == f"{relay.stack_name}-bot"
+    assert iam.list_access_keys(UserName=user)["AccessKeyMetadata"] == []
+    attached = iam.list_attached_user_policies(UserName=user)["AttachedPolicies"]
+    assert [policy["PolicyArn"] for policy in attached] == [relay.outputs["BotPolicyArn"]]
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    bot = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    assert relay.start(unique("own"), who=bot).status == 200
+    assert relay.stop(relay.execution_arn("none"), who=bot).status == 403
+
+
+def test_makes_no_user_where_none_is_wanted(relay: Relay) -> None:
+    assert "BotUserName" not in relay.outputs
+    names = {user["UserName"] for user in relay.aws.client("iam").list_users()["Users"]}
+    assert f"{relay.stack_name}-bot" not in names
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("AllowedCidrs", "everywhere"),
+        ("AllowedCidrs", "127.0.0.1"),
+        ("CorsOrigins", "*"),
+        ("CorsOrigins", "https://relay.example/page"),
+        ("CreateBotUser", "yes"),
+        ("DigestDelaySeconds", "86401"),
+        ("Tracing", "on"),
+    ],
+)
+def test_takes_no_value_that_would_mean_something_else(
+    parameter: str, value: str, aws: EmbeddedAws, webhook: Webhook
+) -> None:
+    with pytest.raises(Exception, match=parameter):
+        deploy(
+            aws.client,
+            webhook_url=pydantic.SecretStr(webhook.url),
+            stack_name=unique("refused"),
+            parameters={parameter: value},
+            conduct=Conduct(poll_s=POLL_S),
+        )

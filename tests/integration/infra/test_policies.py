@@ -1,0 +1,284 @@
+"""No policy of the stack says more than is needed: without any one piece of it, something stops working.
+
+The pieces are read from the template: every statement of every policy and trust policy of the roles that
+act and of the two policies for callers, and every action and resource of a statement that has several. Each
+is taken away from a running stack in turn, every route is tried, and the piece is put back.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from infra.deploy.engine import TEMPLATE
+from infra.local.aws import EmbeddedAws
+from tests.integration.infra.relay import Answer, Relay, Webhook, new_relay, unique
+from tooling.template_yaml import expand, load_template
+
+Document = dict[str, Any]
+
+# What takes a statement's place: the document must stay a document.
+_NOTHING = {"Effect": "Deny", "Action": "sts:GetFederationToken"}
+
+ROLES = ("IngressIntegrationRole", "PostingRole", "StatusStateMachineRole")
+MANAGED = ("BotPolicy", "OperatorPolicy")
+# What nothing on this machine evaluates; the unit tests compare these with what AWS's pages ask for.
+UNEVALUATED = {"HeartbeatStateMachineRole", "LogDeliveryPolicy", "TracingPolicy"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A statement of a document, or one of several values in it."""
+
+    document: str
+    statement: int
+    key: str = ""
+    value: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.document}/{self.statement}" + (f"/{self.key}/{self.value}" if self.key else "")
+
+    def removed_from(self, document: Document) -> Document:
+        without: Document = json.loads(json.dumps(document))
+        if self.key:
+            del without["Statement"][self.statement][self.key][self.value]
+        else:
+            whom = "Principal" if "Principal" in without["Statement"][self.statement] else "Resource"
+            without["Statement"][self.statement] = {**_NOTHING, whom: "*"}
+        return without
+
+
+def _template_documents() -> Iterator[tuple[str, Document]]:
+    """Every policy document of the template by the name that it has in these tests."""
+    for logical_id, resource in expand(load_template(TEMPLATE.read_text()))["Resources"].items():
+        properties = resource["Properties"]
+        if resource["Type"] == "AWS::IAM::Role":
+            yield f"{logical_id}/trust", properties["AssumeRolePolicyDocument"]
+            for policy in properties.get("Policies", ()):
+                yield f"{logical_id}/{policy['PolicyName']}", policy["PolicyDocument"]
+        elif resource["Type"] == "AWS::IAM::Policy":
+            for role in properties["Roles"]:
+                yield f"{role['Ref']}/{properties['PolicyName']['Fn::Sub']}", properties["PolicyDocument"]
+        elif resource["Type"] == "AWS::IAM::ManagedPolicy":
+            yield logical_id, properties["PolicyDocument"]
+
+
+def _pieces() -> Iterator[Piece]:
+    for name, document in _template_documents():
+        if name.split("/")[0] in UNEVALUATED:
+            continue
+        for index, statement in enumerate(document["Statement"]):
+            yield Piece(name, index)
+            for key in ("Action", "Resource"):
+                if isinstance(statement.get(key), list):
+                    yield from (Piece(name, index, key, value) for value in range(len(statement[key])))
+
+
+PIECES = list(_pieces())
+
+
+class Documents:
+    """The policy documents of a deployed stack, to read and to replace."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._iam = relay.aws.client("iam")
+        described = relay.aws.client("cloudformation").list_stack_resources(StackName=relay.stack_name)
+        self._ids = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in described["StackResourceSummaries"]
+        }
+
+    def read(self, name: str) -> Document:
+        logical_id, _, policy = name.partition("/")
+        there = self._ids[logical_id]
+        document: Document
+        if not policy:
+            version = self._iam.get_policy(PolicyArn=there)["Policy"]["DefaultVersionId"]
+            document = self._iam.get_policy_version(PolicyArn=there, VersionId=version)["PolicyVersion"][
+                "Document"
+            ]
+        elif policy == "trust":
+            document = self._iam.get_role(RoleName=there)["Role"]["AssumeRolePolicyDocument"]
+        else:
+            document = self._iam.get_role_policy(RoleName=there, PolicyName=policy)["PolicyDocument"]
+        return document
+
+    def replace(self, name: str, document: Document) -> Callable[[], object]:
+        """Put *document* in the place of what is there; what is returned puts that back."""
+        logical_id, _, policy = name.partition("/")
+        there, before, text = self._ids[logical_id], json.dumps(self.read(name)), json.dumps(document)
+        if not policy:
+            return self._replace_managed(there, before, text)
+        if policy == "trust":
+            self._iam.update_assume_role_policy(RoleName=there, PolicyDocument=text)
+            return lambda: self._iam.update_assume_role_policy(RoleName=there, PolicyDocument=before)
+        self._iam.put_role_policy(RoleName=there, PolicyName=policy, PolicyDocument=text)
+        return lambda: self._iam.put_role_policy(RoleName=there, PolicyName=policy, PolicyDocument=before)
+
+    def _replace_managed(self, arn: str, before: str, document: str) -> Callable[[], object]:
+        """A managed policy has up to five versions, of which the embedded AWS heeds the one made last."""
+
+        def put(text: str) -> str:
+            made = self._iam.create_policy_version(PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
+            return str(made["PolicyVersion"]["VersionId"])
+
+        old = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        new = put(document)
+        self._iam.delete_policy_version(PolicyArn=arn, VersionId=old)
+
+        def put_back() -> None:
+            put(before)
+            self._iam.delete_policy_version(PolicyArn=arn, VersionId=new)
+
+        return put_back
+
+
+@pytest.fixture(scope="module")
+def own(aws: EmbeddedAws) -> Iterator[Relay]:
+    """A relay whose policies may be changed."""
+    with Webhook() as webhook:
+        yield new_relay(aws, webhook)
+
+
+@pytest.fixture(scope="module")
+def documents(own: Relay) -> Documents:
+    return Documents(own)
+
+
+@pytest.fixture(scope="module")
+def ended(own: Relay) -> dict[str, str]:
+    """An execution of each workflow that posts, done while every policy was whole."""
+    arns = {}
+    for workflow in ("notify", "digest"):
+        name = unique("ended")
+        own.start(name, workflow=workflow)
+        arns[workflow] = own.finished(name, workflow)["executionArn"]
+    return arns
+
+
+def _refused(answer: Answer) -> bool:
+    return answer.status != 200 and "not running" not in answer.json().get("message", "")
+
+
+def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
+    """The uses of the relay that fail: everything that somebody is let in for is tried."""
+
+    def posts(workflow: str) -> bool:
+        name = unique("try")
+        if relay.start(name, workflow=workflow).status != 200:
+            return False
+        return bool(relay.finished(name, workflow)["status"] == "SUCCEEDED")
+
+    def tells(workflow: str, who: str) -> bool:
+        answer = relay.status(ended[workflow], who=getattr(relay, who))
+        return answer.status == 200 and answer.json()["status"] == "SUCCEEDED"
+
+    uses: dict[str, Callable[[], bool]] = {
+        "notify": lambda: posts("notify"),
+        "digest": lambda: posts("digest"),
+        "heartbeat": lambda: relay.start(unique("beat"), workflow="heartbeat").status == 200,
+        "bot asks about notify": lambda: tells("notify", "bot"),
+        "bot asks about digest": lambda: tells("digest", "bot"),
+        "operator asks": lambda: tells("notify", "operator"),
+        # That an execution is over already is said to nobody who may not stop it.
+        "stop notify": lambda: not _refused(relay.stop(ended["notify"])),
+        "stop digest": lambda: not _refused(relay.stop(ended["digest"])),
+    }
+    with ThreadPoolExecutor(len(uses)) as pool:
+        worked = dict(zip(uses, pool.map(lambda use: use(), uses.values()), strict=True))
+    return {use for use, works in worked.items() if not works}
+
+
+def test_everything_works_as_it_is(own: Relay, ended: dict[str, str]) -> None:
+    """Without this, every test below would pass for the wrong reason."""
+    assert _broken(own, ended) == set()
+
+
+def test_every_policy_of_the_template_is_looked_at() -> None:
+    assert {piece.document.split("/")[0] for piece in PIECES} == {*ROLES, *MANAGED}
+    assert {name.split("/")[0] for name, _ in _template_documents()} == {*ROLES, *MANAGED, *UNEVALUATED}
+
+
+@pytest.mark.parametrize("piece", PIECES, ids=str)
+def test_something_stops_working_without(
+    piece: Piece, own: Relay, documents: Documents, ended: dict[str, str]
+) -> None:
+    put_back = documents.replace(piece.document, piece.removed_from(documents.read(piece.document)))
+    try:
+        assert _broken(own, ended)
+    finally:
+        put_back()
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "resource", "broken"),
+    [
+        ("BotPolicy", 0, 1, {"digest"}),
+        ("BotPolicy", 0, 3, {"bot asks about notify", "bot asks about digest"}),
+        ("OperatorPolicy", 0, 1, {"stop notify", "stop digest"}),
+        ("IngressIntegrationRole/run-workflows", 0, 2, {"heartbeat"}),
+        ("IngressIntegrationRole/run-workflows", 2, 0, {"stop notify"}),
+        ("StatusStateMachineRole/describe-executions", 0, 1, {"bot asks about digest"}),
+    ],
+)
+def test_and_only_what_it_is_for(
+    name: str,
+    action: int,
+    resource: int,
+    broken: set[str],
+    own: Relay,
+    documents: Documents,
+    ended: dict[str, str],
+) -> None:
+    """A sample, so that "something" above is known not to be everything."""
+    piece = Piece(name, action, "Resource", resource)
+    put_back = documents.replace(name, piece.removed_from(documents.read(name)))
+    try:
+        assert _broken(own, ended) == broken
+    finally:
+        put_back()
+
+
+@pytest.mark.parametrize(
+    ("role", "service"),
+    [
+        pytest.param("IngressIntegrationRole", "states.amazonaws.com", id="states for apigateway"),
+        pytest.param("PostingRole", "apigateway.amazonaws.com", id="apigateway for posting"),
+        pytest.param("StatusStateMachineRole", "apigateway.amazonaws.com", id="apigateway for status"),
+    ],
+)
+def test_a_role_is_of_no_use_to_another_service(
+    role: str, service: str, own: Relay, documents: Documents, ended: dict[str, str]
+) -> None:
+    trust = documents.read(f"{role}/trust")
+    trust["Statement"][0]["Principal"] = {"Service": service}
+    put_back = documents.replace(f"{role}/trust", trust)
+    try:
+        assert _broken(own, ended)
+    finally:
+        put_back()
+
+
+@pytest.mark.parametrize("role", ["PostingRole", "StatusStateMachineRole"])
+@pytest.mark.parametrize(
+    ("operator", "key", "value"),
+    [
+        ("StringEquals", "aws:SourceAccount", "210987654321"),
+        ("ArnLike", "aws:SourceArn", "arn:aws:states:us-east-1:210987654321:stateMachine:*"),
+    ],
+)
+def test_a_workflows_role_serves_no_other_account(
+    role: str, operator: str, key: str, value: str, own: Relay, documents: Documents, ended: dict[str, str]
+) -> None:
+    """The condition is evaluated: naming another account in it shuts our own state machine out."""
+    trust = documents.read(f"{role}/trust")
+    assert key in trust["Statement"][0]["Condition"][operator]
+    trust["Statement"][0]["Condition"][operator][key] = value
+    put_back = documents.replace(f"{role}/trust", trust)
+    try:
+        assert _broken(own, ended)
+    finally:
+        put_back()

@@ -1,0 +1,40 @@
+"""Why the API cannot be reached, in words for a person."""
+
+import errno
+import socket
+import ssl
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.api.client import explain_failure
+
+KEY: Any = SimpleNamespace(host="api.example", port=443, ssl=True)
+UNREACHABLE = OSError(errno.EHOSTUNREACH, "Connect call failed")
+UNKNOWN = socket.gaierror(-2, "Name or service not known")
+CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (aiohttp.ClientConnectorError(KEY, UNREACHABLE), "No route to host"),
+        (aiohttp.ClientConnectorError(KEY, OSError("Several: a, b")), "Several: a, b"),
+        (aiohttp.ClientConnectorDNSError(KEY, UNKNOWN), "Name or service not known"),
+        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "wrong version")), "wrong version"),
+        (aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "certificate verify failed"),
+    ],
+)  # fmt: skip
+def test_without_a_connection_the_host_the_reason_and_the_next_step_are_told(
+    error: Exception, reason: str
+) -> None:
+    shown = explain_failure(error)
+    assert shown.startswith(f"api.example:443: {reason}; see whether VOICE_RELAY_API_ENDPOINT is right")
+    assert "ssl:" not in shown
+
+
+def test_a_connection_that_was_lost_is_called_that() -> None:
+    assert explain_failure(aiohttp.ServerDisconnectedError()) == "Server disconnected"
+    assert explain_failure(OSError()) == "OSError"

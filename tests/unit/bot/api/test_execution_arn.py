@@ -1,0 +1,75 @@
+"""What may be given for an execution, and what is said of the rest."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bot.api.execution_arn import check_region, parse_execution_arn
+from bot.errors import SettingsError
+
+ARN = "arn:aws:states:eu-central-1:123456789012:execution:voice-relay-notify:1-01JD"
+Find = Callable[[str], str | None]
+
+
+def nothing(_: str) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [ARN, f" {ARN}\n", ARN.replace("arn:aws:", "arn:aws-us-gov:").replace("eu-central-1", "us-gov-west-1")],
+)
+def test_an_arn_is_taken_apart(text: str) -> None:
+    arn = parse_execution_arn(text, nothing)
+    assert arn.text == text.strip()
+    assert (arn.region, arn.machine, arn.name) == (arn.text.split(":")[3], "voice-relay-notify", "1-01JD")
+
+
+def test_a_name_is_completed_from_its_receipt() -> None:
+    asked: list[str] = []
+
+    def find(name: str) -> str:
+        asked.append(name)
+        return ARN
+
+    assert parse_execution_arn("1-01JD", find).text == ARN
+    assert asked == ["1-01JD"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1-01JD", "no receipt of an execution with this name: give the whole ARN, like arn:.*trace"),
+        ("", "give the whole ARN"),
+        ("two words", "give the whole ARN"),
+        (ARN.replace(":execution:", ":stateMachine:").rpartition(":")[0], "is a state machine's ARN: give"),
+        (ARN.replace(":execution:", ":express:") + ":uuid", "is an Express execution's ARN: .* no record"),
+        (ARN.replace(":execution:", ":activity:"), "is not the ARN of an execution: expected one like arn:"),
+        (ARN.replace(":states:", ":lambda:"), "is not the ARN of an execution"),
+        (ARN.replace("123456789012", "12"), "is not the ARN of an execution"),
+        (ARN + ":more", "is not the ARN of an execution"),
+        (ARN.rpartition(":")[0], "is not the ARN of an execution"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_named_for_what_it_is(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        parse_execution_arn(text, nothing)
+
+
+def test_what_was_given_cannot_steer_a_terminal() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_execution_arn("\x1b[2J" + "x" * 5000, nothing)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_receipt_of_an_express_execution_is_named_too() -> None:
+    with pytest.raises(SettingsError, match="is an Express execution's ARN"):
+        parse_execution_arn("1-01JD", lambda _: ARN.replace(":execution:", ":express:") + ":uuid")
+
+
+def test_another_region_than_the_apis_is_named() -> None:
+    arn = parse_execution_arn(ARN, nothing)
+    check_region(arn, "eu-central-1")
+    with pytest.raises(SettingsError, match=r"is in eu-central-1, but the API .* is in us-east-1"):
+        check_region(arn, "us-east-1")

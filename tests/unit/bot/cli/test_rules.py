@@ -1,0 +1,255 @@
+"""``voice-relay rules check``, as it is typed."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bot.cli.main import main
+from bot.settings.settings import PREFIX
+from bot.ulid import UlidFactory
+from bot.voice.events import Event
+from bot.voice.tracker import Capture
+
+RULES = """\
+[[rule]]
+name = "no bots"
+bot = true
+drop = true
+
+[[rule]]
+categories = ["10"]
+workflow = "audit"
+settle_s = 2.5
+continue = true
+
+[[rule]]
+afk = true
+drop = true
+
+[[rule]]
+types = ["joined", "moved"]
+channels = ["5"]
+destination = "ops"
+batch_max_events = 7
+
+[[rule]]
+types = ["gap"]
+guilds = ["2"]
+
+[[rule]]
+roles = ["20"]
+changed = ["mute"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of rules in an empty directory that is the working one, with no settings."""
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(PREFIX + "SECRETS_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = Path("rules.toml")
+    path.write_text(RULES)
+    return path
+
+
+def write_event(*channels: str | None, bot: bool = False) -> str:
+    """Write the last event of a person who goes through *channels*, and return the file's name."""
+    capture = Capture({}, UlidFactory())
+    events: list[Event] = []
+    for channel in channels:
+        user = {"id": "7", "username": "nelly", "bot": bot}
+        observation = capture.voice_state(
+            {"guild_id": "1", "channel_id": channel, "member": {"user": user}}, 0
+        )
+        assert observation is not None
+        events += observation.events
+    Path("event.json").write_bytes(orjson.dumps(events[-1]))
+    return "event.json"
+
+
+def write_gap() -> str:
+    capture = Capture({}, UlidFactory())
+    capture.snapshot({"id": "1"}, 0)
+    capture.unwatch("1", "restart", since_ms=None)
+    observation = capture.snapshot({"id": "1"}, 0)
+    assert observation is not None
+    Path("gap.json").write_bytes(orjson.dumps(observation.events[0]))
+    return "gap.json"
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return the exit code and what was printed, out and err, by ``voice-relay rules check``."""
+    code = main(["rules", "check", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_a_fine_file_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, fine\n", "")
+    Path("one.toml").write_text("[[rule]]\n")
+    assert check(capsys, "one.toml") == (0, "one.toml: 1 rule, fine\n", "")
+
+
+def test_every_problem_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.toml").write_text("[[rule]]\nbot = 1\nuser = ['1']\n")
+    code, out, err = check(capsys, "bad.toml", "--event", write_event("5"))
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "voice-relay: bad.toml line 2, rule 1: bot must be true or false",
+        "voice-relay: bad.toml line 3, rule 1: user is no key of a rule: did you mean users?",
+    ]
+
+
+def test_an_event_is_shown_with_what_each_rule_says_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = check(capsys, "rules.toml", "--event", write_event("6", "5"))
+    assert (code, err) == (0, "")
+    assert out == (
+        "rules.toml: 6 rules, fine\n"
+        "discord.voice.moved in guild 1, user 7\n"
+        "  rule 1 (no bots)  no: bot (here: false)\n"
+        "  rule 2            no: categories (here: none known; give one with --category)\n"
+        "  rule 3            no: afk (here: false)\n"
+        "  rule 4            yes: workflow notify, destination ops, up to 7 events at once\n"
+        "  rule 5            not asked\n"
+        "  rule 6            not asked\n"
+        "It goes to notify/ops.\n"
+    )
+
+
+def test_an_event_that_goes_several_ways_is_shown_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = check(capsys, "rules.toml", "--event", write_event("5"), "--category", "10")
+    assert "  rule 2            yes: workflow audit, destination default, settles for 2.5 s, and on\n" in out
+    assert out.endswith("It goes to audit/default, notify/ops.\n")
+
+
+def test_an_event_can_be_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = check(capsys, "rules.toml", "--event", write_event("5", bot=True))
+    assert code == 0
+    assert "  rule 1 (no bots)  yes: dropped\n" in out
+    assert out.endswith("It goes nowhere: rule 1 (no bots) drops it.\n")
+    code, out, _ = check(capsys, "rules.toml", "--event", write_event("5"), "--afk", "--category", "10")
+    assert code == 0
+    assert out.endswith("It goes to audit/default.\n")
+
+
+def test_an_event_that_meets_no_rule_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = check(capsys, "rules.toml", "--event", write_event("8"))
+    assert code == 1
+    assert "  rule 4            no: channels (here: 8)\n" in out
+    assert "  rule 6            no: roles (here: none known; give one with --role)\n" in out
+    assert out.endswith("It goes nowhere: it meets no rule.\n")
+    _, out, _ = check(capsys, "rules.toml", "--event", write_event("8"), "--role", "3", "--role", "20")
+    assert "  rule 6            no: changed (here: none)\n" in out
+
+
+def test_a_gap_meets_nothing_about_people(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = check(capsys, "rules.toml", "--event", write_gap())
+    assert code == 1
+    assert "discord.voice.gap in guild 1\n" in out
+    assert "  rule 1 (no bots)  no: bot (a gap has none)\n" in out
+    assert "  rule 4            no: types (here: gap)\n" in out
+    assert "  rule 5            no: guilds (here: 1)\n" in out
+
+
+def test_two_categories_are_of_the_channel_moved_to_and_of_the_one_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    event = write_event("6", "8")
+    for categories in (["10"], ["10", "11"], ["11", "10"]):
+        options = [option for category in categories for option in ("--category", category)]
+        assert "audit" in check(capsys, "rules.toml", "--event", event, *options)[1]
+    _, out, _ = check(capsys, "rules.toml", "--event", event, "--category", "11", "--category", "12")
+    assert "categories (here: 11, 12)" in out
+    _, out, _ = check(capsys, "rules.toml", "--event", event, "--category", "11")
+    assert "categories (here: 11, 11)" in out
+
+
+def test_the_event_can_come_through_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(Path(write_event("5")).read_bytes()))
+    monkeypatch.setattr("sys.stdin", pipe)
+    assert check(capsys, "rules.toml", "--event", "-")[0] == 0
+
+
+def test_without_a_file_the_one_of_the_settings_is_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"DISCORD_TOKEN": "a.b.c", "API_ENDPOINT": "https://a1.execute-api.eu-west-1.amazonaws.com"}
+    for name, value in settings.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    code, out, _ = check(capsys, "--event", write_event("5"))
+    assert (code, out.splitlines()[0]) == (0, "the built-in rules")
+    assert out.endswith("It goes to notify/default.\n")
+    monkeypatch.setenv(PREFIX + "RULES_FILE", "rules.toml")
+    assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
+
+
+def test_no_setting_is_needed_but_the_one_of_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes rules need not have the bot's token; what else is set may even be wrong."""
+    assert check(capsys)[:2] == (0, "the built-in rules\n")
+    Path(".env").write_text(f"{PREFIX}RULES_FILE=rules.toml\n{PREFIX}LOG_LEVEL=loud\n")
+    assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
+
+
+def test_where_the_setting_cannot_be_read_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
+    code, out, err = check(capsys)
+    assert (code, out) == (2, "")
+    assert ".env" in err
+    assert err.endswith("voice-relay: or name the file: voice-relay rules check FILE\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "event.json is not an event: Invalid JSON"),
+        (b"[]", "event.json is not an event: Input should be an object"),
+        (b'{"type": "discord.voice.danced"}', "event.json is not an event: Input tag 'discord.voice.danced'"),
+        (
+            b'{"type": "discord.voice.gap", "id": 1}',
+            "event.json is not an event: id: Input should be a valid",
+        ),
+    ],
+)
+def test_what_is_no_event_is_refused(capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
+    Path("event.json").write_bytes(content)
+    code, _, err = check(capsys, "rules.toml", "--event", "event.json")
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--event", "absent.json"], "absent.json cannot be read (No such file"),
+        (["--afk"], "give one with --event"),
+        (["--event", "gap.json", "--role", "1"], "a gap has neither person nor channel"),
+        (["--event", "gap.json", "--afk"], "a gap has neither person nor channel"),
+        (["--event", "event.json", "--category", "1", "--category", "2"], "does not have so many channels"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    write_event("5")
+    write_gap()
+    code, _, err = check(capsys, "rules.toml", *options)
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize("arguments", [["rules"], ["rules", "check", "rules.toml", "--role", "x"]])
+def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[Any], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2

@@ -1,0 +1,177 @@
+"""Every batch is sent until the API has taken it or has said that it never will."""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bot.backoff import BASE_S, CAP_S, backoff_s
+from bot.delivery.circuit_breaker import FAILURES_TO_PAUSE
+from bot.delivery.dispatcher import Dispatcher
+from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
+from bot.routing.lane import Lane
+
+Outcome = str | DeliveryError
+
+
+def batch(name: str, *event_ids: str) -> Batch:
+    return Batch(1, Lane("notify", "1"), name, b"{}", event_ids or ("e",), 0)
+
+
+async def until(condition: Callable[[], bool], turns: int = 100) -> None:
+    """Let the loop go round until *condition* holds."""
+    for _ in range(turns):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
+
+
+class Api:
+    """Answers with *outcomes* in turn, and keeps what it was asked."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.asked: list[tuple[str, str, bytes]] = []
+
+    async def start(self, workflow: str, name: str, body: bytes) -> str:
+        self.asked.append((workflow, name, body))
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, DeliveryError):
+            raise outcome
+        return outcome
+
+
+@asynccontextmanager
+async def dispatching(
+    start: Callable[..., object], settled: list[Report], waits: list[float]
+) -> AsyncIterator[Dispatcher]:
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        yield Dispatcher(start, settled.append, tasks.create_task, sleep=sleep)  # type: ignore[arg-type]
+
+
+async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
+    settled: list[Report] = []
+    waits: list[float] = []
+    async with dispatching(api.start, settled, waits) as dispatcher:
+        for one in batches:
+            dispatcher.deliver(one)
+    return settled, waits
+
+
+async def test_an_accepted_batch_is_settled_with_its_execution() -> None:
+    sent = batch("x")
+    assert await run(Api("arn:1"), sent) == ([Delivered(sent, "arn:1", 1)], [])
+
+
+@pytest.mark.parametrize("error", [TemporaryFailure("down", status=503), Unauthorized("refused", status=403)])
+async def test_what_may_pass_is_tried_again_with_the_same_batch(error: DeliveryError) -> None:
+    api = Api(error, error, error, "arn:1")
+    sent = batch("x")
+    reports, waits = await run(api, sent)
+    assert reports == [*(Failed(sent, n, str(error)) for n in (1, 2, 3)), Delivered(sent, "arn:1", 4)]
+    assert api.asked == [("notify", sent.execution, sent.body)] * 4
+    assert len(waits) == 3
+
+
+async def test_the_services_own_wish_is_waited_out() -> None:
+    _, waits = await run(Api(TemporaryFailure("slow down", retry_after_s=30), "arn"), batch("x"))
+    assert 30 <= waits[0] <= 30 + BASE_S * 2
+
+
+async def test_a_permanent_refusal_is_settled_at_once() -> None:
+    sent = batch("x", "a", "b")
+    assert await run(Api(Rejected("never", status=400)), sent) == ([Refused(sent, "never")], [])
+
+
+async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None:
+    settled: list[Report] = []
+    waits: list[float] = []
+    api = Api(Unauthorized("no such key"), "arn:1")
+    async with dispatching(api.start, settled, waits) as dispatcher:
+        dispatcher.deliver(batch("x"))
+        await until(lambda: bool(waits))
+        assert dispatcher.trouble == "no such key"
+    assert dispatcher.trouble is None
+
+
+@pytest.mark.parametrize("workflow", ["other", "notify"])
+async def test_one_batch_that_always_fails_holds_up_no_other(workflow: str) -> None:
+    """Be it a workflow that is not deployed, or something about the batch itself."""
+    delivered: list[str] = []
+    asked: Counter[str] = Counter()
+
+    async def start(_workflow: str, name: str, _body: bytes) -> str:
+        asked[name] += 1
+        if name == "bad":
+            raise TemporaryFailure("the API answered 404: Not Found", status=404)
+        delivered.append(name)
+        return "arn"
+
+    reports: list[Report] = []
+    async with asyncio.TaskGroup() as tasks:
+        dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
+        bad = dataclasses.replace(batch("bad"), lane=Lane(workflow, "1"))
+        dispatcher.deliver(bad)
+        await until(lambda: asked["bad"] > FAILURES_TO_PAUSE)
+        for number in range(5):
+            dispatcher.deliver(batch(f"good{number}"))
+        await until(lambda: len(delivered) == 5, turns=1000)
+        await dispatcher.close(0)
+    assert asked["bad"] < 100
+
+
+async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -> None:
+    home = asyncio.Event()
+    settled: list[Report] = []
+
+    async def start(_workflow: str, name: str, _body: bytes) -> str:
+        if name == "waiting":
+            raise TemporaryFailure("down")
+        await home.wait()
+        return "arn"
+
+    async with asyncio.TaskGroup() as tasks:
+        dispatcher = Dispatcher(start, settled.append, tasks.create_task)
+        out, waiting = batch("out"), batch("waiting")
+        dispatcher.deliver(waiting)
+        dispatcher.deliver(out)
+        await until(lambda: bool(dispatcher._waiting))
+        closing = tasks.create_task(dispatcher.close(60))
+        await asyncio.sleep(0)
+        dispatcher.deliver(batch("too late"))
+        home.set()
+        await closing
+    assert settled == [Failed(waiting, 1, "down"), Delivered(out, "arn", 1)]
+    assert dispatcher.in_flight == 0
+
+
+async def test_closing_gives_up_a_request_that_outlasts_the_grace() -> None:
+    settled: list[Report] = []
+
+    async def start(*_: object) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with asyncio.TaskGroup() as tasks:
+        dispatcher = Dispatcher(start, settled.append, tasks.create_task)
+        dispatcher.deliver(batch("x"))
+        await asyncio.sleep(0)
+        await dispatcher.close(0.01)
+    assert settled == []
+
+
+def test_backoff_doubles_up_to_its_cap_and_has_full_jitter() -> None:
+    longest = [backoff_s(attempts, chance=lambda: 1.0) for attempts in range(12)]
+    assert longest[:4] == [BASE_S, BASE_S * 2, BASE_S * 4, BASE_S * 8]
+    assert longest[-1] == CAP_S == backoff_s(10_000, chance=lambda: 1.0)
+    assert backoff_s(5, chance=lambda: 0.0) == 0
+    assert backoff_s(5, 9.0, chance=lambda: 0.0) == 9

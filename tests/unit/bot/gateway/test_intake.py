@@ -1,0 +1,167 @@
+"""From a payload to the lanes: what rules are told of it, and what goes out."""
+
+import logging
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from bot.gateway.intake import Intake
+from bot.outbox.batch import OutgoingEvent
+from bot.outbox.service import Seen, Settled
+from bot.routing.lane import Lane
+from bot.routing.rules import Rule, Rules
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Capture
+
+GUILD = "41771983423143937"
+LOUNGE, AFK, OFFICE = "127121515262115840", "127121515262115841", "127121515262115842"
+FLOOR, CELLAR = "127121515262115850", "127121515262115851"
+NELLY = "80351110224678912"
+BOSS, GUEST = "41771983423143938", "41771983423143939"
+
+
+def member(*role_ids: Any) -> dict[str, Any]:
+    return {"user": {"id": NELLY, "username": "nelly"}, "roles": list(role_ids)}
+
+
+def voice_state(channel: str | None, **fields: Any) -> dict[str, Any]:
+    return {"guild_id": GUILD, "user_id": NELLY, "channel_id": channel, "member": member(BOSS), **fields}
+
+
+def channel(channel_id: str, category_id: Any) -> dict[str, Any]:
+    return {"guild_id": GUILD, "id": channel_id, "type": 2, "name": "a", "parent_id": category_id}
+
+
+def guild_create(**fields: Any) -> dict[str, Any]:
+    channels = [channel(LOUNGE, FLOOR), channel(OFFICE, FLOOR), channel(AFK, None)]
+    return {"id": GUILD, "name": "Base", "afk_channel_id": AFK, "channels": channels, **fields}
+
+
+class Relay:
+    """An intake that has seen the guild; ``routed`` has the ways that the last frame's events went."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self.out: list[OutgoingEvent] = []
+        self.settled: list[Settled] = []
+        self.intake = Intake(Capture({}, UlidFactory()), Rules(rules), self._put, self.settled.append)
+        self.intake.guild_created(guild_create())
+
+    @property
+    def routed(self) -> list[str]:
+        return [outgoing.destination for outgoing in self.out]
+
+    def go(self, to: str | None, **fields: Any) -> list[str]:
+        self.intake.voice_state(voice_state(to, **fields))
+        return self.routed
+
+    def _put(self, seen: Seen) -> None:
+        self.out = list(seen.events)
+
+
+def test_an_event_goes_into_the_lane_of_each_of_its_workflows_as_the_same_event() -> None:
+    relay = Relay(
+        Rule(workflow="audit", destination="log", continues=True),
+        Rule(workflow="notify", destination="ops", continues=True),
+        Rule(workflow="notify", destination="ops"),
+    )
+    relay.go(LOUNGE)
+    first, second = relay.out
+    assert (first.lane, first.destination) == (Lane("audit", GUILD), "log")
+    assert (second.lane, second.destination) == (Lane("notify", GUILD), "ops")
+    assert (first.event_id, first.body) == (second.event_id, second.body)
+    assert orjson.loads(first.body)["id"] == first.event_id
+
+
+def test_rules_can_ask_for_the_roles_of_the_payload() -> None:
+    relay = Relay(
+        Rule(roles=frozenset({BOSS}), destination="boss"), Rule(roles=frozenset({GUEST}), destination="guest")
+    )
+    assert relay.go(LOUNGE) == ["boss"]
+    assert relay.go(OFFICE, member=member(GUEST, 5)) == ["guest"]
+    assert relay.go(LOUNGE, member=member(int(GUEST))) == ["guest"]
+    assert relay.go(OFFICE, user_id=None) == ["boss"]
+
+
+@pytest.mark.parametrize("roles", [None, [], BOSS, 7, {BOSS: 1}, [None, {}, []]])
+def test_roles_that_the_payload_does_not_have_meet_nothing(roles: Any) -> None:
+    relay = Relay(Rule(roles=frozenset({BOSS})))
+    assert relay.go(LOUNGE, member={**member(), "roles": roles}) == []
+    assert relay.go(OFFICE, member={"user": {"id": NELLY}}) == []
+    assert relay.go(LOUNGE, member=None) == []
+
+
+def test_roles_of_a_snapshot_are_those_of_its_members() -> None:
+    relay = Relay(Rule(roles=frozenset({BOSS}), destination="boss"))
+    states = [{"user_id": NELLY, "channel_id": LOUNGE}]
+    relay.intake.guild_created(guild_create(voice_states=states, members=[member(BOSS), "x", {}]))
+    assert relay.routed == ["boss"]
+    relay.intake.guild_created(guild_create(voice_states=[{**states[0], "channel_id": AFK}]))
+    assert relay.routed == []
+    relay.intake.guild_created(guild_create(voice_states=[{**states[0], "member": member(BOSS)}]))
+    assert relay.routed == ["boss"]
+
+
+def test_rules_can_ask_for_the_category_as_it_is_now() -> None:
+    relay = Relay(Rule(categories=frozenset({FLOOR}), destination="floor"), Rule(destination="other"))
+    assert relay.go(LOUNGE) == ["floor"]
+    assert relay.go(AFK) == ["floor"]
+    assert relay.go(None) == ["other"]
+    relay.intake.channel_changed(channel(LOUNGE, CELLAR))
+    assert relay.go(LOUNGE) == ["other"]
+    relay.intake.channel_changed(channel(LOUNGE, None))
+    relay.intake.channel_changed(channel(AFK, FLOOR))
+    assert relay.go(None) == ["other"]
+    assert relay.go(AFK) == ["floor"]
+    relay.intake.guild_created(guild_create(voice_states=[voice_state(AFK)]))
+    assert relay.go(None) == ["other"]
+    relay.intake.channel_changed(channel(OFFICE, None))
+    assert relay.go(OFFICE) == ["other"]
+    assert relay.go(LOUNGE) == ["floor"]
+    relay.intake.guild_created(guild_create(channels=[], voice_states=[voice_state(LOUNGE)]))
+    assert relay.go(None) == ["other"]
+
+
+def test_a_deleted_channel_keeps_its_category_until_everybody_has_left() -> None:
+    relay = Relay(Rule(categories=frozenset({FLOOR}), drop=True), Rule())
+    relay.go(LOUNGE)
+    relay.intake.channel_deleted({"guild_id": GUILD, "id": LOUNGE})
+    relay.intake.channel_deleted({"guild_id": GUILD, "id": OFFICE})
+    assert relay.go(None) == []
+    assert relay.go(OFFICE) == ["default"]
+
+
+def test_rules_can_ask_for_the_afk_channel_as_it_is_now() -> None:
+    relay = Relay(Rule(afk=True, destination="afk"), Rule(destination="other"))
+    assert relay.go(LOUNGE) == ["other"]
+    assert relay.go(AFK) == ["afk"]
+    assert relay.go(LOUNGE) == ["afk"]
+    relay.intake.guild_updated({"id": GUILD, "name": "Base"})
+    assert relay.go(AFK) == ["afk"]
+    relay.intake.guild_updated({"id": GUILD, "name": "Base", "afk_channel_id": OFFICE})
+    assert relay.go(LOUNGE) == ["other"]
+    assert relay.go(OFFICE) == ["afk"]
+    relay.intake.guild_updated({"id": GUILD, "name": "New", "afk_channel_id": None})
+    assert relay.go(None) == ["other"]
+    relay.intake.guild_created(guild_create(afk_channel_id=LOUNGE))
+    assert relay.go(LOUNGE) == ["afk"]
+
+
+def test_new_rules_hold_from_the_next_frame_on() -> None:
+    relay = Relay(Rule(destination="old"))
+    assert relay.go(LOUNGE) == ["old"]
+    relay.intake.rules = Rules([Rule(roles=frozenset({BOSS}), destination="new")])
+    assert relay.go(OFFICE) == ["new"]
+
+
+def test_the_debug_log_names_the_rules_that_an_event_met() -> None:
+    relay = Relay(
+        Rule(name="streams", continues=True), Rule(types=frozenset({"left"})), Rule(afk=False), Rule()
+    )
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    with structlog.testing.capture_logs() as lines:
+        intake = Intake(Capture({}, UlidFactory()), relay.intake.rules, lambda _: None, lambda _: None)
+        intake.voice_state(voice_state(LOUNGE))
+    (line,) = [line for line in lines if line["event"] == "event_captured"]
+    assert line["rules"] == ["rule 1 (streams)", "rule 3"]

@@ -1,0 +1,396 @@
+"""The outbox as another process sees it, in files that the store has made."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.errors import StoreError
+from bot.outbox.batch import OutgoingEvent
+from bot.outbox.database import FILE_NAME, LOCK_NAME, open_database
+from bot.outbox.inspection import Ledger, open_ledger
+from bot.outbox.records import Chosen
+from bot.outbox.store import Work
+from bot.routing.debounce import Held, HeldKey
+from bot.routing.lane import Lane
+from tests.support.outboxes import HERE, NOW, THERE, OutboxFile
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[OutboxFile]:
+    outbox = OutboxFile(tmp_path)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def ledger(outbox: OutboxFile) -> Iterator[Ledger]:
+    with open_ledger(outbox.directory, mode="rw") as ledger:
+        yield ledger
+
+
+def test_status_counts_what_waits_lane_by_lane_the_longest_first(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.put(outbox.event(THERE))
+    outbox.now_ms += 5000
+    outbox.put(*(outbox.event() for _ in range(5)))
+    status = ledger.read_status()
+    assert (status.waiting, status.lanes) == (6, 2)
+    assert status.queues == [(HERE, 5, NOW + 5000), (THERE, 1, NOW)]
+
+
+def test_status_shows_the_longest_queues_of_many(outbox: OutboxFile, ledger: Ledger) -> None:
+    for number in range(15):
+        outbox.put(*(outbox.event(Lane("notify", str(number))) for _ in range(1 + number % 3)))
+    status = ledger.read_status()
+    assert status.lanes == 15
+    assert [queue.events for queue in status.queues] == [3] * 5 + [2] * 5
+
+
+def test_status_shows_each_batch_in_flight_with_its_last_error(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.put(*(outbox.event() for _ in range(5)))
+    (batch,) = outbox.begin()
+    outbox.now_ms += 700
+    outbox.fail(batch, 2, "the API answered 503")
+    (flight,) = ledger.read_status().flights
+    assert (flight.lane, flight.execution, flight.events) == (HERE, batch.execution, 3)
+    assert (flight.attempts, flight.last_error) == (2, "the API answered 503")
+    assert (flight.created_ms, flight.last_attempt_ms) == (NOW, NOW + 700)
+
+
+def test_status_counts_dead_letters_by_reason(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.bury([outbox.event()], "too long")
+    outbox.bury([outbox.event(), outbox.event()], "no such thing")
+    ledger.mark_for_redrive([1])
+    status = ledger.read_status()
+    assert (status.letters, status.marked, status.reason_count) == (3, 1, 2)
+    assert status.reasons == [("no such thing", 2), ("too long", 1)]
+
+
+def test_status_counts_what_is_held_and_the_receipts(outbox: OutboxFile, ledger: Ledger) -> None:
+    assert ledger.read_status().oldest_receipt_ms is None
+    _hold(outbox, outbox.event())
+    outbox.put(outbox.event())
+    (batch,) = outbox.begin()
+    outbox.now_ms += 10
+    outbox.deliver(batch)
+    status = ledger.read_status()
+    assert (status.held, status.receipts, status.oldest_receipt_ms) == (1, 1, NOW + 10)
+
+
+def test_status_tells_the_size_of_the_file(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.put(outbox.event(name="x" * 100_000))
+    status = ledger.read_status()
+    assert status.path == outbox.directory / FILE_NAME
+    assert status.file_bytes >= status.used_bytes > 100_000
+    assert status.wal_bytes > 100_000
+
+
+def _hold(outbox: OutboxFile, event: OutgoingEvent) -> None:
+    key = HeldKey(event.lane, "default", "80351110224678912")
+    held: dict[HeldKey, Held | None] = {key: Held(None, None, {"id": event.event_id}, NOW + 9000)}  # type: ignore[typeddict-item]
+    outbox.store.apply(Work(held=held), slots=0, now_ms=outbox.now_ms)
+
+
+def test_lists_the_newest_dead_letters_oldest_first(outbox: OutboxFile, ledger: Ledger) -> None:
+    ids = outbox.bury([outbox.event() for _ in range(4)], "too long")
+    letters, total = ledger.list_letters(limit=2)
+    assert ([letter.event_id for letter in letters], total) == (ids[2:], 4)
+    assert [letter.letter_id for letter in letters] == [3, 4]
+    assert (letters[0].reason, letters[0].died_ms, letters[0].redrive) == ("too long", NOW, False)
+
+
+def test_lists_those_with_a_text_in_their_reason_in_whatever_case(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.bury([outbox.event()], "expired: 100% of it")
+    kept = outbox.bury([outbox.event()], "InvalidExecutionInput")
+    letters, total = ledger.list_letters(limit=9, reason="executioninput")
+    assert ([letter.event_id for letter in letters], total) == (kept, 1)
+    assert ledger.list_letters(limit=9, reason="_")[1] == 0
+
+
+def test_lists_the_first_events_that_wait_and_the_batch_that_has_them(
+    outbox: OutboxFile, ledger: Ledger
+) -> None:
+    ids = outbox.put(*(outbox.event() for _ in range(5)))
+    (batch,) = outbox.begin()
+    events, total = ledger.list_waiting(limit=4)
+    assert ([event.event_id for event in events], total) == (ids[:4], 5)
+    assert [event.execution for event in events] == [batch.execution] * 3 + [None]
+
+
+def test_finds_a_dead_letter_by_its_number_and_by_its_event(outbox: OutboxFile, ledger: Ledger) -> None:
+    event = outbox.event()
+    outbox.bury([event, event._replace(lane=THERE)], "too long")
+    assert [letter.lane for letter in ledger.find_letters("2")] == [THERE]
+    (first, second) = ledger.find_letters(event.event_id)
+    assert (first.letter_id, second.letter_id) == (1, 2)
+    assert first.body == event.body
+    assert ledger.find_letters("3") == []
+
+
+def test_an_events_id_of_digits_alone_is_no_letters_number(outbox: OutboxFile, ledger: Ledger) -> None:
+    event_id = "00000000000000000000000001"
+    outbox.bury([outbox.event(), outbox.event(event_id=event_id)], "too long")
+    assert [letter.letter_id for letter in ledger.find_letters(event_id)] == [2]
+
+
+def test_chooses_each_letter_once_and_tells_who_is_none(outbox: OutboxFile, ledger: Ledger) -> None:
+    ids = outbox.bury([outbox.event() for _ in range(3)], "too long")
+    assert ledger.choose(["2", ids[1], "17", ids[0], "nonsense"]) == Chosen([1, 2], ["17", "nonsense"])
+
+
+def test_what_is_marked_goes_to_the_end_of_its_lane_with_the_next_housekeeping(
+    outbox: OutboxFile, ledger: Ledger
+) -> None:
+    dead = outbox.bury([outbox.event() for _ in range(3)], "too long")
+    waiting = outbox.put(outbox.event())
+    assert ledger.mark_for_redrive([1, 3]) == 2
+    assert ledger.mark_for_redrive([1, 3]) == 0
+    outbox.housekeep()
+    assert ledger.mark_for_redrive([1, 3]) == 0
+    assert outbox.waiting_ids() == [*waiting, dead[0], dead[2]]
+    assert [letter.event_id for letter in ledger.list_letters(limit=9)[0]] == [dead[1]]
+
+
+def test_what_is_marked_while_no_relay_runs_is_sent_by_the_next(tmp_path: Path) -> None:
+    outbox = OutboxFile(tmp_path)
+    dead = outbox.bury([outbox.event()], "too long")
+    outbox.close()
+    with open_ledger(tmp_path, mode="rw") as ledger:
+        assert ledger.mark_for_redrive(ledger.choose_all().letter_ids) == 1
+    outbox = OutboxFile(tmp_path)
+    outbox.housekeep()
+    assert outbox.waiting_ids() == dead
+    outbox.close()
+
+
+def test_what_is_dropped_is_gone_even_if_it_was_marked(outbox: OutboxFile, ledger: Ledger) -> None:
+    outbox.bury([outbox.event() for _ in range(3)], "too long")
+    ledger.mark_for_redrive([2])
+    assert ledger.drop([1, 2, 9]) == 2
+    outbox.housekeep()
+    assert outbox.waiting_ids() == []
+    assert [letter.letter_id for letter in ledger.list_letters(limit=9)[0]] == [3]
+
+
+def test_a_number_is_never_given_twice(outbox: OutboxFile, ledger: Ledger) -> None:
+    """Or a number that somebody noted would drop another letter than they saw."""
+    outbox.bury([outbox.event(), outbox.event()], "too long")
+    ledger.drop([2])
+    outbox.bury([outbox.event()], "too long")
+    assert ledger.choose_all().letter_ids == [1, 3]
+
+
+def test_a_great_many_letters_are_changed_a_few_hundred_at_a_time(outbox: OutboxFile) -> None:
+    """Between them the relay has its turn."""
+    outbox.store._db.execute("INSERT INTO lane (lane_id, workflow, guild_id) VALUES (1, 'notify', '1')")
+    outbox.store._db.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) "
+        "INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms) "
+        "SELECT 1, 'event' || i, 'default', '{}', 'too long', 0 FROM n"
+    )
+    pauses: list[int] = []
+    path = outbox.directory / FILE_NAME
+
+    def pause(_: float) -> None:
+        outbox.store.apply(Work(), slots=0, now_ms=NOW)
+        pauses.append(outbox.store.count_dead_letters())
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        ledger = Ledger(connection, path, pause)
+        assert ledger.mark_for_redrive(ledger.choose_all().letter_ids) == 1200
+        assert ledger.drop(ledger.choose_all("LONG").letter_ids) == 1200
+    assert pauses == [1200, 1200, 700, 200]
+
+
+def test_traces_an_event_through_every_state(outbox: OutboxFile, ledger: Ledger) -> None:
+    first, second = outbox.event(), outbox.event()
+    _hold(outbox, first)
+    (held,) = ledger.trace(first.event_id).held
+    assert (held.lane, held.due_ms) == (HERE, NOW + 9000)
+
+    outbox.put(first, *(outbox.event() for _ in range(2)), second)
+    (waiting,) = ledger.trace(second.event_id).queued
+    assert (waiting.position, waiting.length, waiting.flight) == (4, 4, None)
+
+    (batch,) = outbox.begin()
+    outbox.fail(batch, 1, "the API answered 503")
+    (sent,) = ledger.trace(first.event_id).queued
+    (waiting,) = ledger.trace(second.event_id).queued
+    assert (sent.event.execution, waiting.event.execution) == (batch.execution, None)
+    assert sent.flight == waiting.flight
+    assert sent.flight is not None
+    assert (sent.flight.attempts, sent.flight.last_error) == (1, "the API answered 503")
+
+    outbox.deliver(batch, "arn:1")
+    (receipt,) = ledger.trace(first.event_id).receipts
+    assert (receipt.execution, receipt.arn, receipt.attempts) == (batch.execution, "arn:1", 1)
+    assert ledger.trace(second.event_id).receipts == []
+
+
+def test_traces_an_event_in_every_lane_that_it_went_to(outbox: OutboxFile, ledger: Ledger) -> None:
+    event = outbox.event()
+    outbox.bury([event], "too long")
+    outbox.put(event._replace(lane=THERE))
+    trace = ledger.trace(event.event_id)
+    assert [letter.lane for letter in trace.letters] == [HERE]
+    assert [queued.event.lane for queued in trace.queued] == [THERE]
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, -10 * 24 * 3_600_000])
+def test_traces_what_was_delivered_when_the_clock_had_been_set_back(
+    outbox: OutboxFile, ledger: Ledger, off_ms: int
+) -> None:
+    (event_id,) = outbox.put(outbox.event())
+    outbox.now_ms += off_ms
+    (batch,) = outbox.begin()
+    outbox.deliver(batch)
+    assert len(ledger.trace(event_id).receipts) == 1
+
+
+@pytest.mark.parametrize("event_id", ["", "0", "nonsense", "01" * 13, ","])
+def test_traces_nothing_of_what_never_was(outbox: OutboxFile, ledger: Ledger, event_id: str) -> None:
+    outbox.put(outbox.event(), outbox.event())
+    (batch,) = outbox.begin()
+    outbox.deliver(batch)
+    outbox.bury([outbox.event()], "too long")
+    assert not ledger.trace(event_id)
+
+
+def test_masks_what_looks_like_a_secret_in_what_the_api_said(outbox: OutboxFile, ledger: Ledger) -> None:
+    secret = "AKIAIOSFODNN7EXAMPLE"
+    outbox.bury([outbox.event()], f"bad key {secret}")
+    outbox.put(outbox.event())
+    (batch,) = outbox.begin()
+    outbox.fail(batch, 1, f"bad key {secret}")
+    (event_id,) = batch.event_ids
+    told = repr((ledger.read_status(), ledger.list_letters(limit=9), ledger.trace(event_id)))
+    assert told.count("bad key ***") == 4
+    assert secret not in told
+
+
+def test_leaves_the_directory_to_the_relay(tmp_path: Path) -> None:
+    """A relay can start while the file is looked at, and a look does not bring a lock or a file."""
+    OutboxFile(tmp_path).close()
+    (tmp_path / LOCK_NAME).unlink()
+    with open_ledger(tmp_path, mode="rw") as ledger:
+        ledger.read_status()
+        assert not (tmp_path / LOCK_NAME).exists()
+        open_database(tmp_path).close()
+
+
+def test_cannot_write_unless_it_is_to(outbox: OutboxFile) -> None:
+    outbox.bury([outbox.event()], "too long")
+    with pytest.raises(StoreError, match="readonly"), open_ledger(outbox.directory) as ledger:
+        ledger.drop([1])
+    assert outbox.store.count_dead_letters() == 1
+
+
+@pytest.mark.parametrize("place", ["", "missing", "file/below"])
+def test_says_where_there_is_no_outbox_yet_and_makes_none(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StoreError, match=f"no outbox in {tmp_path / place} yet"),
+        open_ledger(tmp_path / place),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("version", "word"), [(0, "older"), (999, "newer")])
+def test_refuses_a_file_of_another_version_and_leaves_it_as_it_is(
+    tmp_path: Path, version: int, word: str
+) -> None:
+    OutboxFile(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StoreError, match=f"{word} voice-relay .schema {version}"), open_ledger(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+
+
+def test_says_what_is_wrong_with_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("not a database " * 100)
+    with pytest.raises(StoreError, match="not a database"), open_ledger(tmp_path):
+        pass
+
+
+def test_a_path_may_hold_what_means_something_in_a_url(tmp_path: Path) -> None:
+    directory = tmp_path / "100% sure? #1 ü"
+    OutboxFile(directory).close()
+    with open_ledger(directory) as ledger:
+        assert ledger.read_status().waiting == 0
+
+
+def test_says_that_the_file_is_busy_rather_than_wait_for_ever(outbox: OutboxFile) -> None:
+    outbox.bury([outbox.event()], "too long")
+    outbox.store._db.execute("BEGIN IMMEDIATE")
+    with (
+        pytest.raises(StoreError, match="try again"),
+        open_ledger(outbox.directory, mode="rw", busy_s=0) as ledger,
+    ):
+        ledger.drop([1])
+    outbox.store._db.execute("ROLLBACK")
+
+
+class FullSpeed(threading.Thread):
+    """A relay that commits without a rest; ``slowest_s`` is the longest that one event's way took."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.events = 0
+        self.slowest_s = 0.0
+        self.error: Exception | None = None
+        self.begun = threading.Event()
+        self._directory = directory
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        outbox = OutboxFile(self._directory)
+        try:
+            while not self._stopping.is_set():
+                began_s = time.monotonic()
+                outbox.bury([outbox.event()], "too long")
+                outbox.put(outbox.event(THERE))
+                for batch in outbox.begin():
+                    outbox.deliver(batch)
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
+                self.events += 1
+                self.begun.set()
+        except Exception as error:  # noqa: BLE001  # stop raises it
+            self.error = error
+        finally:
+            outbox.close()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+
+def test_neither_fails_nor_holds_up_a_relay_that_writes_without_a_rest(tmp_path: Path) -> None:
+    relay = FullSpeed(tmp_path)
+    relay.start()
+    try:
+        assert relay.begun.wait(20)
+        dropped = 0
+        for _ in range(40):
+            with open_ledger(tmp_path, mode="rw") as ledger:
+                status = ledger.read_status()
+                assert status.letters == sum(letters for _, letters in status.reasons)
+                assert ledger.list_letters(limit=5)[1] >= status.letters
+                ids = ledger.choose_all().letter_ids
+                ledger.mark_for_redrive(ids[:2])
+                dropped += ledger.drop(ids)
+    finally:
+        relay.stop()
+    assert relay.slowest_s < 2
+    with open_ledger(tmp_path) as ledger:
+        left = ledger.read_status()
+    assert dropped > 0
+    assert left.letters + dropped == relay.events

@@ -1,0 +1,257 @@
+"""The file of rules: what it means, and what is said, with the line, where it is wrong."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.errors import SettingsError
+from bot.routing import rules_file
+from bot.routing.rules import Rule
+from bot.routing.rules_file import load_rules, parse_rules, read_rules
+
+BAD = """\
+rules = 1
+[[rule]]
+name = "night shift"
+guild = ["1"]
+types = ["join", "left"]
+channels = [
+  "1", 2,  # not in quotes
+  "3",
+  4]
+drop = true
+workflow = "a"
+continue = true
+
+[[rule]]
+destination = "https://discord.com/api/webhooks/1/secret"
+settle_s = nan
+batch_max_events = true
+roles = []
+types = ["gap", "left"]
+users = ["1"]
+bot = "yes"
+"""
+NO_ID = 'channels holds something that is no id: an id is digits in quotes, like "127121515262115840"'
+PROBLEMS = f"""\
+line 1: rules is not known: did you mean [[rule]]?
+line 4, rule 1 (night shift): guild is no key of a rule: did you mean guilds?
+line 5, rule 1 (night shift): types may hold joined, left, moved, updated and gap only: did you mean joined?
+line 7, rule 1 (night shift): {NO_ID}
+line 9, rule 1 (night shift): {NO_ID}
+line 11, rule 1 (night shift): workflow contradicts drop = true: take one of them out
+line 12, rule 1 (night shift): continue contradicts drop = true: take one of them out
+line 15, rule 2: destination must be 1 to 64 letters, digits, - and _, in quotes
+line 16, rule 2: settle_s must be a number of seconds from 0 to 3600
+line 17, rule 2: batch_max_events must be a whole number from 1 to 1000
+line 18, rule 2: roles must not be an empty list, which nothing meets: take it out to ask for nothing
+line 19, rule 2: a gap never meets users: take it out of types and give it a rule of its own
+line 21, rule 2: bot must be true or false
+""".splitlines()
+
+
+def problems(text: str) -> list[str]:
+    """Return what is wrong with a file of *text*, without its name."""
+    with pytest.raises(SettingsError) as caught:
+        parse_rules(text, "rules.toml")
+    assert all(problem.startswith("rules.toml") for problem in caught.value.problems)
+    return [problem.removeprefix("rules.toml").lstrip(": ") for problem in caught.value.problems]
+
+
+def test_every_key_is_read() -> None:
+    text = """
+    [[rule]]
+    name = "everything"
+    types = ["updated", "moved"]
+    guilds = ["1", "2"]
+    channels = ["3"]
+    categories = ["4"]
+    users = ["5"]
+    roles = ["6"]
+    bot = true
+    afk = false
+    changed = ["self_stream"]
+    workflow = "long-one_2"
+    destination = "ops"
+    settle_s = 2.5
+    batch_max_events = 1000
+    continue = true
+    [[rule]]
+    drop = true
+    [[rule]]
+    """
+    assert parse_rules(text, "rules.toml").rules == (
+        Rule(
+            name="everything",
+            types=frozenset({"updated", "moved"}),
+            guilds=frozenset({"1", "2"}),
+            channels=frozenset({"3"}),
+            categories=frozenset({"4"}),
+            users=frozenset({"5"}),
+            roles=frozenset({"6"}),
+            bot=True,
+            afk=False,
+            changed=frozenset({"self_stream"}),
+            workflow="long-one_2",
+            destination="ops",
+            settle_s=2.5,
+            batch_max_events=1000,
+            continues=True,
+        ),
+        Rule(drop=True),
+        Rule(),
+    )
+
+
+def test_the_documented_example_is_fine() -> None:
+    assert rules_file.__doc__ is not None
+    example = "\n".join(line for line in rules_file.__doc__.splitlines() if line.startswith("    "))
+    first, second, third = parse_rules(example, "example").rules
+    assert (first.drop, second.continues, third.settle_s) == (True, True, 5)
+
+
+def test_every_problem_is_named_at_once_with_its_line() -> None:
+    assert problems(BAD) == PROBLEMS
+
+
+def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(BAD)
+    with pytest.raises(SettingsError) as caught:
+        load_rules(path)
+    assert list(caught.value.problems) == [f"VOICE_RELAY_RULES_FILE: {path} {text}" for text in PROBLEMS]
+    with pytest.raises(SettingsError) as caught:
+        read_rules(path)
+    assert list(caught.value.problems) == [f"{path} {text}" for text in PROBLEMS]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("types = 'joined'", "types must be a list of words in quotes, in square brackets"),
+        ("types = [['joined']]", "types may hold joined, left, moved, updated and gap only"),
+        ("changed = ['stream']", "suppress only: did you mean self_stream?"),
+        ("users = '7'", "users must be a list of ids, in square brackets"),
+        ("users = ['+7']", "users holds something that is no id"),
+        ("users = ['123456789012345678901']", "users holds something that is no id"),
+        ("bot = 1", "bot must be true or false"),
+        ("afk = 'false'", "afk must be true or false"),
+        ("drop = 0", "drop must be true or false"),
+        ("continue = []", "continue must be true or false"),
+        ("workflow = 'a/b'", "workflow must be"),
+        ("workflow = ''", "workflow must be"),
+        (f"destination = '{'a' * 65}'", "destination must be"),
+        ("settle_s = true", "settle_s must be"),
+        ("settle_s = -1", "settle_s must be"),
+        ("settle_s = 3601", "settle_s must be"),
+        ("settle_s = inf", "settle_s must be"),
+        (f"settle_s = 1{'0' * 400}", "settle_s must be"),
+        ("settle_s = 2026-11-21 07:00:00.5", "settle_s must be"),
+        ("batch_max_events = 0", "batch_max_events must be"),
+        ("batch_max_events = 1001", "batch_max_events must be"),
+        ("batch_max_events = 5.0", "batch_max_events must be"),
+        ('name = ""', "name must be a text of 1 to 64 printable characters"),
+        ('name = "a\\u001bb"', "name must be"),
+        ("category = ['1']", "category is no key of a rule: did you mean categories?"),
+        ("zzz = 1", "zzz is no key of a rule: it has name, types, guilds"),
+        ('"\\u001b[0m" = 1', "a key with odd characters is no key of a rule"),
+        ("types.x = 1", "types must be a list"),
+        ("types = ['joined', 'gap']\nchanged = ['mute']", "no flag changes in joined and gap: take them out"),
+        ("types = ['updated', 'left']\nchanged = ['mute']", "no flag changes in left: take it out of types"),
+        ("types = ['gap']\nbot = false\nafk = true", "a gap never meets bot and afk"),
+        ("drop = true\ndestination = 'x'", "destination contradicts drop = true"),
+        ("drop = true\nsettle_s = 1", "settle_s contradicts drop = true"),
+        ("drop = true\nbatch_max_events = 1", "batch_max_events contradicts drop = true"),
+    ],
+)
+def test_a_bad_line_is_refused(line: str, words: str) -> None:
+    (problem,) = problems(f"[[rule]]\n\n[[rule]]\n{line}\n")
+    assert words in problem
+    assert ", rule 2: " in problem
+    assert problem.startswith(("line 4, ", "line 5, "))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "settle_s = 0",
+        "settle_s = 3600.0",
+        "batch_max_events = 1",
+        "drop = false\nworkflow = 'a'",
+        "drop = true\ncontinue = false",
+        f"name = '{'ü' * 64}'",
+        "types = ['gap', 'left']\nguilds = ['1']",
+    ],
+)
+def test_what_is_just_allowed_is_taken(line: str) -> None:
+    assert len(parse_rules(f"[[rule]]\n{line}\n", "rules.toml").rules) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules"),
+        ("\nrule = []", "line 2: there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules"),
+        ("[rule]\ndrop = true", "line 1: a rule begins with [[rule]], in double brackets"),
+        ("rule = [\n{}, 5]", "line 2: a rule is a table of keys and values: begin it with [[rule]]"),
+        ("[[rule]]\nx =\n", "line 2, column 4: this is not valid TOML: Invalid value"),
+        ("[[rule]]\nx = '''", "at its end: this is not valid TOML: Expected \"'''\""),
+        ("x = " + "[" * 100_000, "is not valid TOML: brackets in brackets, too deep"),
+        (f"x = {'9' * 5000}", "is not valid TOML: Exceeds the limit"),
+    ],
+)
+def test_what_is_no_list_of_rules_is_refused(text: str, problem: str) -> None:
+    (found,) = problems(text)
+    assert found.removeprefix(" ").startswith(problem)
+
+
+def test_a_value_is_never_repeated() -> None:
+    secret = "MTE3NzE5ODM0MjM0MzQzMDA"
+    for key in set(rules_file._CHECKS) - {"name"}:
+        for value in (f'"{secret}/"', f'["{secret}"]', f"{{ {secret} = 1 }}"):
+            assert secret not in "".join(problems(f"[[rule]]\n{key} = {value}\nzzz = 1\n"))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"RULES_FILE: .*absent\.toml cannot be read \(No such file"):
+        load_rules(tmp_path / "absent.toml")
+    with pytest.raises(SettingsError, match=r"cannot be read \(Is a directory"):
+        load_rules(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is not text in UTF-8"):
+        load_rules(tmp_path / "binary")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_bytes(b"\xef\xbb\xbf[[rule]]\r\ndrop = true\r\n[[rule]]\r\nbot = 1\r\n")
+    with pytest.raises(SettingsError, match="line 4, rule 2: bot"):
+        read_rules(path)
+
+
+VALUES = st.recursive(
+    st.sampled_from(["true", "1", "0.5", "'1'", "'left'", "'gap'", "'mute'", '"a/b"', "2026-11-21"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(st.sampled_from("ab"), inner, max_size=2).map(
+            lambda items: "{" + ", ".join(f"{key} = {value}" for key, value in items.items()) + "}"
+        )
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*rules_file._CHECKS, "x"]), VALUES, max_size=5), max_size=3))
+def test_any_file_of_toml_is_read_or_refused(tables: list[dict[str, str]]) -> None:
+    text = "".join(
+        "[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in table.items()) for table in tables
+    )
+    tomllib.loads(text)
+    try:
+        count = len(parse_rules(text, "rules.toml").rules)
+    except SettingsError:
+        return
+    assert count == len(tables)

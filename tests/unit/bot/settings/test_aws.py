@@ -1,0 +1,163 @@
+"""AWS's own settings in ``.env`` and in files: taken where the environment leaves them open."""
+
+import os
+from pathlib import Path
+
+import botocore.exceptions as aws
+import pytest
+from botocore.session import Session
+
+from bot.api.credentials import CredentialSource, resolve_region
+from bot.errors import Unauthorized
+from bot.settings.aws import open_session
+
+KEYS = "AWS_ACCESS_KEY_ID=AKIA-FILE\nAWS_SECRET_ACCESS_KEY=secret-of-the-file\n"
+
+
+class Machine:
+    """A machine whose environment, profiles and metadata tell nothing of AWS."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.env_file = folder / ".env"
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        self.credentials = folder / "credentials"
+        self._monkeypatch = monkeypatch
+        for name in os.environ:
+            if name.startswith("AWS_"):
+                monkeypatch.delenv(name)
+        self.set(
+            AWS_EC2_METADATA_DISABLED="true",
+            AWS_CONFIG_FILE=str(folder / "config"),
+            AWS_SHARED_CREDENTIALS_FILE=str(self.credentials),
+            VOICE_RELAY_SECRETS_DIR=str(self.secrets),
+        )
+
+    def set(self, **values: str) -> None:
+        for name, value in values.items():
+            self._monkeypatch.setenv(name, value)
+
+    def open(self) -> Session:
+        return open_session(self.env_file)
+
+    def found(self) -> tuple[str | None, ...] | None:
+        credentials = self.open().get_credentials()
+        if credentials is None:
+            return None
+        frozen = credentials.get_frozen_credentials()
+        return frozen.access_key, frozen.secret_key, frozen.token
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_finds_a_key_in_the_file(machine: Machine) -> None:
+    machine.env_file.write_text(KEYS + "VOICE_RELAY_DATA_DIR=x\n")
+    assert machine.found() == ("AKIA-FILE", "secret-of-the-file", None)
+
+
+def test_finds_a_token_beside_the_key(machine: Machine) -> None:
+    machine.env_file.write_text(KEYS + "AWS_SESSION_TOKEN='the token'\n")
+    assert machine.found() == ("AKIA-FILE", "secret-of-the-file", "the token")
+
+
+def test_finds_a_key_in_files_of_secrets(machine: Machine) -> None:
+    (machine.secrets / "aws_access_key_id").write_text("AKIA-SECRETS\n")
+    (machine.secrets / "AWS_SECRET_ACCESS_KEY").write_text("secret-of-secrets\n")
+    assert machine.found() == ("AKIA-SECRETS", "secret-of-secrets", None)
+
+
+def test_finds_a_profile_in_the_file(machine: Machine) -> None:
+    machine.credentials.write_text("[relay]\naws_access_key_id = AKIA-P\naws_secret_access_key = secret-p\n")
+    machine.env_file.write_text("AWS_PROFILE=relay\n")
+    assert machine.found() == ("AKIA-P", "secret-p", None)
+
+
+def test_a_key_goes_before_a_profile(machine: Machine) -> None:
+    machine.env_file.write_text(KEYS + "AWS_PROFILE=nobody\n")
+    assert machine.found() == ("AKIA-FILE", "secret-of-the-file", None)
+    # It is not even looked for.
+    assert machine.open().get_config_variable("region") is None
+
+
+def test_without_any_it_asks_the_chain(machine: Machine) -> None:
+    machine.credentials.write_text(
+        "[default]\naws_access_key_id = AKIA-D\naws_secret_access_key = secret-d\n"
+    )
+    machine.env_file.write_text("AWS_ACCESS_KEY_ID=\nAWS_SECRET_ACCESS_KEY=\nAWS_PROFILE=\n")
+    assert machine.found() == ("AKIA-D", "secret-d", None)
+
+
+@pytest.mark.parametrize("file_is", ["there", "not there"])
+def test_the_environment_wins(machine: Machine, file_is: str) -> None:
+    if file_is == "there":
+        machine.env_file.write_text(KEYS + "AWS_SESSION_TOKEN=token-of-the-file\n")
+    machine.set(AWS_ACCESS_KEY_ID="AKIA-ENV", AWS_SECRET_ACCESS_KEY="secret-env")
+    assert machine.found() == ("AKIA-ENV", "secret-env", None)
+
+
+def test_a_profile_of_the_environment_wins_over_a_key_of_the_file(machine: Machine) -> None:
+    """An operator who names a profile for one command does not mean the bot's key."""
+    machine.credentials.write_text("[ops]\naws_access_key_id = AKIA-O\naws_secret_access_key = secret-o\n")
+    machine.env_file.write_text(KEYS)
+    machine.set(AWS_PROFILE="ops")
+    assert machine.found() == ("AKIA-O", "secret-o", None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ],
+)
+def test_a_role_of_the_environment_wins_over_a_key_of_the_file(machine: Machine, name: str) -> None:
+    machine.env_file.write_text(KEYS)
+    machine.set(**{name: "/somewhere"})
+    # Nobody is asked: that the file's key is not there is enough.
+    assert vars(machine.open())["_credentials"] is None
+
+
+def test_one_file_gives_all_or_nothing(machine: Machine) -> None:
+    """Half of a key from each place would be nobody's key."""
+    machine.env_file.write_text("AWS_ACCESS_KEY_ID=AKIA-FILE\n")
+    (machine.secrets / "aws_secret_access_key").write_text("secret-of-another-key")
+    with pytest.raises(aws.PartialCredentialsError):
+        machine.open()
+
+
+@pytest.mark.parametrize("line", KEYS.splitlines())
+async def test_half_a_key_is_explained(machine: Machine, line: str) -> None:
+    machine.env_file.write_text(line)
+    source = CredentialSource(add_secret=lambda _: None, open_session=machine.open)
+    with pytest.raises(Unauthorized, match="incomplete: give both"):
+        await source.get()
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_finds_the_region_in_the_file(machine: Machine, name: str) -> None:
+    machine.env_file.write_text(f"{name}=eu-north-1\n")
+    assert resolve_region("https://relay.example.com", None, open_session=machine.open) == "eu-north-1"
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_environments_region_wins(machine: Machine, name: str) -> None:
+    machine.env_file.write_text("AWS_REGION=eu-north-1\nAWS_DEFAULT_REGION=eu-north-1\n")
+    machine.set(**{name: "eu-west-3"})
+    assert resolve_region("https://relay.example.com", None, open_session=machine.open) == "eu-west-3"
+
+
+async def test_a_key_that_was_replaced_in_the_file_is_taken_after_a_refusal(machine: Machine) -> None:
+    """So a key can be rotated without a restart: the API refuses the old one, and the new one is there."""
+    machine.env_file.write_text(KEYS)
+    secrets: list[str] = []
+    source = CredentialSource(add_secret=secrets.append, open_session=machine.open)
+    assert (await source.get()).access_key == "AKIA-FILE"
+    machine.env_file.write_text(KEYS.replace("FILE", "NEW").replace("of-the-file", "that-is-new"))
+    assert (await source.get()).access_key == "AKIA-FILE"
+    source.forget()
+    assert (await source.get()).secret_key == "secret-that-is-new"
+    assert {"secret-of-the-file", "secret-that-is-new"} <= set(secrets)

@@ -1,0 +1,404 @@
+"""Settings: where they come from, what they may be, and what is said where they are wrong."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from bot.errors import SettingsError
+from bot.settings import settings as settings_module
+from bot.settings.settings import PREFIX, Settings, load_api_settings, load_settings
+from bot.settings.values import WANTED, region_of
+
+TOKEN = "MTE3NzE5ODM0MjM0MzQzMDA.GabcdE.a-secret-part-of-27-chars-xx"
+ENDPOINT = "https://a1b2c3.execute-api.eu-central-1.amazonaws.com"
+WEBHOOK = "https://discord.com/api/webhooks/127121515262115840/a-secret_webhook-token"
+EXAMPLE = Path(__file__).parents[4] / ".env.example"
+
+
+class Machine:
+    """The three places that settings come from, empty but for a token and an endpoint."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.env_file = folder / ".env"
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        self._monkeypatch = monkeypatch
+        for name in os.environ:
+            if name.startswith(PREFIX):
+                monkeypatch.delenv(name)
+        self.set(DISCORD_TOKEN=TOKEN, API_ENDPOINT=ENDPOINT, SECRETS_DIR=str(self.secrets))
+
+    def set(self, **values: str | None) -> None:
+        for name, value in values.items():
+            if value is None:
+                self._monkeypatch.delenv(PREFIX + name, raising=False)
+            else:
+                self._monkeypatch.setenv(PREFIX + name, value)
+
+    def load(self) -> Settings:
+        return load_settings(env_file=self.env_file)
+
+    def problems(self) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            self.load()
+        return list(caught.value.problems)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_has_a_default_for_everything_but_the_token(machine: Machine) -> None:
+    loaded = machine.load()
+    assert loaded.discord_token.get_secret_value() == TOKEN
+    assert loaded.model_dump(exclude={"discord_token", "api_endpoint"}) == {
+        "discord_api_url": "https://discord.com/api/v10",
+        "aws_region": None,
+        "webhook_url": None,
+        "data_dir": Path("data"),
+        "rules_file": None,
+        "batch_max_events": 25,
+        "max_event_age_s": 86_400,
+        "outbox_max_bytes": 1 << 30,
+        "outbox_synchronous": "full",
+        "receipts_kept_s": 604_800,
+        "ops_host": "127.0.0.1",
+        "ops_port": 8080,
+        "heartbeat_s": 60,
+        "log_format": "auto",
+        "log_level": "info",
+        "shutdown_grace_s": 10,
+        "shard_ids": None,
+        "shard_count": None,
+    }
+
+
+def test_reads_every_kind_of_value(machine: Machine) -> None:
+    machine.set(
+        SHARD_IDS="0, 2,1",
+        SHARD_COUNT="3",
+        LOG_LEVEL="DEBUG",
+        LOG_FORMAT="Json",
+        SHUTDOWN_GRACE_S="2.5",
+        RULES_FILE="rules.toml",
+        OPS_PORT="0",
+        BATCH_MAX_EVENTS="1000",
+        HEARTBEAT_S="0",
+        AWS_REGION="eu-central-1",
+    )
+    loaded = machine.load()
+    assert loaded.shard_ids == (0, 2, 1)
+    assert (loaded.shard_count, loaded.ops_port, loaded.batch_max_events) == (3, 0, 1000)
+    assert (loaded.log_level, loaded.log_format, loaded.shutdown_grace_s) == ("debug", "json", 2.5)
+    assert loaded.heartbeat_s == 0
+    assert loaded.rules_file == Path("rules.toml")
+    assert loaded.aws_region == "eu-central-1"
+
+
+def test_asks_the_environment_first_then_the_file_then_the_secrets(machine: Machine) -> None:
+    machine.env_file.write_text("VOICE_RELAY_DATA_DIR=from-file\nVOICE_RELAY_OPS_HOST=::1\nOTHER=x\n")
+    (machine.secrets / "Voice_Relay_Discord_Token").write_text("from-secrets\n")
+    (machine.secrets / "voice_relay_data_dir").write_text("from-secrets")
+    (machine.secrets / "someone_elses").write_text("x")
+    machine.set(OPS_HOST="192.0.2.1", DISCORD_TOKEN=None)
+    loaded = machine.load()
+    assert loaded.ops_host == "192.0.2.1"
+    assert loaded.data_dir == Path("from-file")
+    assert loaded.discord_token.get_secret_value() == "from-secrets"
+
+
+def test_an_empty_value_is_none_at_all(machine: Machine) -> None:
+    """So a secret's file is read although .env has the variable's line, and an unused file may be empty."""
+    machine.set(DISCORD_TOKEN="", DATA_DIR="", SHARD_IDS="")
+    machine.env_file.write_text("VOICE_RELAY_DISCORD_TOKEN=\n")
+    (machine.secrets / "voice_relay_discord_token").write_text("from-secrets")
+    (machine.secrets / "voice_relay_webhook_url").write_text("")
+    loaded = machine.load()
+    assert loaded.discord_token.get_secret_value() == "from-secrets"
+    assert (loaded.data_dir, loaded.shard_ids, loaded.webhook_url) == (Path("data"), None, None)
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_an_empty_port_turns_the_pages_off(machine: Machine, place: str) -> None:
+    if place == "environment":
+        machine.set(OPS_PORT="")
+    else:
+        machine.env_file.write_text("VOICE_RELAY_OPS_PORT=\n")
+    assert machine.load().ops_port is None
+
+
+def test_reads_the_usual_directory_of_secrets(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.secrets / "voice_relay_discord_token").write_text("mounted")
+    machine.set(SECRETS_DIR=None, DISCORD_TOKEN=None)
+    monkeypatch.setattr(settings_module, "_SECRETS_DIR", machine.secrets)
+    assert machine.load().discord_token.get_secret_value() == "mounted"
+
+
+@pytest.mark.parametrize("written", [f"Bot {TOKEN}", f" {TOKEN}\n", f"Bot  {TOKEN} "])
+def test_takes_the_scheme_and_the_margins_off_a_token(machine: Machine, written: str) -> None:
+    machine.set(DISCORD_TOKEN=written)
+    assert machine.load().discord_token.get_secret_value() == TOKEN
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        WEBHOOK,
+        WEBHOOK.replace("discord.com", "canary.discord.com"),
+        WEBHOOK.replace("discord.com", "ptb.discord.com"),
+        WEBHOOK.replace("/api/", "/api/v10/"),
+        WEBHOOK + "/",
+        WEBHOOK.replace("https://discord.com", "http://127.0.0.1:8000"),
+    ],
+)
+def test_runs_on_one_machine_with_a_webhook(machine: Machine, url: str) -> None:
+    machine.set(API_ENDPOINT=None, WEBHOOK_URL=url)
+    loaded = machine.load()
+    assert loaded.api_endpoint is None
+    assert loaded.webhook_url == SecretStr(url.rstrip("/"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:4566/x/",
+        "http://localhost:1",
+        "http://[::1]:2",
+        "http://a.localhost:3",
+        ENDPOINT + "/",
+    ],
+)
+def test_takes_an_endpoint_without_the_slash_at_its_end(machine: Machine, url: str) -> None:
+    machine.set(API_ENDPOINT=url)
+    assert machine.load().api_endpoint == url.rstrip("/")
+
+
+BAD = [
+    ("DISCORD_TOKEN", ["a b", '"quoted"', "Bot "]),
+    (
+        "DISCORD_API_URL",
+        ["discord.com", "ftp://discord.com", "https://h/?a=b", "https://u:p@h", "https://h:x"],
+    ),
+    (
+        "API_ENDPOINT",
+        [
+            "http://example.com",
+            "a.b",
+            "https://",
+            ENDPOINT + "?x",
+            ENDPOINT + "#x",
+            "https://u@h",
+            "https://h/a b",
+        ],
+    ),
+    ("AWS_REGION", ["frankfurt", "eu-central", "eu-central-1 "]),
+    (
+        "WEBHOOK_URL",
+        [
+            WEBHOOK.replace("https", "http"),
+            WEBHOOK.replace("discord.com", "discord.com.example"),
+            WEBHOOK.replace("discord.com", "discord.com:8443"),
+            WEBHOOK + "?wait=true",
+            "https://discord.com/api/webhooks/1",
+            "https://discord.com/channels/1/2",
+        ],
+    ),
+    ("BATCH_MAX_EVENTS", ["0", "1001", "many", "2.5"]),
+    ("OPS_HOST", ["http://127.0.0.1", "a b"]),
+    ("OPS_PORT", ["-1", "65536", "http"]),
+    ("HEARTBEAT_S", ["-1", "0.5", "inf", "often"]),
+    ("LOG_FORMAT", ["xml"]),
+    ("LOG_LEVEL", ["loud"]),
+    ("SHUTDOWN_GRACE_S", ["-1", "inf", "nan", "soon"]),
+    ("SHARD_IDS", ["a", "1,1", "-1", "1,,2", "1.5"]),
+    ("SHARD_COUNT", ["0", "two"]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD for value in values])
+def test_says_what_a_value_must_be(machine: Machine, name: str, value: str) -> None:
+    if name == "SHARD_COUNT":
+        machine.set(SHARD_IDS="0")
+    machine.set(**{name: value})
+    assert machine.problems() == [f"VOICE_RELAY_{name} {WANTED[name.lower()]}"]
+
+
+def test_says_what_every_setting_must_be() -> None:
+    assert set(WANTED) == set(Settings.model_fields)
+
+
+def test_names_every_problem_at_once(machine: Machine) -> None:
+    machine.set(
+        DISCORD_TOKEN=None, API_ENDPOINT=None, OPS_PORT="x", LOG_LEVEL="x", SHARD_IDS="0", DATA_DRI="x"
+    )
+    named = [problem.split(" ")[0].removeprefix(PREFIX) for problem in machine.problems()]
+    assert sorted(named) == [
+        "DATA_DRI",
+        "DISCORD_TOKEN",
+        "LOG_LEVEL",
+        "OPS_PORT",
+        "SHARD_COUNT",
+        "WEBHOOK_URL",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"DISCORD_TOKEN": None}, r"DISCORD_TOKEN is not set: .*token"),
+        ({"API_ENDPOINT": None}, r"WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT: "),
+        ({"SHARD_IDS": "0"}, r"SHARD_COUNT is not set, but VOICE_RELAY_SHARD_IDS is"),
+        ({"SHARD_COUNT": "2"}, r"SHARD_COUNT is set, but VOICE_RELAY_SHARD_IDS is not"),
+        ({"SHARD_IDS": "0,2", "SHARD_COUNT": "2"}, r"SHARD_COUNT must be .* above every number"),
+        ({"AWS_REGION": "us-east-1"}, r"AWS_REGION is not the region that VOICE_RELAY_API_ENDPOINT names"),
+    ],
+)
+def test_names_what_does_not_go_together(
+    machine: Machine, values: dict[str, str | None], problem: str
+) -> None:
+    machine.set(**values)
+    (found,) = machine.problems()
+    assert re.match(PREFIX + problem, found)
+
+
+def test_a_wrong_endpoint_is_not_taken_for_a_missing_one(machine: Machine) -> None:
+    machine.set(API_ENDPOINT="nonsense")
+    assert [problem.split(" ")[0] for problem in machine.problems()] == ["VOICE_RELAY_API_ENDPOINT"]
+
+
+def test_a_region_is_taken_with_an_endpoint_that_names_none(machine: Machine) -> None:
+    machine.set(API_ENDPOINT="https://relay.example.com", AWS_REGION="us-east-1")
+    assert machine.load().aws_region == "us-east-1"
+
+
+def test_the_api_alone_needs_no_token_and_no_good_setting_of_anything_else(machine: Machine) -> None:
+    machine.set(DISCORD_TOKEN=None, OPS_PORT="x", DATA_DIR="")
+    loaded = load_api_settings(env_file=machine.env_file)
+    assert loaded.api_endpoint == ENDPOINT
+    assert (loaded.webhook_url, loaded.log_level, loaded.secrets()) == (None, "info", [])
+
+
+def test_the_api_alone_needs_neither_endpoint_nor_webhook_to_be_set(machine: Machine) -> None:
+    """Whoever goes on without one says so in words of their own."""
+    machine.set(DISCORD_TOKEN=None, API_ENDPOINT=None)
+    loaded = load_api_settings(env_file=machine.env_file)
+    assert (loaded.api_endpoint, loaded.webhook_url) == (None, None)
+
+
+def test_the_api_alone_refuses_what_it_needs_and_names_it_cannot_know(machine: Machine) -> None:
+    machine.set(API_ENDPOINT="nonsense", WEBHOOK_URL="nonsense", API_ENDPIONT=ENDPOINT)
+    with pytest.raises(SettingsError) as caught:
+        load_api_settings(env_file=machine.env_file)
+    named = [problem.split(" ")[0].removeprefix(PREFIX) for problem in caught.value.problems]
+    assert sorted(named) == ["API_ENDPIONT", "API_ENDPOINT", "WEBHOOK_URL"]
+
+
+def test_suggests_the_name_that_was_meant(machine: Machine) -> None:
+    machine.env_file.write_text("voice_relay_api_endpiont=x\n")
+    (machine.secrets / "voice_relay_webhok_url").write_text("x")
+    machine.set(NONSENSE="x")
+    assert machine.problems() == [
+        "VOICE_RELAY_API_ENDPIONT is not a setting: did you mean VOICE_RELAY_API_ENDPOINT?",
+        "VOICE_RELAY_NONSENSE is not a setting: remove it; .env.example lists them all",
+        "VOICE_RELAY_WEBHOK_URL is not a setting: did you mean VOICE_RELAY_WEBHOOK_URL?",
+    ]
+
+
+def test_leaves_the_variables_of_a_kubernetes_service_alone(machine: Machine) -> None:
+    machine.set(
+        SERVICE_HOST="10.0.0.1",
+        SERVICE_PORT="80",
+        SERVICE_PORT_HTTP="80",
+        PORT="tcp://10.0.0.1:80",
+        PORT_80_TCP="tcp://10.0.0.1:80",
+        PORT_80_TCP_ADDR="10.0.0.1",
+    )
+    machine.load()
+
+
+@pytest.mark.parametrize("bad", ["missing", "a file"])
+def test_a_directory_of_secrets_that_is_none_is_a_problem(machine: Machine, bad: str) -> None:
+    path = machine.env_file.with_name("elsewhere")
+    if bad == "a file":
+        path.write_text("")
+    machine.set(SECRETS_DIR=str(path))
+    (problem,) = machine.problems()
+    assert re.match(rf"{re.escape(str(path))} cannot be read \(.+\): check", problem)
+
+
+def test_a_file_that_is_not_text_is_a_problem(machine: Machine) -> None:
+    machine.env_file.write_bytes(b"VOICE_RELAY_DATA_DIR=\xff\xfe")
+    (problem,) = machine.problems()
+    assert "UTF-8" in problem
+
+
+def test_a_byte_order_mark_is_not_a_part_of_the_first_name(machine: Machine) -> None:
+    machine.env_file.write_bytes(b"\xef\xbb\xbfVOICE_RELAY_DATA_DIR=here\n")
+    assert machine.load().data_dir == Path("here")
+
+
+SECRETS = ["DISCORD_TOKEN", "WEBHOOK_URL", "API_ENDPOINT", "OPS_PORT", "SHARD_IDS", "LOG_LEVEL", "AWS_REGION"]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_never_repeats_a_value(machine: Machine, name: str) -> None:
+    """A token that went into the wrong variable, or came with a space, is still a token."""
+    machine.set(**{name: f"top secret {TOKEN}"})
+    with pytest.raises(SettingsError) as caught:
+        machine.load()
+    shown = repr(caught.value) + str(caught.value) + repr(caught.value.__cause__)
+    assert not {"top", "GabcdE", "a-secret-part"} & set(re.split(r"[ .]", shown))
+    assert caught.value.__suppress_context__
+
+
+def test_shows_no_secret(machine: Machine) -> None:
+    machine.set(WEBHOOK_URL=WEBHOOK)
+    loaded = machine.load()
+    assert TOKEN not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+    assert "a-secret_webhook-token" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+    assert loaded.secrets() == [TOKEN, WEBHOOK, "a-secret_webhook-token"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [
+        (ENDPOINT, "eu-central-1"),
+        ("https://x.execute-api.cn-north-1.amazonaws.com.cn/stage", "cn-north-1"),
+        ("https://relay.example.com", None),
+        ("https://x.execute-api.eu-central-1.amazonaws.com.example", None),
+        ("http://127.0.0.1:4566", None),
+    ],
+)
+def test_reads_the_region_off_the_host_name(endpoint: str, region: str | None) -> None:
+    assert region_of(endpoint) == region
+
+
+@given(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(codec="utf-8"), max_size=30))
+def test_any_text_is_taken_or_explained(name: str, value: str) -> None:
+    """Whatever stands in a variable, it ends in settings or in a problem, never in another error."""
+    text = "".join(character for character in value if character not in "\0\r\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOICE_RELAY_DISCORD_TOKEN", TOKEN)
+        patch.setenv("VOICE_RELAY_API_ENDPOINT", ENDPOINT)
+        patch.setenv(PREFIX + name.upper(), text)
+        with contextlib.suppress(SettingsError):
+            load_settings(env_file=None)
+
+
+def test_the_example_holds_every_setting_with_its_default(machine: Machine) -> None:
+    """A description, then the variable with its default; all but what is required is commented out."""
+    blocks = re.findall(r"^# (.+)\n(#?)(VOICE_RELAY_\w+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
+    assert [(name, text) for text, _, name, _ in blocks] == [
+        (PREFIX + name.upper(), field.description) for name, field in Settings.model_fields.items()
+    ]
+    assert [name for _, mark, name, _ in blocks if not mark] == ["VOICE_RELAY_DISCORD_TOKEN"]
+    defaults = machine.load()
+    machine.env_file.write_text("".join(f"{name}={value}\n" for _, _, name, value in blocks))
+    assert machine.load() == defaults

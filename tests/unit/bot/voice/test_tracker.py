@@ -1,0 +1,369 @@
+"""What the relay makes of the gateway's payloads."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.ulid import UlidFactory
+from bot.voice.events import EVENT, Event
+from bot.voice.observation import Observation
+from bot.voice.occupancy import FLAGS
+from bot.voice.tracker import Capture
+
+GUILD = "41771983423143937"
+GENERAL = "127121515262115840"
+STAGE = "127121515262115841"
+NELLY = "80351110224678912"
+OTHER = "80351110224678913"
+T0 = 1_763_708_400_000
+
+
+def voice_state(user: str, channel: str | None, **fields: Any) -> dict[str, Any]:
+    """Return a VOICE_STATE_UPDATE as Discord sends it."""
+    flags = dict.fromkeys(FLAGS, False)
+    del flags["self_stream"]  # optional, and absent while nobody streams
+    return {
+        "guild_id": GUILD,
+        "channel_id": channel,
+        "user_id": user,
+        "member": member(user),
+        "session_id": "s",
+        "request_to_speak_timestamp": None,
+        **flags,
+        **fields,
+    }
+
+
+def member(user: str) -> dict[str, Any]:
+    return {
+        "user": {"id": user, "username": "nelly", "global_name": "Nelly G.", "avatar": None},
+        "nick": "Nelly",
+        "roles": [],
+    }
+
+
+def guild_create(present: dict[str, str], **fields: Any) -> dict[str, Any]:
+    """Return a GUILD_CREATE with the people in *present*; as Discord does, without members in the states."""
+    states = []
+    for user, channel in present.items():
+        state = voice_state(user, channel)
+        del state["guild_id"], state["member"]
+        states.append(state)
+    return {
+        "id": GUILD,
+        "name": "Base",
+        "unavailable": False,
+        "channels": [
+            {"id": GENERAL, "type": 2, "name": "General", "flags": 0},
+            {"id": STAGE, "type": 13, "name": "Stage"},
+            {"id": "127121515262115842", "type": 0, "name": "text"},
+        ],
+        "members": [member(user) for user in present],
+        "voice_states": states,
+        **fields,
+    }
+
+
+@pytest.fixture
+def capture() -> Capture:
+    """A capture that has seen the guild, with nobody in voice."""
+    capture = Capture({}, UlidFactory())
+    capture.snapshot(guild_create({}), T0)
+    return capture
+
+
+def events(observation: Observation | None) -> list[Event]:
+    """Return the observation's events, each checked against the schema."""
+    assert observation is not None
+    return [EVENT.validate_python(event) for event in observation.events]
+
+
+def test_a_join_is_described_whole(capture: Capture) -> None:
+    (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL, self_mute=True), T0 + 123))
+    assert event == {
+        "specversion": "1.0",
+        "id": event["id"],
+        "source": f"/discord/guilds/{GUILD}",
+        "type": "discord.voice.joined",
+        "subject": f"users/{NELLY}",
+        "time": "2025-11-21T07:00:00.123Z",
+        "data": {
+            "guild": {"id": GUILD, "name": "Base"},
+            "user": {"id": NELLY, "name": "nelly", "display_name": "Nelly", "bot": False},
+            "channel": {"id": GENERAL, "name": "General", "kind": "voice"},
+            "previous_channel": None,
+            "changes": {},
+            "occupants": 1,
+            "duration_s": None,
+            "inferred": False,
+            "state": {**dict.fromkeys(FLAGS, False), "self_mute": True},
+        },
+    }
+
+
+def test_an_evening_gives_each_transition_once_in_order(capture: Capture) -> None:
+    steps: list[tuple[dict[str, Any], str, float | None, int]] = [
+        (voice_state(NELLY, GENERAL), "joined", None, 1),
+        (voice_state(OTHER, GENERAL), "joined", None, 2),
+        (voice_state(NELLY, GENERAL, self_stream=True), "updated", None, 2),
+        (voice_state(NELLY, STAGE, self_stream=True), "moved", 3.0, 1),
+        (voice_state(OTHER, None), "left", 3.0, 0),
+        (voice_state(NELLY, None), "left", 2.0, 0),
+    ]
+    for second, (payload, kind, duration_s, occupants) in enumerate(steps):
+        (event,) = events(capture.voice_state(payload, T0 + second * 1000))
+        assert event["type"] == f"discord.voice.{kind}"
+        assert event["type"] != "discord.voice.gap"
+        assert (event["data"]["duration_s"], event["data"]["occupants"]) == (duration_s, occupants)
+
+
+def test_a_move_names_both_channels_and_what_else_changed(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    (event,) = events(capture.voice_state(voice_state(NELLY, STAGE, suppress=True), T0))
+    assert event["type"] == "discord.voice.moved"
+    assert event["data"]["previous_channel"] == {"id": GENERAL, "name": "General", "kind": "voice"}
+    assert event["data"]["channel"] == {"id": STAGE, "name": "Stage", "kind": "stage"}
+    assert event["data"]["changes"] == {"suppress": True}
+
+
+def test_a_repeated_state_is_no_transition(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert capture.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1) is None
+
+
+def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Capture) -> None:
+    assert capture.voice_state(voice_state(NELLY, None), T0) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"guild_id": GUILD},
+        {"user_id": NELLY, "channel_id": GENERAL},
+        {"guild_id": "x", "user_id": NELLY, "channel_id": GENERAL},
+        {"guild_id": GUILD, "user_id": None, "member": {"user": None}, "channel_id": GENERAL},
+        {"guild_id": GUILD, "user_id": True, "member": [], "channel_id": GENERAL},
+    ],
+)
+def test_a_payload_that_names_nobody_is_passed_over(capture: Capture, payload: dict[str, Any]) -> None:
+    assert capture.voice_state(payload, T0) is None
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ["member"],
+        ["session_id", "request_to_speak_timestamp", "deaf", "mute", "self_deaf", "self_mute"],
+        ["member", *[flag for flag in FLAGS if flag != "self_stream"]],
+        ["user_id"],
+    ],
+)
+def test_missing_fields_drop_no_transition(capture: Capture, gone: list[str]) -> None:
+    payload = voice_state(NELLY, GENERAL)
+    for name in gone:
+        del payload[name]
+    (event,) = events(capture.voice_state(payload, T0))
+    assert event["type"] == "discord.voice.joined"
+    assert event["data"]["user"]["id"] == NELLY
+
+
+def test_a_person_is_remembered_when_a_later_payload_has_no_member(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    payload = voice_state(NELLY, None)
+    payload["member"] = None
+    (event,) = events(capture.voice_state(payload, T0))
+    assert event["type"] == "discord.voice.left"
+    assert event["data"]["user"]["display_name"] == "Nelly"
+
+
+def test_ids_that_come_as_numbers_become_strings(capture: Capture) -> None:
+    payload = {
+        **voice_state(NELLY, GENERAL),
+        "user_id": int(NELLY),
+        "channel_id": int(GENERAL),
+        "guild_id": int(GUILD),
+    }
+    (event,) = events(capture.voice_state(payload, T0))
+    assert event["type"] == "discord.voice.joined"
+    assert (event["data"]["user"]["id"], event["data"]["guild"]["id"]) == (NELLY, GUILD)
+
+
+def test_a_hidden_channel_keeps_its_id_and_shows_no_name() -> None:
+    capture = Capture({}, UlidFactory())
+    hidden = {"id": GENERAL, "type": 2, "name": "___hidden___", "flags": 1 << 17, "bitrate": None}
+    capture.snapshot(guild_create({}, channels=[hidden, "nonsense", {"id": STAGE}]), T0)
+    (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
+    assert event["type"] == "discord.voice.joined"
+    assert event["data"]["channel"] == {"id": GENERAL, "name": None, "kind": "voice"}
+
+
+def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Capture) -> None:
+    capture.channel_changed({"guild_id": GUILD, "id": "5", "type": 2, "name": "New"})
+    capture.channel_changed({"guild_id": GUILD, "id": GENERAL, "type": 2, "name": "Renamed"})
+    (joined,) = events(capture.voice_state(voice_state(NELLY, "5"), T0))
+    capture.channel_deleted({"guild_id": GUILD, "id": "5"})
+    (moved,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
+    assert joined["type"] == "discord.voice.joined"
+    assert joined["data"]["channel"] == {"id": "5", "name": "New", "kind": "voice"}
+    assert moved["type"] == "discord.voice.moved"
+    assert moved["data"]["previous_channel"] == {"id": "5", "name": None, "kind": "unknown"}
+    assert moved["data"]["channel"] == {"id": GENERAL, "name": "Renamed", "kind": "voice"}
+
+
+def test_a_guild_that_was_never_described_loses_no_transition() -> None:
+    capture = Capture({}, UlidFactory())
+    (joined,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
+    (left,) = events(capture.voice_state(voice_state(OTHER, None), T0))
+    assert joined["type"] == "discord.voice.joined"
+    assert joined["data"]["guild"] == {"id": GUILD, "name": None}
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["previous_channel"] is None
+
+
+def test_the_first_snapshot_of_a_guild_is_learned_in_silence() -> None:
+    capture = Capture({}, UlidFactory())
+    observation = capture.snapshot(guild_create({NELLY: GENERAL}), T0)
+    assert observation is not None
+    assert observation.events == []
+    assert observation.occupants[NELLY] is not None
+    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 + 5000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] is None  # their coming was not seen
+    assert left["data"]["user"]["display_name"] == "Nelly"
+
+
+def test_a_guild_that_is_only_announced_is_not_a_snapshot(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert capture.snapshot({"id": GUILD, "unavailable": True}, T0) is None
+
+
+def test_what_changed_unseen_is_inferred_after_a_gap(capture: Capture) -> None:
+    third = "80351110224678914"
+    for user in (NELLY, OTHER):
+        capture.voice_state(voice_state(user, GENERAL), T0)
+    capture.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    gap, *inferred = events(capture.snapshot(guild_create({OTHER: STAGE, third: GENERAL}), T0 + 9000))
+    assert gap["type"] == "discord.voice.gap"
+    assert gap["data"] == {
+        "guild": {"id": GUILD, "name": "Base"},
+        "from": "2025-11-21T07:00:01.000Z",
+        "until": "2025-11-21T07:00:09.000Z",
+        "reason": "session_lost",
+    }
+    found = {
+        (event["type"], event["data"]["user"]["id"], event["data"]["inferred"], event["data"]["duration_s"])
+        for event in inferred
+        if event["type"] != "discord.voice.gap"
+    }
+    assert found == {
+        ("discord.voice.left", NELLY, True, None),
+        ("discord.voice.moved", OTHER, True, None),
+        ("discord.voice.joined", third, True, None),
+    }
+    assert [event["id"] for event in (gap, *inferred)] == sorted(event["id"] for event in (gap, *inferred))
+
+
+def test_whoever_stayed_through_a_gap_keeps_their_time(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    (gap,) = events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
+    assert gap["type"] == "discord.voice.gap"
+    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] == 10.0
+
+
+def test_a_snapshot_of_a_guild_that_was_watched_all_along_declares_no_gap(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
+
+
+def test_only_the_first_reason_why_a_guild_is_unwatched_counts(capture: Capture) -> None:
+    capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    assert capture.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
+    (gap,) = events(capture.snapshot(guild_create({}), T0 + 3000))
+    assert gap["type"] == "discord.voice.gap"
+    assert (gap["data"]["reason"], gap["data"]["from"]) == ("guild_unavailable", "2025-11-21T07:00:01.000Z")
+
+
+def test_a_forgotten_guild_begins_anew(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    observation = capture.forget(GUILD)
+    assert observation is not None
+    assert observation.forgotten
+    assert events(capture.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
+
+
+def test_a_clock_set_back_gives_no_negative_duration(capture: Capture) -> None:
+    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 - 60_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*FLAGS, "guild_id", "user_id", "channel_id", "member"]),
+        JSON | st.sampled_from([GUILD, NELLY, GENERAL]),
+    )
+)
+def test_no_payload_whatever_raises_or_gives_an_event_off_the_schema(payload: dict[str, Any]) -> None:
+    capture = Capture({}, UlidFactory())
+    capture.snapshot(guild_create({NELLY: GENERAL}), T0)
+    observation = capture.voice_state(payload, T0)
+    for event in observation.events if observation else []:
+        EVENT.validate_python(event)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "channels", "members", "voice_states", "unavailable"]), JSON))
+def test_no_guild_payload_whatever_raises(fields: dict[str, Any]) -> None:
+    capture = Capture({}, UlidFactory())
+    observation = capture.snapshot({**guild_create({NELLY: GENERAL}), **fields}, T0)
+    assert observation is None or observation.events == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([NELLY, OTHER, "3"]),
+            st.sampled_from([None, GENERAL, STAGE]),
+            st.sets(st.sampled_from(FLAGS)),
+        ),
+        max_size=40,
+    )
+)
+def test_the_events_replayed_give_the_states_they_came_from(
+    steps: list[tuple[str, str | None, set[str]]],
+) -> None:
+    """An independent reader of the events ends up where Discord's states were, at every step."""
+    capture = Capture({}, UlidFactory())
+    capture.snapshot(guild_create({}), T0)
+    truth: dict[str, tuple[str, set[str]]] = {}
+    read: dict[str, tuple[str, set[str]]] = {}
+    for user, channel, flags in steps:
+        payload = voice_state(user, channel, **{flag: flag in flags for flag in FLAGS})
+        if channel is None:
+            truth.pop(user, None)
+        else:
+            truth[user] = (channel, flags)
+        for event in events(capture.voice_state(payload, T0) or Observation(GUILD)):
+            assert event["type"] != "discord.voice.gap"
+            data = event["data"]
+            before = read.pop(data["user"]["id"], None)
+            previous = data["previous_channel"]
+            came_from = before[0] if before and event["type"] != "discord.voice.updated" else None
+            assert (previous["id"] if previous else None) == came_from
+            if data["channel"] is not None:
+                on = {flag for flag, value in data["state"].items() if value}
+                read[data["user"]["id"]] = (data["channel"]["id"], on)
+        assert read == truth

@@ -1,0 +1,164 @@
+"""A value is changed, and not a character of the rest."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.deploy.aws_errors import DeployError
+from infra.deploy.env_file import EnvFile, set_values
+
+URL = "https://abc.execute-api.eu-central-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("", "K=v\n", id="a new file"),
+        pytest.param("A=1\n", "A=1\nK=v\n", id="a new line comes last"),
+        pytest.param("A=1", "A=1\nK=v\n", id="the last line had no end"),
+        pytest.param("K=old\nA=1\n", "K=v\nA=1\n", id="the line stays where it is"),
+        pytest.param("K=\n", "K=v\n", id="an empty value is filled"),
+        pytest.param("K=v\n", "K=v\n", id="nothing to do"),
+        pytest.param("K='v'\n", "K='v'\n", id="the same value in quotes stays"),
+        pytest.param("K=a\nB=1\nK=b\n", "K=a\nB=1\nK=v\n", id="the last of two counts"),
+        pytest.param("#K=example\nA=1\n", "#K=example\nK=v\nA=1\n", id="an example stays, the line follows"),
+        pytest.param("# K = example", "# K = example\nK=v\n", id="an example without an end"),
+        pytest.param("#K=e\nA=1\nK=b\n", "#K=e\nA=1\nK=v\n", id="a line goes before an example"),
+        pytest.param(
+            "#KEY=1\n#OK=1\n# about K\n", "#KEY=1\n#OK=1\n# about K\nK=v\n", id="no example of another"
+        ),
+        pytest.param("A=1\r\n\r\nK=old\r\n", "A=1\r\n\r\nK=v\r\n", id="the ends of lines stay"),
+        pytest.param("A=1\r\n", "A=1\r\nK=v\r\n", id="and a new line has the same"),
+        pytest.param(
+            "\n\nexport  K = 'old' # why\n\n", "\n\nexport  K =v # why\n\n", id="what stands around it stays"
+        ),
+        pytest.param(
+            'A="1\nK=no\n2"\nK="x\ny"\nB=2\n', 'A="1\nK=no\n2"\nK=v\nB=2\n', id="values of several lines"
+        ),
+        pytest.param("\ufeffA=1\nK=o\n", "\ufeffA=1\nK=v\n", id="a mark of the byte order"),
+        pytest.param("k=old\n", "k=v\n", id="a name in another case"),
+        pytest.param("not a setting\nK=old\n", "not a setting\nK=v\n", id="a line that is none"),
+    ],
+)
+def test_sets_a_value(before: str, after: str) -> None:
+    assert set_values(before, {"K": "v"}) == after
+
+
+_LINES = st.lists(
+    st.sampled_from(
+        [
+            "A=1",
+            "K=old",
+            "#K=example",
+            "# a comment",
+            "",
+            "export B='x y'",
+            'C="two\nlines"',
+            "K = 'q' # c",
+            "D",
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(lines=_LINES, end=st.sampled_from(["\n", "\r\n"]), ended=st.booleans())
+def test_the_bot_reads_the_value_and_all_else_as_before(lines: list[str], end: str, ended: bool) -> None:
+    import io
+
+    text = end.join(lines) + (end if ended else "")
+
+    after = set_values(text, {"K": URL})
+
+    read = dotenv_values(stream=io.StringIO(after, newline=""))
+    assert read["K"] == URL
+    before = dotenv_values(stream=io.StringIO(text, newline=""))
+    assert {name: value for name, value in read.items() if name != "K"} == {
+        name: value for name, value in before.items() if name != "K"
+    }
+    assert set_values(after, {"K": URL}) == after
+
+
+def test_refuses_a_value_that_readers_take_differently() -> None:
+    with pytest.raises(ValueError, match="quotes"):
+        set_values("", {"K": "a b"})
+
+
+def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    file = EnvFile(tmp_path / ".env")
+
+    assert file.write({"K": "v"}) == ["K"]
+
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert not file.readable_by_others()
+    assert file.values() == {"K": "v"}
+
+
+def test_another_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    path.chmod(0o640)
+
+    EnvFile(path).write({"K": "v"})
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert EnvFile(path).readable_by_others()
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    target = tmp_path / "settings"
+    target.write_text("A=1\n")
+    link = tmp_path / ".env"
+    link.symlink_to(target)
+
+    EnvFile(link).write({"K": "v"})
+
+    assert link.is_symlink()
+    assert target.read_text() == "A=1\nK=v\n"
+
+
+def test_nothing_to_change_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("K=v\n")
+    before = path.stat().st_ino
+
+    assert EnvFile(path).write({"K": "v"}) == []
+
+    assert path.stat().st_ino == before
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(DeployError, match="cannot be written: No space left"):
+        EnvFile(path).write({"K": "v"})
+
+    assert path.read_text() == "A=1\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["nowhere/.env", "."])
+def test_says_beforehand_where_it_cannot_write(tmp_path: Path, place: str) -> None:
+    with pytest.raises(DeployError, match="cannot be"):
+        EnvFile(tmp_path / place).check()
+
+
+def test_says_what_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(DeployError, match="not text in UTF-8"):
+        EnvFile(path).values()

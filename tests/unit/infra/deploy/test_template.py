@@ -1,0 +1,125 @@
+"""A template with its workflows put in."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.deploy.engine import TEMPLATE
+from infra.deploy.template import MAX_INLINE_BYTES, Template, TemplateError, build_template, drop_comments
+from infra.deploy.template import load_template as read_template
+from tooling.template_yaml import load_template
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "Resources:\n  M:\n    Properties:\n      DefinitionS3Location: w.asl.json\n      RoleArn: r\n"
+    )
+    return path
+
+
+def _definition(body: str) -> object:
+    return json.loads(load_template(body)["Resources"]["M"]["Properties"]["DefinitionString"])
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}},
+        {"Comment": "{% $x & '\"' & \"\\n\" %} # not a comment: 'x' \t \u2028 \U0001f7e2 ${Host}"},
+    ],
+)
+def test_puts_the_definition_in_unchanged(template: Path, definition: object) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps(definition, indent=2, ensure_ascii=False), "utf-8")
+
+    body = build_template(template)
+
+    assert _definition(body) == definition
+    assert load_template(body)["Resources"]["M"]["Properties"]["RoleArn"] == "r"
+    assert "DefinitionS3Location" not in body
+
+
+def test_is_ascii_whatever_the_definition_is(template: Path) -> None:
+    """CloudFormation has been seen to turn other characters into question marks."""
+    (template.parent / "w.asl.json").write_text('{"Comment": "\U0001f7e2 é"}', "utf-8")
+
+    assert build_template(template).isascii()
+
+
+def test_the_shipped_template_is_ascii_and_fits_without_a_bucket() -> None:
+    body = build_template(TEMPLATE)
+
+    assert body.isascii()
+    assert len(body) < MAX_INLINE_BYTES
+    assert "DefinitionS3Location" not in load_template(body)["Resources"]["NotifyStateMachine"]["Properties"]
+
+
+def test_says_when_it_does_not_fit(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * MAX_INLINE_BYTES}))
+
+    with pytest.raises(TemplateError, match=r"t\.yaml is \d+ bytes"):
+        build_template(template)
+
+
+def test_says_which_definition_is_missing(template: Path) -> None:
+    with pytest.raises(TemplateError, match=r"w\.asl\.json cannot be read: No such file"):
+        build_template(template)
+
+
+def test_says_which_definition_is_not_json(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text("{")
+
+    with pytest.raises(TemplateError, match=r"w\.asl\.json is not JSON"):
+        build_template(template)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_without_its_comments_a_template_is_the_same(path: Path) -> None:
+    body = path.read_text()
+
+    dropped = drop_comments(body)
+
+    assert load_template(dropped) == load_template(body)
+    assert len(dropped) < len(body)
+
+
+def test_a_text_in_a_template_keeps_what_only_looks_like_a_comment() -> None:
+    body = (
+        "A:\n  # goes |\n  B: |\n    # stays\n\n    x\n\n"
+        "  # goes\n  C: >-  # goes\n    # stays\n  D: !Sub |\n    # stays\n  E: [1] # stays\n"
+    )
+
+    assert drop_comments(body) == (
+        "A:\n  B: |\n    # stays\n\n    x\n\n"
+        "  C: >-  # goes\n    # stays\n  D: !Sub |\n    # stays\n  E: [1] # stays\n"
+    )
+
+
+def test_comments_go_only_where_there_is_no_room_for_them(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * (MAX_INLINE_BYTES - 200)}))
+    small = template.read_text() + "# why\n"
+    template.write_text(small)
+    assert "# why" in read_template(template).body
+
+    template.write_text(small + "# why not\n" * 20)
+
+    found = read_template(template)
+    assert found.fits_inline
+    assert "# why" not in found.body
+
+
+def test_counts_what_a_loop_becomes() -> None:
+    loop = "  Fn::ForEach::Each:\n    - Name\n    - !Ref Names\n\n    - A:\n        Type: B\n"
+    template = Template("t", f"Resources:\n{loop}  Other:\n    Type: C\n")
+
+    assert template.expanded_bytes(1) == template.size_bytes
+    assert template.expanded_bytes(3) == template.size_bytes + 2 * len(loop)
+
+
+def test_a_template_that_no_bucket_can_hold_is_refused(template: Path) -> None:
+    (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * 1_000_000}))
+
+    with pytest.raises(TemplateError, match=r"t\.yaml is \d+ bytes"):
+        read_template(template)

@@ -1,0 +1,85 @@
+"""The evening itself, with nobody connected to hear of it."""
+
+from collections import Counter
+
+from infra.local.demo import evening
+from infra.local.demo.evening import BURST, Players, set_scene
+from infra.local.demo.facts import infer, parse_transition, read_places
+from infra.local.discord import StandIn
+
+SCRIPTS_BEFORE = (evening.OPENING, evening.ONE_MORE, evening.API_DOWN)
+SCRIPTS_AFTER = (
+    evening.UNHEARD,
+    evening.GUILD_DOWN,
+    evening.ALL_IS_WELL,
+    evening.AT_THE_KILL,
+    evening.BOT_DOWN,
+    evening.FAREWELL,
+)
+
+
+class Played:
+    """The whole evening in the order of its acts, with nothing broken."""
+
+    def __init__(self) -> None:
+        self.discord = StandIn()
+        self.narrated: list[str] = []
+        self.players = Players(set_scene(self.discord.world), self.narrated.append, pace=0)
+        self.burst = range(0)
+        self.marks: list[int] = []
+
+    async def play(self) -> "Played":
+        for script in SCRIPTS_BEFORE:
+            await self.players.play(script)
+        self.burst = await self.players.burst()
+        for script in SCRIPTS_AFTER:
+            await self.players.play(script)
+            self.marks.append(self.players.sent)
+        return self
+
+
+async def test_every_line_of_the_scripts_is_a_transition() -> None:
+    """And so is every one of the burst, which is where the range says."""
+    played = await Played().play()
+    sent = played.discord.sent
+
+    assert len(played.burst) == BURST
+    # Each line announces one transition; the burst has one for all of its own.
+    assert len(sent) == played.players.sent == len(played.narrated) - 1 + BURST
+    kinds = Counter(transition.kind for transition in sent)
+    assert set(kinds) == {"joined", "moved", "updated", "left"}
+    changed = {name for transition in sent for name in transition.changes}
+    assert {"self_mute", "self_deaf", "self_stream", "self_video", "mute", "suppress"} <= changed
+
+
+async def test_burst_takes_less_than_a_second() -> None:
+    played = await Played().play()
+    burst = [played.discord.sent[place] for place in played.burst]
+    assert burst[-1].at - burst[0].at < 1
+
+
+async def test_is_the_same_every_time() -> None:
+    one, other = [(await Played().play()).discord.sent for _ in range(2)]
+    assert [transition._replace(at=0) for transition in one] == [
+        transition._replace(at=0) for transition in other
+    ]
+
+
+async def test_places_are_those_before_each_transition_and_after_the_last() -> None:
+    played = await Played().play()
+    places = played.players.places
+    assert places[0] == {}
+    assert places[-1] == read_places(played.players.scene.guild)
+    for place, transition in enumerate(played.discord.sent):
+        (net,) = infer(transition.guild_id, places[place], places[place + 1])
+        fact = parse_transition(transition)
+        assert net == fact._replace(kind=f"{fact.kind}, inferred")
+
+
+async def test_what_is_waited_for_happens_only_once() -> None:
+    """Else an earlier one could be taken for it."""
+    played = await Played().play()
+    facts = [parse_transition(transition) for transition in played.discord.sent]
+    after = dict(zip(SCRIPTS_AFTER, played.marks, strict=True))
+    for script in (evening.ALL_IS_WELL, evening.FAREWELL):
+        assert facts.count(facts[after[script] - 1]) == 1

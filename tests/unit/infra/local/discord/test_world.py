@@ -1,0 +1,153 @@
+"""What happens in a guild, and what the world says of it, with a list in place of the sessions."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from infra.local.discord import Flag, TransitionLog, World
+from infra.local.discord.snowflakes import Snowflakes, shard_of
+from infra.local.discord.transitions import Reach
+
+
+class Outlet:
+    """Writes down what would be sent."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    def publish(self, guild_id: str, event: str, data: bytes) -> Reach:
+        self.events.append((event, orjson.loads(data)))
+        return "live"
+
+    async def wait_for_room(self) -> None:
+        pass
+
+
+@pytest.fixture
+def outlet() -> Outlet:
+    return Outlet()
+
+
+@pytest.fixture
+def world(outlet: Outlet) -> World:
+    return World(outlet=outlet, log=TransitionLog(), snowflakes=Snowflakes(), clock=lambda: 12.5)
+
+
+async def test_voice_state_has_every_field_that_discord_sends(world: World, outlet: Outlet) -> None:
+    guild = world.add_guild("Base")
+    role = guild.add_role("Mods")
+    nelly = guild.add_member('ne"lly', "Nelly ☕", nick="Nell", roles=[role])
+    general = guild.add_voice_channel("General")
+    await guild.join(nelly, general, self_video=True, mute=True)
+    [(event, data)] = outlet.events
+    assert event == "VOICE_STATE_UPDATE"
+    member = data.pop("member")
+    assert data == {
+        "guild_id": guild.id,
+        "channel_id": general.id,
+        "user_id": nelly.id,
+        "session_id": "0" * 31 + "1",
+        "deaf": False,
+        "mute": True,
+        "self_deaf": False,
+        "self_mute": False,
+        "self_video": True,
+        "suppress": False,
+        "request_to_speak_timestamp": None,
+    }
+    assert (member["mute"], member["deaf"], member["flags"], member["avatar"]) == (True, False, 0, None)
+    assert (member["nick"], member["roles"]) == ("Nell", [role.id])
+    assert (member["user"]["username"], member["user"]["global_name"]) == ('ne"lly', "Nelly ☕")
+
+
+async def test_server_mute_outlasts_a_visit_and_own_switches_do_not(world: World, outlet: Outlet) -> None:
+    guild = world.add_guild("Base")
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
+    await guild.join(nelly, general, self_mute=True)
+    await guild.update(nelly, mute=True)
+    await guild.leave(nelly)
+    await guild.join(nelly, general)
+    back = outlet.events[-1][1]
+    assert (back["mute"], back["self_mute"], back["member"]["mute"]) == (True, False, True)
+    assert guild.voice_states[nelly.id].flags == Flag.MUTE
+
+
+async def test_snapshot_has_the_bot_and_who_is_in_voice(world: World) -> None:
+    guild = world.add_guild("Base")
+    general = guild.add_voice_channel("General", guild.add_category("Rooms"))
+    nelly, _absent = guild.add_member("nelly"), guild.add_member("finn")
+    await guild.join(nelly, general, self_stream=True)
+    snapshot = orjson.loads(guild.build_snapshot())
+    assert [member["user"]["id"] for member in snapshot["members"]] == [world.bot.id, nelly.id]
+    assert (snapshot["member_count"], snapshot["unavailable"]) == (3, False)
+    [state] = snapshot["voice_states"]
+    assert (state["channel_id"], state["self_stream"]) == (general.id, True)
+    assert not state.keys() & {"guild_id", "member"}
+    assert snapshot["channels"][1]["parent_id"] == snapshot["channels"][0]["id"]
+
+
+async def test_impossible_operations_are_refused_and_change_nothing(world: World, outlet: Outlet) -> None:
+    guild = world.add_guild("Base")
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
+    for operation in (guild.leave(nelly), guild.move(nelly, general), guild.update(nelly, mute=True)):
+        with pytest.raises(ValueError, match="in no channel"):
+            await operation
+    await guild.join(nelly, general)
+    with pytest.raises(ValueError, match="already"):
+        await guild.join(nelly, general)
+    with pytest.raises(ValueError, match="already"):
+        await guild.move(nelly, general)
+    with pytest.raises(KeyError):
+        await guild.update(nelly, shouting=True)
+    assert len(outlet.events) == len(world.log) == 1
+
+
+async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, outlet: Outlet) -> None:
+    guild = world.add_guild("Base")
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
+    await guild.begin_outage()
+    assert (await guild.join(nelly, general)).reach == "unseen"
+    await guild.end_outage()
+    await guild.remove_bot()
+    assert (await guild.leave(nelly)).reach == "unseen"
+    assert [event for event, _ in outlet.events] == ["GUILD_DELETE", "GUILD_CREATE", "GUILD_DELETE"]
+
+
+async def test_log_keeps_the_last_and_counts_all(outlet: Outlet) -> None:
+    world = World(outlet=outlet, log=TransitionLog(limit=2), snowflakes=Snowflakes())
+    guild = world.add_guild("Base")
+    general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
+    for _ in range(2):
+        await guild.join(nelly, general)
+        await guild.leave(nelly)
+    assert [transition.kind for transition in world.log] == ["joined", "left"]
+    assert world.log.reached == {"live": 4}
+
+
+async def test_one_user_may_be_in_several_guilds(world: World) -> None:
+    one, two = world.add_guild("One"), world.add_guild("Two")
+    nelly = one.add_member("nelly", "Nelly")
+    assert two.add_member(nelly.user, nick="N").id == nelly.id
+    assert world.user_name(nelly.id) == "Nelly"
+    assert world.user_name("1") is None
+
+
+def test_ids_repeat_from_run_to_run_and_differ_by_kind_and_seed() -> None:
+    kinds = ("guild", "channel", "user", "role", "webhook", "message", "application")
+
+    def make(seed: int) -> list[str]:
+        snowflakes = Snowflakes(seed)
+        return [snowflakes.make(kind) for kind in kinds for _ in range(3)]
+
+    assert make(1) == make(1)
+    assert len({*make(0), *make(1)}) == 2 * 3 * len(kinds)
+    with pytest.raises(ValueError, match="seed"):
+        Snowflakes(5000)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 5])
+def test_neighbouring_guilds_take_turns_on_the_shards(shards: int) -> None:
+    snowflakes = Snowflakes()
+    found = [shard_of(int(snowflakes.make("guild")), shards) for _ in range(shards * 2)]
+    assert found == list(range(shards)) * 2

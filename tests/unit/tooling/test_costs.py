@@ -1,0 +1,66 @@
+"""What the relay costs, and that the documentation says the same."""
+
+import re
+
+import pytest
+
+from tooling.costs import DIGEST, NOTIFY, PRICES_FOUND, event_costs, heartbeat_month, monitoring_month
+from tooling.locks import ROOT
+from tooling.template_yaml import load_template
+
+
+def test_a_million_notifications_cost_what_the_price_list_says() -> None:
+    """A request, a start and one state, a message: 1.00 + 2 x 25.00 + 1.00, and the lines in the logs."""
+    costs = event_costs(NOTIFY, events=1_000_000, events_per_execution=1)
+    assert costs["ingress API"] == pytest.approx(1.00)
+    assert costs["Step Functions"] == pytest.approx(50.00)
+    assert costs["proxy API"] == pytest.approx(1.00)
+    assert 0.2 < costs["access logs"] < 1
+
+
+def test_a_digest_enters_one_state_more() -> None:
+    costs = event_costs(DIGEST, events=1_000_000, events_per_execution=1)
+    assert costs["Step Functions"] == pytest.approx(75.00)
+
+
+def test_a_batch_that_is_not_full_costs_as_much_as_a_full_one() -> None:
+    full = event_costs(NOTIFY, events=50, events_per_execution=25)
+    assert event_costs(NOTIFY, events=26, events_per_execution=25) == full
+
+
+def test_a_heartbeat_costs_cents_a_month() -> None:
+    """43,200 a month, each a request (1.00 a million), an execution (1.00) and 0.1 s of 64 MiB (0.10)."""
+    assert heartbeat_month(60) == pytest.approx(43_200 * 2.104e-6, rel=0.001)
+    assert heartbeat_month(30) == pytest.approx(2 * heartbeat_month(60))
+
+
+def test_the_documentation_dates_the_prices() -> None:
+    assert f"prices found in {PRICES_FOUND}" in (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_log_lines_are_as_long_as_the_templates_make_them() -> None:
+    """A line of the ingress and one of the proxy, with values of the usual length."""
+    template = load_template((ROOT / "infra" / "relay.yaml").read_text(encoding="utf-8"))
+    line = template["Mappings"]["AccessLog"]["Line"]["Format"]
+    values = {
+        "$context.requestId": "x" * 16,
+        "$context.requestTimeEpoch": "1" * 13,
+        "$context.routeKey": "POST /workflows/notify",
+        "$context.identity.userArn": f"arn:aws:sts::{'1' * 12}:assumed-role/{'x' * 40}/{'x' * 32}",
+        "$context.identity.sourceIp": "203.0.113.7",
+    }
+    for name, value in sorted(values.items(), key=lambda pair: -len(pair[0])):
+        line = line.replace(name, value)
+    length = len(re.sub(r"\$context\.[\w.]+", "-", line))
+    # CloudWatch counts 26 bytes more for each event.
+    assert 2 * (length + 26) == pytest.approx(NOTIFY.log_bytes, rel=0.1)
+
+
+def test_a_month_of_monitoring_is_counted_from_the_template() -> None:
+    kinds = ["AWS::CloudWatch::Alarm"] * 3 + ["AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"]
+    found = monitoring_month({str(number): {"Type": kind} for number, kind in enumerate(kinds)})
+    assert {name: count for name, (count, _) in found.items() if count} == {
+        "alarms": 3,
+        "composite alarms": 1,
+    }
+    assert sum(cost for _, cost in found.values()) == pytest.approx(3 * 0.10 + 0.50)
