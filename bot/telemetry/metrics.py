@@ -1,0 +1,48 @@
+"""Every metric of the relay, and how Prometheus reads them.
+
+To add one, enter it in ``METRICS`` and give its value in ``Relay.metrics``. A counter only grows while the
+process runs, and its name ends in ``_total``; a gauge goes up and down.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+# https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX: Final = "voice_relay_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """``name`` goes without the prefix that all share; ``help`` is what Prometheus shows beside it."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+
+
+METRICS: Final = (
+    Metric("transitions_total", "counter", "Voice state transitions captured."),
+    Metric("events_delivered_total", "counter", "Events that the API accepted."),
+    Metric("events_waiting", "gauge", "Events in the outbox, including those in flight."),
+    Metric("events_held", "gauge", "Comings and goings held back by debounce."),
+    Metric("commits_waiting", "gauge", "Writes queued for the outbox's thread."),
+    Metric("batches_in_flight", "gauge", "Batches that are being delivered."),
+    Metric("shards_connected", "gauge", "Shards connected to Discord's gateway."),
+    Metric("heartbeats_total", "counter", "Heartbeats that the API accepted."),
+    Metric("heartbeats_failed_total", "counter", "Heartbeats that failed."),
+    Metric("heartbeat_age_s", "gauge", "Seconds since the last accepted heartbeat."),
+)
+
+
+def render_metrics(values: Mapping[str, float]) -> str:
+    """Return *values*, by name, in Prometheus' text format; ValueError for a name not in ``METRICS``."""
+    if unknown := sorted(values.keys() - {metric.name for metric in METRICS}):
+        raise ValueError(f"not in METRICS: {', '.join(unknown)}")
+    return "".join(_render(metric, values[metric.name]) for metric in METRICS if metric.name in values)
+
+
+def _render(metric: Metric, value: float) -> str:
+    name = _PREFIX + metric.name
+    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind}\n{name} {value}\n"
