@@ -14,15 +14,15 @@ from bot.text import render_facts, render_span
 from infra.cli.console import Console
 from infra.cli.progress import Progress
 from infra.cli.webhook_sources import find_webhook, read_webhook_files
-from infra.deploy.access_key import KEY_ID, AccessKeys, check_key, give_key
+from infra.deploy.access_key import KEY_ID, AccessKeys, check_key, ensure_key
 from infra.deploy.account import Account, open_account
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.change_set import render_changes
-from infra.deploy.destinations import DestinationWishes
+from infra.deploy.destinations import DestinationChanges
 from infra.deploy.engine import Conduct, Plan, deploy, deploy_template
 from infra.deploy.env_file import EnvFile
-from infra.deploy.kinds import KINDS, Kind
-from infra.deploy.stack import StillUnderWayError
+from infra.deploy.stack import StillInProgressError
+from infra.deploy.stack_kinds import STACK_KINDS, StackKind
 
 ENDPOINT: Final = "VOICE_RELAY_API_ENDPOINT"
 REGION: Final = "VOICE_RELAY_AWS_REGION"
@@ -47,7 +47,7 @@ class _Told:
 
 def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
     """Carry the command out and return its exit code; raises RelayError with a sentence for the person."""
-    kind = KINDS[arguments.kind]
+    kind = STACK_KINDS[arguments.kind]
     _check_usage(arguments, kind)
     stack_name = stack_name_of(arguments, kind)
     console.require_answer(given=arguments.yes)
@@ -86,12 +86,14 @@ def run_deploy(arguments: argparse.Namespace, console: Console) -> int:
                 defaults={"RelayStack": arguments.relay_stack},
                 conduct=conduct,
             )
-    except StillUnderWayError:
+    except StillInProgressError:
         if told.plan is None:
             raise
         look = command_to_look(arguments, account, told.plan.change_set.stack_id)
         rest = _render_rest(kind, env_file, arguments)
-        raise StillUnderWayError(f"stack {stack_name}: AWS goes on with it; look with {look}{rest}") from None
+        raise StillInProgressError(
+            f"stack {stack_name}: AWS goes on with it; look with {look}{rest}"
+        ) from None
     finally:
         progress.finish()
     if told.plan is None:
@@ -142,7 +144,7 @@ def command_to_look(arguments: argparse.Namespace, account: Account, stack_id: s
     )
 
 
-def stack_name_of(arguments: argparse.Namespace, kind: Kind) -> str:
+def stack_name_of(arguments: argparse.Namespace, kind: StackKind) -> str:
     """The name of the stack that is meant; raises SettingsError where it cannot be one."""
     named = {"--stack-name": arguments.stack_name, "--relay-stack": arguments.relay_stack}
     problems = [
@@ -159,7 +161,7 @@ def describe_account(stack_name: str, account: Account) -> str:
     return f"Stack {stack_name} in {account.region}, account {account.id}, as {account.caller}"
 
 
-def _check_usage(arguments: argparse.Namespace, kind: Kind) -> None:
+def _check_usage(arguments: argparse.Namespace, kind: StackKind) -> None:
     problems = []
     stack_name = stack_name_of(arguments, kind)
     if len(stack_name) > kind.max_name:
@@ -205,7 +207,7 @@ def _deploy_relay(
         check_key(keys, env_file, rotate=arguments.rotate_access_key)
         parameters[_BOT_USER] = "true"
     renewed = arguments.renew_webhook
-    wishes = DestinationWishes(
+    wishes = DestinationChanges(
         webhooks=read_webhook_files(arguments.webhook_file, console),
         added=arguments.destination,
         renewed=renewed,
@@ -218,12 +220,12 @@ def _deploy_relay(
         stack_name=stack_name,
         parameters=parameters,
         destinations=wishes,
-        template=KINDS[arguments.kind].template,
+        template=STACK_KINDS[arguments.kind].template,
         conduct=conduct,
     )
 
 
-def _render_plan(plan: Plan, kind: Kind) -> list[str]:
+def _render_plan(plan: Plan, kind: StackKind) -> list[str]:
     lines = [
         "It is new:" if plan.change_set.creates else "It would change:",
         *render_changes(plan.change_set),
@@ -238,7 +240,7 @@ def _render_plan(plan: Plan, kind: Kind) -> list[str]:
     return lines
 
 
-def _render_rest(kind: Kind, env_file: EnvFile | None, arguments: argparse.Namespace) -> str:
+def _render_rest(kind: StackKind, env_file: EnvFile | None, arguments: argparse.Namespace) -> str:
     """What is left to do once AWS is done."""
     if not kind.is_relay or env_file is None:
         return ""
@@ -246,7 +248,7 @@ def _render_rest(kind: Kind, env_file: EnvFile | None, arguments: argparse.Names
     return f"; once it is done, the same command again{without} writes what the bot needs to {env_file.path}"
 
 
-def _render_next(kind: Kind, plan: Plan | None) -> list[str]:
+def _render_next(kind: StackKind, plan: Plan | None) -> list[str]:
     lines = [f"All that the stack says of itself: voice-relay outputs {kind.name}"]
     changes = plan.change_set.parameters if plan is not None else ()
     lines += [
@@ -278,7 +280,7 @@ def _hand_over(
                 "with voice-relay outputs"
             )
         keys = AccessKeys(account.client("iam"), user)
-        console.say(*give_key(keys, env_file, rotate=arguments.rotate_access_key))
+        console.say(*ensure_key(keys, env_file, rotate=arguments.rotate_access_key))
         if env_file.readable_by_others():
             console.warn([f"others on this machine can read {env_file.path}: chmod 600 {env_file.path}"])
     elif "BotUserName" not in outputs:

@@ -19,11 +19,11 @@ from infra.cli.progress import Progress
 from infra.deploy.access_key import KEY_ID, SECRET_KEY
 from infra.deploy.account import Account
 from infra.deploy.aws_errors import DeployError
-from infra.deploy.destroy import Survey, describe_stack, destroy
+from infra.deploy.destroy import DestroyPlan, describe_stack, destroy
 from infra.deploy.env_file import EnvFile
-from infra.deploy.kinds import KINDS
-from infra.deploy.stack import Stack, StillUnderWayError
+from infra.deploy.stack import Stack, StillInProgressError
 from infra.deploy.stack_events import ignore
+from infra.deploy.stack_kinds import STACK_KINDS
 from infra.deploy.stack_status import CREATED
 
 _HEALTHY: Final = CREATED | {"UPDATE_ROLLBACK_COMPLETE"}
@@ -31,7 +31,7 @@ _HEALTHY: Final = CREATED | {"UPDATE_ROLLBACK_COMPLETE"}
 
 def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
     """Carry the command out and return its exit code; raises RelayError with a sentence for the person."""
-    kind, env_file = KINDS[arguments.kind], find_env_file(arguments)
+    kind, env_file = STACK_KINDS[arguments.kind], find_env_file(arguments)
     if arguments.keep_secret and not kind.is_relay:
         raise SettingsError([f"--keep-secret goes with the relay alone, not with {kind.name}"])
     stack_name = stack_name_of(arguments, kind)
@@ -39,9 +39,9 @@ def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
     account = open_named_account(arguments, env_file)
     console.say(describe_account(stack_name, account))
     progress = Progress(console.out)
-    found: list[Survey] = []
+    found: list[DestroyPlan] = []
 
-    def review(survey: Survey) -> bool:
+    def review(survey: DestroyPlan) -> bool:
         found.append(survey)
         console.say(*_render_survey(survey))
         progress.expect(sum(survey.resources.values()))
@@ -57,9 +57,9 @@ def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
             on_event=progress,
             sleep=progress.sleep,
         )
-    except StillUnderWayError:
+    except StillInProgressError:
         look = command_to_look(arguments, account, found[-1].stack_id)
-        raise StillUnderWayError(
+        raise StillInProgressError(
             f"stack {stack_name}: AWS goes on with it; look with {look}{_render_rest(found[-1])}"
         ) from None
     finally:
@@ -75,7 +75,7 @@ def run_destroy(arguments: argparse.Namespace, console: Console) -> int:
 
 def answer_outputs(arguments: argparse.Namespace) -> Answer:
     """What the stack says of itself; raises DeployError where there is none."""
-    stack_name = stack_name_of(arguments, KINDS[arguments.kind])
+    stack_name = stack_name_of(arguments, STACK_KINDS[arguments.kind])
     account = open_named_account(arguments, find_env_file(arguments))
     stack = Stack(account.client("cloudformation"), stack_name, on_event=ignore, poll_s=0)
     if not stack.exists():
@@ -98,7 +98,7 @@ def _absence(stack_name: str, account: Account) -> str:
     )
 
 
-def _render_survey(survey: Survey) -> list[str]:
+def _render_survey(survey: DestroyPlan) -> list[str]:
     lines = ["It would be deleted for good:"]
     if survey.exists and not survey.resources:
         lines.append(
@@ -117,7 +117,7 @@ def _render_survey(survey: Survey) -> list[str]:
     return lines
 
 
-def _render_rest(survey: Survey) -> str:
+def _render_rest(survey: DestroyPlan) -> str:
     if survey.secret_name is None:
         return ""
     return (

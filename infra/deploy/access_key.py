@@ -36,7 +36,7 @@ class AccessKeys:
 
 
 def check_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> None:
-    """Raise DeployError where ``give_key`` would have to; asked before anything is changed."""
+    """Raise DeployError where ``ensure_key`` would have to; asked before anything is changed."""
     held, ids = env_file.values().get(KEY_ID), keys.ids()
     if env_file.values().get(_SESSION_TOKEN):
         raise DeployError(
@@ -58,7 +58,7 @@ def check_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> None:
         )
 
 
-def give_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> list[str]:
+def ensure_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> list[str]:
     """Have a key of the user in the file; return what was done, in sentences.
 
     A key that is there and still counts stays, unless it is to be *rotated*: then there is a new one in the

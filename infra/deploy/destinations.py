@@ -26,7 +26,7 @@ def _unknown(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class DestinationWishes:
+class DestinationChanges:
     """How the destinations are to change; what is not named stays.
 
     *webhooks* are put into the secret, and make destinations of their names. *added* names destinations whose
@@ -49,7 +49,7 @@ class Destinations:
 
 
 def choose_destinations(
-    wishes: DestinationWishes, *, present: Sequence[str], held: Collection[str]
+    wishes: DestinationChanges, *, present: Sequence[str], held: Collection[str]
 ) -> Destinations:
     """Put the wishes and the *present* destinations together; *held* are the keys of the secret.
 

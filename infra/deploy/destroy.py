@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from infra.deploy.access_key import AccessKeys
 from infra.deploy.aws_errors import DeployError, explained
-from infra.deploy.engine import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, secret_name_of
-from infra.deploy.kinds import KINDS
-from infra.deploy.stack import Stack, StillUnderWayError
+from infra.deploy.engine import DEFAULT_STACK_NAME, ClientFactory, DeclinedError, default_secret_name
+from infra.deploy.stack import Stack, StillInProgressError
 from infra.deploy.stack_events import OnEvent, StackResource, ignore
+from infra.deploy.stack_kinds import STACK_KINDS
 from infra.deploy.webhook_secret import ForeignSecretError, WebhookSecret, load_secret
 
 _POLICY: Final = "AWS::IAM::ManagedPolicy"
@@ -32,7 +32,7 @@ _HOLDERS: Final = (
 
 
 @dataclass(frozen=True)
-class Survey:
+class DestroyPlan:
     """What would go; ``resources`` counts them by type, ``keys`` are those of each user of the stack's."""
 
     stack_name: str
@@ -48,7 +48,7 @@ class Survey:
         return not self.exists and self.secret_name is None
 
 
-def _approve(_: Survey) -> bool:
+def _approve(_: DestroyPlan) -> bool:
     return True
 
 
@@ -59,7 +59,7 @@ def destroy(
     secret_name: str | None = None,
     has_secret: bool = True,
     keep_secret: bool = False,
-    review: Callable[[Survey], bool] = _approve,
+    review: Callable[[DestroyPlan], bool] = _approve,
     on_event: OnEvent = ignore,
     poll_s: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
@@ -75,7 +75,7 @@ def destroy(
     secret = None
     if has_secret and not keep_secret:
         # Of the stack's own parameters, because it may have been given another.
-        name = secret_name or stack.parameters().get("WebhookSecret") or secret_name_of(stack_name)
+        name = secret_name or stack.parameters().get("WebhookSecret") or default_secret_name(stack_name)
         with suppress(ForeignSecretError):
             secret = load_secret(client("secretsmanager"), name)
     keys = {
@@ -102,7 +102,7 @@ def _said_to_be_halfway(stack_name: str) -> Iterator[list[str]]:
     locked_out: list[str] = []
     try:
         yield locked_out
-    except StillUnderWayError:
+    except StillInProgressError:
         raise
     except (DeployError, KeyboardInterrupt) as error:
         if not locked_out:
@@ -128,10 +128,10 @@ def _survey(
     resources: Sequence[StackResource],
     keys: Mapping[str, AccessKeys],
     secret: WebhookSecret | None,
-) -> Survey:
+) -> DestroyPlan:
     exists = stack.exists()
     here = secret is not None and secret.exists
-    return Survey(
+    return DestroyPlan(
         stack_name=stack.name,
         exists=exists,
         resources=Counter(resource.resource_type for resource in resources),
@@ -172,7 +172,7 @@ def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackRe
 
 
 def _destroying(stack_name: str, relay_stack: str) -> str:
-    for kind in KINDS.values():
+    for kind in STACK_KINDS.values():
         if kind.stack_name(relay_stack) == stack_name:
             return f"voice-relay destroy {kind.name} --relay-stack {relay_stack}"
     return f"aws cloudformation delete-stack --stack-name {stack_name}"

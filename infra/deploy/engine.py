@@ -20,7 +20,7 @@ from infra.deploy.bucket import upload_template
 from infra.deploy.change_set import ChangeSet
 from infra.deploy.destinations import (
     DEFAULT_DESTINATION,
-    DestinationWishes,
+    DestinationChanges,
     choose_destinations,
     parse_names,
 )
@@ -102,7 +102,7 @@ def deploy(
     stack_name: str = DEFAULT_STACK_NAME,
     secret_name: str | None = None,
     parameters: Mapping[str, str] | None = None,
-    destinations: DestinationWishes | None = None,
+    destinations: DestinationChanges | None = None,
     template: Path = TEMPLATE,
     conduct: Conduct | None = None,
 ) -> dict[str, str]:
@@ -112,7 +112,7 @@ def deploy(
     DeployError, DeclinedError.
     """
     conduct = conduct or Conduct()
-    wishes = destinations or DestinationWishes()
+    wishes = destinations or DestinationChanges()
     if webhook_url is not None:
         wishes = replace(wishes, webhooks={DEFAULT_DESTINATION: webhook_url, **wishes.webhooks})
     body = load_template(template)
@@ -123,7 +123,7 @@ def deploy(
         present = stack.parameters()
         check_parameters(body.body, given=asked.keys() | _OWN_PARAMETERS, present=present)
         name = secret_name or asked.get("WebhookSecret") or present.get("WebhookSecret")
-        secret = load_secret(client("secretsmanager"), name or secret_name_of(stack_name))
+        secret = load_secret(client("secretsmanager"), name or default_secret_name(stack_name))
         urls += secret.urls.values()
         listed = asked.get("Destinations") or present.get("Destinations", "")
         chosen = choose_destinations(wishes, present=parse_names(listed), held=secret.urls.keys())
@@ -187,7 +187,7 @@ def _check_relay(client: ClientFactory, name: str) -> None:
         )
 
 
-def secret_name_of(stack_name: str) -> str:
+def default_secret_name(stack_name: str) -> str:
     """The name that the secret of a stack has unless the stack says otherwise."""
     return f"{stack_name}/webhooks"
 

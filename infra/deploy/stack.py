@@ -26,7 +26,7 @@ _GONE: Final = "DELETE_COMPLETE"
 _CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
-class StillUnderWayError(KeyboardInterrupt):
+class StillInProgressError(KeyboardInterrupt):
     """Ctrl-C while AWS is at work, which goes on; the text says how to look at it."""
 
 
@@ -275,7 +275,7 @@ class Stack:
         try:
             status, failure = self._follow(stack_id, log)
         except KeyboardInterrupt:
-            raise StillUnderWayError(
+            raise StillInProgressError(
                 f"stack {self.name}: AWS goes on with it; look with "
                 f"aws cloudformation describe-stack-events --stack-name {self.name}"
             ) from None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
-from infra.local.discord.bell import Bell
+from infra.local.discord.notifier import Notifier
 
 _HOST = "127.0.0.1"
 _CHUNK_BYTES = 64 * 1024
@@ -29,7 +29,7 @@ class Forwarder:
         parts = urlsplit(url)
         self._upstream = (parts.hostname or _HOST, parts.port or 80)
         self._parts = parts
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._server: asyncio.Server | None = None
         self._callers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._down = False
@@ -72,15 +72,17 @@ class Forwarder:
 
     async def wait_for_answers(self, count: int, timeout_s: float) -> None:
         """Wait until so many responses have reached the caller since the beginning."""
-        await self._bell.wait_for(lambda: self.answers >= count, timeout_s, "the API's answer")
+        await self._notifier.wait_for(lambda: self.answers >= count, timeout_s, "the API's answer")
 
     async def wait_for_loss(self, count: int, timeout_s: float) -> None:
         """Wait until so many responses have been lost since the beginning."""
-        await self._bell.wait_for(lambda: self.lost >= count, timeout_s, "an answer to lose")
+        await self._notifier.wait_for(lambda: self.lost >= count, timeout_s, "an answer to lose")
 
     async def wait_for_refusals(self, count: int, timeout_s: float) -> None:
         """Wait until so many connections have been turned away since the beginning."""
-        await self._bell.wait_for(lambda: self.turned_away >= count, timeout_s, "a knock at the API's door")
+        await self._notifier.wait_for(
+            lambda: self.turned_away >= count, timeout_s, "a knock at the API's door"
+        )
 
     def _hang_up(self) -> None:
         for writer in self._callers.values():
@@ -90,7 +92,7 @@ class Forwarder:
         if self._down:
             writer.transport.abort()
             self.turned_away += 1
-            self._bell.ring()
+            self._notifier.notify()
             return
         task = asyncio.create_task(self._serve(reader, writer), name="forwarder")
         self._callers[task] = writer
@@ -128,10 +130,10 @@ class Forwarder:
                 caller.transport.abort()
                 self.answers_at_loss = self.answers
                 self.lost += 1
-                self._bell.ring()
+                self._notifier.notify()
                 return
             caller.write(data)
             await caller.drain()
             if data.startswith(_STATUS_LINE):
                 self.answers += 1
-                self._bell.ring()
+                self._notifier.notify()

@@ -1,6 +1,6 @@
 """Everything that can go wrong at Discord's end, on demand.
 
-``Faults`` acts at once on the connections that there are; ``Switches`` decide how later ones fare.
+``Faults`` acts at once on the connections that there are; ``FaultSettings`` decide how later ones fare.
 A *shard* of ``None`` means all of them.
 """
 
@@ -15,7 +15,7 @@ _HEARTBEAT, _RECONNECT, _INVALID_SESSION = 1, 7, 9
 
 
 @dataclass
-class Switches:
+class FaultSettings:
     """``acks``: heartbeats are acknowledged. ``guild_delay_s``: the pause before each GUILD_CREATE of a new
     session. ``upgrade_failures`` and ``rest_failures``: statuses that the next WebSocket upgrades, and the
     next REST requests apart from webhooks, are answered with, one each.
@@ -32,12 +32,12 @@ class Faults:
         self,
         *,
         sessions: Sessions,
-        switches: Switches,
+        fault_settings: FaultSettings,
         stop_listening: Callable[[], Awaitable[None]],
         start_listening: Callable[[], Awaitable[None]],
     ) -> None:
         self._sessions = sessions
-        self._switches = switches
+        self._fault_settings = fault_settings
         self._stop_listening = stop_listening
         self._start_listening = start_listening
 
@@ -93,20 +93,20 @@ class Faults:
         await self._start_listening()
 
     def fail_upgrades(self, times: int, status: int = 503) -> None:
-        self._switches.upgrade_failures.extend([status] * times)
+        self._fault_settings.upgrade_failures.extend([status] * times)
 
     def fail_rest(self, times: int, status: int = 503) -> None:
-        self._switches.rest_failures.extend([status] * times)
+        self._fault_settings.rest_failures.extend([status] * times)
 
     def stop_acks(self) -> None:
-        self._switches.acks = False
+        self._fault_settings.acks = False
 
     def resume_acks(self) -> None:
-        self._switches.acks = True
+        self._fault_settings.acks = True
 
     def delay_guilds(self, delay_s: float) -> None:
         """From the next IDENTIFY on, wait that long before each GUILD_CREATE."""
-        self._switches.guild_delay_s = delay_s
+        self._fault_settings.guild_delay_s = delay_s
 
     def _attached(self, shard: int | None) -> Iterator[tuple[Session, Connection]]:
         for session in self._sessions:

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 from aiohttp import WSMsgType, web
 
-from infra.local.discord.bell import Bell
 from infra.local.discord.compression import COMPRESSIONS
 from infra.local.discord.connection import Connection
-from infra.local.discord.faults import Switches
+from infra.local.discord.faults import FaultSettings
+from infra.local.discord.notifier import Notifier
 from infra.local.discord.payloads import build_own_user
 from infra.local.discord.session import Session, Sessions
 from infra.local.discord.world import World
@@ -61,16 +61,16 @@ class Gateway:
         world: World,
         sessions: Sessions,
         settings: GatewaySettings,
-        switches: Switches,
-        bell: Bell,
+        fault_settings: FaultSettings,
+        notifier: Notifier,
         url: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.world = world
         self.sessions = sessions
         self.settings = settings
-        self.switches = switches
-        self.bell = bell
+        self.fault_settings = fault_settings
+        self.notifier = notifier
         self.url = url
         self.clock = clock
         self.connections: set[Connection] = set()
@@ -78,8 +78,8 @@ class Gateway:
         self._loading: set[asyncio.Task[None]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if self.switches.upgrade_failures:
-            return web.Response(status=self.switches.upgrade_failures.popleft())
+        if self.fault_settings.upgrade_failures:
+            return web.Response(status=self.fault_settings.upgrade_failures.popleft())
         # permessage-deflate would be a second compression; Discord does not offer it.
         ws = web.WebSocketResponse(timeout=2.0, compress=False, max_msg_size=1 << 20, writer_limit=1 << 15)
         await ws.prepare(request)
@@ -87,7 +87,7 @@ class Gateway:
         if transport is None:
             return ws
         open_context = COMPRESSIONS.get(request.query.get("compress", ""))
-        connection = Connection(ws, transport, open_context() if open_context else None, self.bell.ring)
+        connection = Connection(ws, transport, open_context() if open_context else None, self.notifier.notify)
         self.connections.add(connection)
         self.sessions.count("connected")
         try:
@@ -107,13 +107,13 @@ class Gateway:
 
     async def _load(self, session: Session) -> None:
         for guild in self.world.guilds_of_shard(session.shard_id, session.shard_count):
-            if self.switches.guild_delay_s:
-                await asyncio.sleep(self.switches.guild_delay_s)
+            if self.fault_settings.guild_delay_s:
+                await asyncio.sleep(self.fault_settings.guild_delay_s)
             if guild.id in session.missing:
                 session.missing.discard(guild.id)
                 session.dispatch("GUILD_CREATE", guild.build_snapshot())
                 await self.sessions.wait_for_room()
-        self.bell.ring()
+        self.notifier.notify()
 
     async def stop(self) -> None:
         for task in list(self._loading):
@@ -179,7 +179,7 @@ class _Conversation:
 
     async def _on_heartbeat(self, _seq: Any) -> None:
         self._sessions.count("heartbeat")
-        if self._gateway.switches.acks:
+        if self._gateway.fault_settings.acks:
             await self._connection.send(_HEARTBEAT_ACK)
 
     async def _on_identify(self, data: Any) -> None:

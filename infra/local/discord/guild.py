@@ -35,7 +35,7 @@ _KINDS: dict[tuple[bool, bool], Kind] = {
 _FLAG_NAMES = tuple((flag, (flag.name or "").lower()) for flag in Flag)
 
 
-class Outlet(Protocol):
+class Publisher(Protocol):
     """Where a guild's events go."""
 
     def publish(self, guild_id: str, event: str, data: bytes) -> Reach: ...
@@ -55,7 +55,7 @@ class Guild:
         name: str,
         *,
         snowflakes: Snowflakes,
-        outlet: Outlet,
+        publisher: Publisher,
         record: Callable[[Transition], None],
         clock: Callable[[], float],
         bot: User,
@@ -70,7 +70,7 @@ class Guild:
         self.roles: dict[str, Role] = {self.id: Role(self.id, "@everyone")}
         self.voice_states: dict[str, VoiceState] = {}
         self._snowflakes = snowflakes
-        self._outlet = outlet
+        self._publisher = publisher
         self._record = record
         self._clock = clock
         self._bot = bot
@@ -157,12 +157,12 @@ class Guild:
         self._visits += 1
         state = VoiceState(channel, f"{self._visits:032x}", member.lasting | _parse_flags(flags)[1])
         transition = self._change(member, None, state, without)
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
         return transition
 
     async def leave(self, member: Member, *, without: Collection[str] = ()) -> Transition:
         transition = self._change(member, self._state_of(member), None, without)
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
         return transition
 
     async def move(
@@ -174,7 +174,7 @@ class Guild:
             raise ValueError(f"{member.user.name} is in that channel already")
         after = VoiceState(channel, before.session_id, _apply(before.flags, flags))
         transition = self._change(member, before, after, without)
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
         return transition
 
     async def update(
@@ -192,7 +192,7 @@ class Guild:
             transition = None
         else:
             transition = self._change(member, before, after, without)
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
         return transition
 
     def _state_of(self, member: Member) -> VoiceState:
@@ -243,7 +243,7 @@ class Guild:
     def _publish(self, event: str, data: bytes) -> Reach:
         if not (self.available and self.has_bot):
             return "unseen"
-        return self._outlet.publish(self.id, event, data)
+        return self._publisher.publish(self.id, event, data)
 
     # --- what happens to channels
 
@@ -275,35 +275,35 @@ class Guild:
 
     async def _tell_of_channel(self, event: str, channel: Channel) -> None:
         self._publish(event, orjson.dumps(build_channel(channel, self.id)))
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
 
     # --- what happens to the guild
 
     async def begin_outage(self) -> None:
         self._publish("GUILD_DELETE", orjson.dumps({"id": self.id, "unavailable": True}))
         self.available = False
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
 
     async def end_outage(self) -> None:
         self.available = True
         self._publish("GUILD_CREATE", self.build_snapshot())
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
 
     async def remove_bot(self) -> None:
         """The bot is thrown out; the guild lives on without it."""
         self._publish("GUILD_DELETE", orjson.dumps({"id": self.id}))
         self.has_bot = False
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
 
     async def add_bot(self) -> None:
         self.has_bot = True
         self._publish("GUILD_CREATE", self.build_snapshot())
-        await self._outlet.wait_for_room()
+        await self._publisher.wait_for_room()
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
         """Send any event at all to the sessions that hear of this guild; the guild itself stays as it is."""
-        reach = self._outlet.publish(self.id, event, orjson.dumps(data))
-        await self._outlet.wait_for_room()
+        reach = self._publisher.publish(self.id, event, orjson.dumps(data))
+        await self._publisher.wait_for_room()
         return reach
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
-from infra.local.discord.faults import Switches
+from infra.local.discord.faults import FaultSettings
 from infra.local.discord.payloads import Json, build_application, build_own_user
 from infra.local.discord.world import World
 
@@ -46,7 +46,7 @@ class Rest:
         max_concurrency: int,
         gateway_url: Callable[[], str],
         identified: Callable[[], int],
-        switches: Switches,
+        fault_settings: FaultSettings,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._token = token
@@ -56,7 +56,7 @@ class Rest:
         self._max_concurrency = max_concurrency
         self._gateway_url = gateway_url
         self._identified = identified
-        self._switches = switches
+        self._fault_settings = fault_settings
 
     def build_routes(self, prefix: str) -> list[web.RouteDef]:
         routes: dict[str, Callable[[], Json]] = {
@@ -70,8 +70,8 @@ class Rest:
     def _guard(self, path: str, build: Callable[[], Json]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             self.counts[path] += 1
-            if self._switches.rest_failures:
-                status = self._switches.rest_failures.popleft()
+            if self._fault_settings.rest_failures:
+                status = self._fault_settings.rest_failures.popleft()
                 return build_error(status, "scripted failure")
             if request.headers.get("Authorization") != f"Bot {self._token}":
                 return build_error(401, "Unauthorized")

@@ -8,10 +8,10 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from infra.local.discord.bell import Bell
-from infra.local.discord.faults import Faults, Switches
+from infra.local.discord.faults import Faults, FaultSettings
 from infra.local.discord.gateway import Gateway, GatewaySettings
 from infra.local.discord.model import Channel
+from infra.local.discord.notifier import Notifier
 from infra.local.discord.rate_limit import RateLimit
 from infra.local.discord.rest import Rest, answer_unknown_routes
 from infra.local.discord.session import Sessions
@@ -69,14 +69,14 @@ class StandIn:
     ) -> None:
         self.token = token
         self.shards = shards
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._webhook_limit = webhook_limit
         self._snowflakes = snowflakes = Snowflakes(seed)
         application_id = snowflakes.make("application")
         self.sent = TransitionLog(log_limit)
-        self._sessions = Sessions(bell=self._bell, replay_limit=replay_limit, ttl_s=session_ttl_s)
-        self.world = World(outlet=self._sessions, log=self.sent, snowflakes=snowflakes)
-        switches = Switches()
+        self._sessions = Sessions(notifier=self._notifier, replay_limit=replay_limit, ttl_s=session_ttl_s)
+        self.world = World(publisher=self._sessions, log=self.sent, snowflakes=snowflakes)
+        fault_settings = FaultSettings()
         self._gateway = Gateway(
             world=self.world,
             sessions=self._sessions,
@@ -89,8 +89,8 @@ class StandIn:
                 identify_window_s=identify_window_s,
                 sharding_required=sharding_required,
             ),
-            switches=switches,
-            bell=self._bell,
+            fault_settings=fault_settings,
+            notifier=self._notifier,
             url=lambda: self.gateway_url,
         )
         self._rest = Rest(
@@ -101,9 +101,9 @@ class StandIn:
             max_concurrency=max_concurrency,
             gateway_url=lambda: self.gateway_url,
             identified=lambda: self._sessions.counts["identified"],
-            switches=switches,
+            fault_settings=fault_settings,
         )
-        self.webhooks = Webhooks(bell=self._bell, snowflakes=snowflakes)
+        self.webhooks = Webhooks(notifier=self._notifier, snowflakes=snowflakes)
         self._runner = web.AppRunner(
             self._build_app(), handle_signals=False, access_log=None, shutdown_timeout=1
         )
@@ -111,7 +111,7 @@ class StandIn:
         self._gateway_port = _Listener(self._make_protocol)
         self.faults = Faults(
             sessions=self._sessions,
-            switches=switches,
+            fault_settings=fault_settings,
             stop_listening=self._gateway_port.close,
             start_listening=self._gateway_port.open,
         )
@@ -204,4 +204,4 @@ class StandIn:
 
     async def wait_until(self, predicate: Callable[[], bool], timeout_s: float, what: str = "it") -> None:
         """Wait until *predicate* holds; it is looked at again whenever a connection or a message changes."""
-        await self._bell.wait_for(predicate, timeout_s, what)
+        await self._notifier.wait_for(predicate, timeout_s, what)

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from infra.local.discord.bell import Bell
+from infra.local.discord.notifier import Notifier
 from infra.local.discord.snowflakes import shard_of
 from infra.local.discord.transitions import Reach
 
@@ -67,7 +67,7 @@ class Session:
         """Whether a connection is attached and has been sent all there is."""
         return self.wire is not None and self.wire.idle and not self.missing
 
-    def hears_of(self, guild_id: str) -> bool:
+    def receives(self, guild_id: str) -> bool:
         return shard_of(int(guild_id), self.shard_count) == self.shard_id
 
     def dispatch(self, event: str, data: bytes) -> Reach:
@@ -95,18 +95,23 @@ class Sessions:
     """All sessions, and the way of an event to those that hear of its guild."""
 
     def __init__(
-        self, *, bell: Bell, replay_limit: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        notifier: Notifier,
+        replay_limit: int,
+        ttl_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._by_id: dict[str, Session] = {}
-        self._bell = bell
+        self._notifier = notifier
         self._replay_limit = replay_limit
         self._ttl_s = ttl_s
         self._clock = clock
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
-        self._bell.ring()
+        self._notifier.notify()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_id.values()))
@@ -133,7 +138,7 @@ class Sessions:
         if session.wire is not None and session.wire is not wire:
             session.wire.abort()
         session.wire = wire
-        self._bell.ring()
+        self._notifier.notify()
 
     def detach(self, session: Session, wire: Wire) -> None:
         if session.wire is wire:
@@ -141,7 +146,7 @@ class Sessions:
             session.detached_at = self._clock()
             if session.revoked:
                 self.end(session)
-            self._bell.ring()
+            self._notifier.notify()
 
     def revoke(self, session: Session) -> None:
         """Let the session live only as long as its connection, or end it now where it has none."""
@@ -154,7 +159,7 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         self._by_id.pop(session.id, None)
-        self._bell.ring()
+        self._notifier.notify()
 
     def publish(self, guild_id: str | None, event: str, data: bytes) -> Reach:
         """Hand an event to every session that hears of the guild (``None``: to every session), at once.
@@ -164,7 +169,7 @@ class Sessions:
         reached: Reach = "unseen"
         for session in self._by_id.values():
             if guild_id is not None:
-                if not session.hears_of(guild_id):
+                if not session.receives(guild_id):
                     continue
                 if event in ("GUILD_CREATE", "GUILD_DELETE"):
                     session.missing.discard(guild_id)

@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
-from infra.local.discord.bell import Bell
+from infra.local.discord.notifier import Notifier
 from infra.local.discord.payloads import Json
 from infra.local.discord.rate_limit import RateLimit, Window
 from infra.local.discord.rest import build_response
@@ -120,12 +120,12 @@ class Webhooks:
     """The routes and what is behind them. ``refused_agents`` counts requests without Discord's User-Agent."""
 
     def __init__(
-        self, *, bell: Bell, snowflakes: Snowflakes, wall_clock: Callable[[], float] = time.time
+        self, *, notifier: Notifier, snowflakes: Snowflakes, wall_clock: Callable[[], float] = time.time
     ) -> None:
         self.by_id: dict[str, Webhook] = {}
         self.refused_agents = 0
         self.unknown = 0
-        self._bell = bell
+        self._notifier = notifier
         self._snowflakes = snowflakes
         self._wall_clock = wall_clock
 
@@ -211,7 +211,7 @@ class Webhooks:
             query=dict(request.query),
         )
         webhook.messages.append(message)
-        self._bell.ring()
+        self._notifier.notify()
         return message
 
 

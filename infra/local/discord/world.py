@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from infra.local.discord.guild import Guild, Outlet
+from infra.local.discord.guild import Guild, Publisher
 from infra.local.discord.model import User
 from infra.local.discord.snowflakes import Snowflakes, shard_of
 from infra.local.discord.transitions import TransitionLog
@@ -15,7 +15,7 @@ class World:
     def __init__(
         self,
         *,
-        outlet: Outlet,
+        publisher: Publisher,
         log: TransitionLog,
         snowflakes: Snowflakes,
         clock: Callable[[], float] = time.time,
@@ -23,7 +23,7 @@ class World:
         self.guilds: dict[str, Guild] = {}
         self.log = log
         self.bot = User(snowflakes.make("user"), "voice-relay", None, bot=True)
-        self._outlet = outlet
+        self._publisher = publisher
         self._snowflakes = snowflakes
         self._clock = clock
 
@@ -36,7 +36,7 @@ class World:
         guild = Guild(
             name,
             snowflakes=self._snowflakes,
-            outlet=self._outlet,
+            publisher=self._publisher,
             record=self.log.append,
             clock=self._clock,
             bot=self.bot,

@@ -12,7 +12,7 @@ import pytest
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.destroy import destroy
 from infra.deploy.engine import Conduct, deploy, deploy_template
-from infra.deploy.kinds import KINDS
+from infra.deploy.stack_kinds import STACK_KINDS
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique
@@ -69,7 +69,7 @@ def pipeline(aws: EmbeddedAws) -> Iterator[Pipeline]:
     name = f"{relay_stack}-github"
     outputs = deploy_template(
         aws.client,
-        KINDS["github-oidc"].template,
+        STACK_KINDS["github-oidc"].template,
         stack_name=name,
         parameters={"RelayStack": relay_stack, "Repository": REPOSITORY, "ImageRepository": relay_stack},
         conduct=Conduct(poll_s=POLL_S),

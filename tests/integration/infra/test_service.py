@@ -15,13 +15,13 @@ import pytest
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.destroy import destroy
 from infra.deploy.engine import Conduct, deploy_template
-from infra.deploy.kinds import KINDS
+from infra.deploy.stack_kinds import STACK_KINDS
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from tests.integration.infra.inventory import Kinds, take_inventory
 from tests.integration.infra.relay import POLL_S, Relay, unique
 
-TEMPLATE = KINDS["service"].template
+TEMPLATE = STACK_KINDS["service"].template
 CONDUCT = Conduct(poll_s=POLL_S)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
-from infra.deploy.kinds import KINDS
+from infra.deploy.stack_kinds import STACK_KINDS
 from tooling.template_yaml import load_template
 
-TEMPLATE = load_template(KINDS["github-oidc"].template.read_text())
+TEMPLATE = load_template(STACK_KINDS["github-oidc"].template.read_text())
 RESOURCES: dict[str, Any] = {name: value["Properties"] for name, value in TEMPLATE["Resources"].items()}
-DEPLOYED = {name: load_template(KINDS[name].template.read_text()) for name in ("relay", "service")}
+DEPLOYED = {name: load_template(STACK_KINDS[name].template.read_text()) for name in ("relay", "service")}
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_POLICY_CHARACTERS = 6144
 
@@ -138,7 +138,9 @@ def test_cloudformation_may_do_what_the_resource_types_ask_for(template: str) ->
     unused = re.compile("|".join(UNUSED.values()))
     may = allowed(*POLICIES)
     # Of the text, because of what is in a loop.
-    kinds = set(re.findall(r"Type: (AWS::\w+::\w+)$", KINDS[template].template.read_text(), re.MULTILINE))
+    kinds = set(
+        re.findall(r"Type: (AWS::\w+::\w+)$", STACK_KINDS[template].template.read_text(), re.MULTILINE)
+    )
 
     missing = {
         action: kind
@@ -195,7 +197,7 @@ def test_a_relay_has_a_name_that_is_whole_in_those_of_its_roles(name: str, taken
 
 def test_a_group_can_get_its_tag_last_and_nothing_else_can_be_taken_over() -> None:
     """CloudFormation may make the group, then its rules, then its tag; a volume's data is not had so."""
-    stack = {"Fn::Sub": "${RelayStack}" + KINDS["service"].suffix}
+    stack = {"Fn::Sub": "${RelayStack}" + STACK_KINDS["service"].suffix}
     tag = "voice-relay-stack"
     at_once, later = [each for each in statements(*POLICIES) if each["Action"] == "ec2:CreateTags"]
     assert set(at_once["Condition"]) == {"StringEquals"}
@@ -301,7 +303,7 @@ def test_a_run_reaches_the_two_stacks_and_not_this_one() -> None:
         for each in listed(statement["Resource"])
         if ":stack/" in str(each)
     }
-    assert stacks == {"${RelayStack}" + KINDS[name].suffix for name in DEPLOYED}
+    assert stacks == {"${RelayStack}" + STACK_KINDS[name].suffix for name in DEPLOYED}
 
 
 def test_images_stay_what_they_were() -> None:
@@ -334,7 +336,7 @@ def test_no_action_is_a_pattern_and_every_resource_for_all_is_explained() -> Non
     for name in ("DeployRole", *POLICIES, "Boundary"):
         for statement in statements(name):
             assert statement["Effect"] == "Deny" or "*" not in str(statement["Action"])
-    text = KINDS["github-oidc"].template.read_text()
+    text = STACK_KINDS["github-oidc"].template.read_text()
     for match in re.finditer(r'Resource: "\*"', text):
         before = text[: match.start()].rpartition("- Effect: Allow")[0]
         assert before.rstrip().rpartition("\n")[2].lstrip().startswith("#")

@@ -11,45 +11,45 @@ from typing import Any
 from infra.local.aws.hooks import (
     apigateway_invoke,
     budgets,
+    change_set_conditions,
     composite_alarms,
-    conditional_changes,
     error_matching,
-    express,
+    express_workflows,
     forbidden,
     http_proxy,
     jsonata_engine,
+    machine_role,
     oidc_providers,
     provisioning,
-    root,
-    running_machine,
+    root_key,
     sdk_task,
     service_integrations,
     service_roles,
     start_execution,
     volumes,
 )
-from infra.local.aws.hooks.front_door import FrontDoor
+from infra.local.aws.hooks.asgi_client import AsgiClient
 from infra.local.aws.hooks.seam import Seam, check_version
 
 SEAMS: tuple[Seam, ...] = (
-    *root.SEAMS,
+    *root_key.SEAMS,
     *forbidden.SEAMS,
     *provisioning.SEAMS,
     *jsonata_engine.SEAMS,
     *error_matching.SEAMS,
     *start_execution.SEAMS,
-    *express.SEAMS,
+    *express_workflows.SEAMS,
     *service_roles.SEAMS,
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
-    *running_machine.SEAMS,
+    *machine_role.SEAMS,
     *apigateway_invoke.SEAMS,
     *sdk_task.SEAMS,
     *composite_alarms.SEAMS,
     *budgets.SEAMS,
     *volumes.SEAMS,
     *oidc_providers.SEAMS,
-    *conditional_changes.SEAMS,
+    *change_set_conditions.SEAMS,
 )
 
 
@@ -59,22 +59,22 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     check_version()
     for seam in SEAMS:
         seam.check()
-    door = FrontDoor(app)
-    root.install()
+    client = AsgiClient(app)
+    root_key.install()
     forbidden.install()
     provisioning.install()
     jsonata_engine.install()
     error_matching.install()
     start_execution.install(retained=retained_executions)
-    express.install()
-    service_integrations.install(door)
-    running_machine.install()
-    apigateway_invoke.install(door)
-    sdk_task.install(door)
+    express_workflows.install()
+    service_integrations.install(client)
+    machine_role.install()
+    apigateway_invoke.install(client)
+    sdk_task.install(client)
     composite_alarms.install()
     budgets.install()
     volumes.install()
     oidc_providers.install()
-    conditional_changes.install()
+    change_set_conditions.install()
     async with http_proxy.installed():
         yield

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from infra.local.aws.hooks.front_door import FrontDoor, Response, sign
-from infra.local.aws.hooks.running_machine import MachineRole
+from infra.local.aws.hooks.asgi_client import AsgiClient, Response, sign
+from infra.local.aws.hooks.machine_role import MachineRole
 from infra.local.aws.hooks.seam import Seam, module
 
 _STATES = "ministack.services.stepfunctions"
@@ -95,10 +95,10 @@ def build_result(response: Response) -> dict[str, Any]:
 
 
 class ApiGatewayInvoke:
-    """Performs the task through *door*."""
+    """Performs the task through *client*."""
 
-    def __init__(self, door: FrontDoor) -> None:
-        self._door = door
+    def __init__(self, client: AsgiClient) -> None:
+        self._client = client
         self._role = MachineRole()
         self._error = module(_STATES)._ExecutionError
 
@@ -118,11 +118,11 @@ class ApiGatewayInvoke:
             headers = sign(method, url, headers, body, service="execute-api", region=region, who=who)
         else:
             headers = {"Host": host[0], **headers}
-        response = self._door.request_from_thread(method, url, headers, body)
+        response = self._client.request_from_thread(method, url, headers, body)
         if not 200 <= response.status < 300:
             raise self._error(f"ApiGateway.{response.status}", response.body.decode(errors="replace"))
         return build_result(response)
 
 
-def install(door: FrontDoor) -> None:
-    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = ApiGatewayInvoke(door)
+def install(client: AsgiClient) -> None:
+    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = ApiGatewayInvoke(client)

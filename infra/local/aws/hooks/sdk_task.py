@@ -10,8 +10,8 @@ from typing import Any
 
 import botocore.session
 
-from infra.local.aws.hooks.front_door import FrontDoor, sign
-from infra.local.aws.hooks.running_machine import MachineRole
+from infra.local.aws.hooks.asgi_client import AsgiClient, sign
+from infra.local.aws.hooks.machine_role import MachineRole
 from infra.local.aws.hooks.seam import Seam, module
 
 _STATES = "ministack.services.stepfunctions"
@@ -27,10 +27,10 @@ _SERVICE = "states"
 
 
 class SdkTask:
-    """Performs the task through *door*."""
+    """Performs the task through *client*."""
 
-    def __init__(self, door: FrontDoor) -> None:
-        self._door = door
+    def __init__(self, client: AsgiClient) -> None:
+        self._client = client
         self._role = MachineRole()
         self._states = module(_STATES)
         self._region = module("ministack.core.responses").get_region
@@ -49,7 +49,7 @@ class SdkTask:
         url = f"https://states.{region}.amazonaws.com/"
         who = self._role.assume(region)
         signed = sign("POST", url, headers, body, service=_SERVICE, region=region, who=who)
-        response = self._door.request_from_thread("POST", url, signed, body)
+        response = self._client.request_from_thread("POST", url, signed, body)
         answer: dict[str, Any] = json.loads(response.body)
         if response.status >= 300:
             code = str(answer.get("__type", "")).rpartition("#")[2]
@@ -65,5 +65,5 @@ class SdkTask:
         return f"Sfn.{code}" if code.endswith("Exception") else f"Sfn.{code}Exception"
 
 
-def install(door: FrontDoor) -> None:
-    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = SdkTask(door)
+def install(client: AsgiClient) -> None:
+    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = SdkTask(client)

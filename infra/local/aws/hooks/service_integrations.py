@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.local.aws.hooks import parameter_mapping
-from infra.local.aws.hooks.front_door import FrontDoor, sign
+from infra.local.aws.hooks.asgi_client import AsgiClient, sign
 from infra.local.aws.hooks.seam import Seam
 from infra.local.aws.hooks.service_roles import NotTrusted, ServiceRoles
 
@@ -59,10 +59,10 @@ def _message(status: int, text: str) -> _Response:
 
 
 class ServiceIntegrations:
-    """Invokes first-class integrations through *door*."""
+    """Invokes first-class integrations through *client*."""
 
-    def __init__(self, door: FrontDoor) -> None:
-        self._door = door
+    def __init__(self, client: AsgiClient) -> None:
+        self._client = client
         self._roles = ServiceRoles("apigateway.amazonaws.com", "apigateway")
 
     async def invoke(
@@ -99,13 +99,13 @@ class ServiceIntegrations:
             "X-Amz-Target": f"AWSStepFunctions.{subtype.removeprefix('StepFunctions-')}",
         }
         signed = sign("POST", url, headers, body, service="states", region=region, who=who)
-        answer = await self._door.request("POST", url, signed, body)
+        answer = await self._client.request("POST", url, signed, body)
         return answer.status, {"Content-Type": "application/json"}, answer.body
 
 
-def install(door: FrontDoor) -> None:
+def install(client: AsgiClient) -> None:
     invoke_lambda = _INVOKE.original()
-    integrations = ServiceIntegrations(door)
+    integrations = ServiceIntegrations(client)
 
     async def invoke(
         integration: Mapping[str, Any],

@@ -7,7 +7,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from infra.deploy.destinations import DestinationWishes
+from infra.deploy.destinations import DestinationChanges
 from infra.deploy.engine import Conduct, DeclinedError, DeployError, StackEvent, deploy
 from tests.unit.infra.cloudformation import CloudFormation, client_error
 
@@ -37,7 +37,7 @@ def _deploy_relay(
     deploy(
         lambda service: {"cloudformation": client, "secretsmanager": secrets}[service],
         webhook_url=pydantic.SecretStr(url),
-        destinations=DestinationWishes(webhooks={name: pydantic.SecretStr(url) for name in more}),
+        destinations=DestinationChanges(webhooks={name: pydantic.SecretStr(url) for name in more}),
         conduct=conduct,
     )
 

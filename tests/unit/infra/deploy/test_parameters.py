@@ -3,8 +3,8 @@
 import pytest
 
 from bot.errors import SettingsError
-from infra.deploy.kinds import KINDS, Kind
 from infra.deploy.parameters import check_parameters, parse_declared
+from infra.deploy.stack_kinds import STACK_KINDS, StackKind
 from tooling.template_yaml import load_template
 
 BODY = """
@@ -40,8 +40,8 @@ def test_what_the_stack_has_need_not_be_given() -> None:
     check_parameters(BODY, given=["VpcId"], present=["SubnetId"])
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
-def test_reads_the_templates_as_a_parser_does(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", STACK_KINDS.values(), ids=lambda kind: kind.name)
+def test_reads_the_templates_as_a_parser_does(kind: StackKind) -> None:
     declared = load_template(kind.template.read_text())["Parameters"]
 
     assert parse_declared(kind.template.read_text()) == {

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.deploy.aws_errors import DeployError
-from infra.deploy.stack import Stack, StillUnderWayError
+from infra.deploy.stack import Stack, StillInProgressError
 from infra.deploy.stack_events import StackEvent
 from tests.unit.infra.cloudformation import CloudFormation
 
@@ -332,7 +332,7 @@ def test_ctrl_c_says_that_aws_goes_on_and_how_to_look() -> None:
     change_set = stack.prepare(SOURCE, {})
     assert change_set is not None
 
-    with pytest.raises(StillUnderWayError, match=r"goes on .* describe-stack-events --stack-name relay"):
+    with pytest.raises(StillInProgressError, match=r"goes on .* describe-stack-events --stack-name relay"):
         stack.execute(change_set)
 
 

@@ -15,7 +15,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from infra.local.discord import StandIn
-from infra.local.discord.bell import Bell
+from infra.local.discord.notifier import Notifier
 
 TIMEOUT_S = 20.0
 
@@ -26,7 +26,7 @@ class Watcher(discord.AutoShardedClient):
     def __init__(self, intents: discord.Intents) -> None:
         super().__init__(intents=intents, max_messages=None, chunk_guilds_at_startup=False)
         self.frames: list[tuple[str, Any]] = []
-        self.bell = Bell()
+        self.notifier = Notifier()
         parsers = self._connection.parsers
         for event, parse in list(parsers.items()):
             parsers[event] = self._watch(event, parse)
@@ -34,7 +34,7 @@ class Watcher(discord.AutoShardedClient):
     def _watch(self, event: str, parse: Callable[[Any], Any]) -> Callable[[Any], None]:
         def watched(data: Any) -> None:
             self.frames.append((event, data))
-            self.bell.ring()
+            self.notifier.notify()
             parse(data)
 
         return watched
@@ -46,7 +46,9 @@ class Watcher(discord.AutoShardedClient):
         return [data for name, data in self.frames if name == event]
 
     async def wait_seen(self, event: str, times: int = 1) -> list[Any]:
-        await self.bell.wait_for(lambda: len(self.seen(event)) >= times, TIMEOUT_S, f"{times} times {event}")
+        await self.notifier.wait_for(
+            lambda: len(self.seen(event)) >= times, TIMEOUT_S, f"{times} times {event}"
+        )
         return self.seen(event)
 
 
@@ -73,7 +75,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
                 waiting.cancel()
                 running.result()
             await waiting
-            await client.bell.wait_for(
+            await client.notifier.wait_for(
                 lambda: len(client.seen("GUILD_CREATE")) >= len(standin.world.guilds), TIMEOUT_S, "all guilds"
             )
             yield client

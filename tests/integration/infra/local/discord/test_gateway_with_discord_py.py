@@ -363,7 +363,7 @@ async def test_refused_connection_is_retried_until_the_port_opens(
         missed = await guild.join(guild.add_member("nelly"), guild.add_voice_channel("General"))
         await standin.faults.accept_connections()
         # discord.py forgets its session when a connection is refused, and identifies anew.
-        await client.bell.wait_for(
+        await client.notifier.wait_for(
             lambda: bool(client.seen("RESUMED") or len(client.seen("READY")) > 1), TIMEOUT_S, "back again"
         )
         assert missed.reach == "buffered"
@@ -374,7 +374,7 @@ async def test_rest_and_upgrade_failures_are_survived(standin: StandIn, guild: G
     async with connect(standin) as client:
         standin.faults.fail_upgrades(1)
         await standin.faults.drop()
-        await client.bell.wait_for(
+        await client.notifier.wait_for(
             lambda: bool(client.seen("RESUMED") or len(client.seen("READY")) > 1), TIMEOUT_S, "back again"
         )
     assert standin.counts["/users/@me"] == 2
@@ -397,12 +397,12 @@ async def test_burst_of_twenty_thousand_arrives_whole_and_in_order(
 
         def read(data: Any) -> None:
             seen.append((data["guild_id"], data["user_id"], data["channel_id"]))
-            client.bell.ring()
+            client.notifier.notify()
 
         client._connection.parsers["VOICE_STATE_UPDATE"] = read
         for n in range(20_000):
             guild, *rooms, nelly = cast[n % 20]
             await guild.move(nelly, rooms[1 - n // 20 % 2])
-        await client.bell.wait_for(lambda: len(seen) >= 20_000, TIMEOUT_S, "the whole burst")
+        await client.notifier.wait_for(lambda: len(seen) >= 20_000, TIMEOUT_S, "the whole burst")
     assert seen == [(t.guild_id, t.user_id, t.channel_id) for t in standin.sent]
     assert standin.sent.reached == {"live": 20_000}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.local.aws.hooks.apigateway_invoke import InvalidTask, build_request, build_result
-from infra.local.aws.hooks.front_door import Response
+from infra.local.aws.hooks.asgi_client import Response
 
 HOST = "abc12345.execute-api.us-east-1.amazonaws.com"
 TASK: dict[str, Any] = {"ApiEndpoint": HOST, "Method": "POST"}

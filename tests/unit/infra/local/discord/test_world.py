@@ -10,7 +10,7 @@ from infra.local.discord.snowflakes import Snowflakes, shard_of
 from infra.local.discord.transitions import Reach
 
 
-class Outlet:
+class Publisher:
     """Writes down what would be sent."""
 
     def __init__(self) -> None:
@@ -25,22 +25,22 @@ class Outlet:
 
 
 @pytest.fixture
-def outlet() -> Outlet:
-    return Outlet()
+def publisher() -> Publisher:
+    return Publisher()
 
 
 @pytest.fixture
-def world(outlet: Outlet) -> World:
-    return World(outlet=outlet, log=TransitionLog(), snowflakes=Snowflakes(), clock=lambda: 12.5)
+def world(publisher: Publisher) -> World:
+    return World(publisher=publisher, log=TransitionLog(), snowflakes=Snowflakes(), clock=lambda: 12.5)
 
 
-async def test_voice_state_has_every_field_that_discord_sends(world: World, outlet: Outlet) -> None:
+async def test_voice_state_has_every_field_that_discord_sends(world: World, publisher: Publisher) -> None:
     guild = world.add_guild("Base")
     role = guild.add_role("Mods")
     nelly = guild.add_member('ne"lly', "Nelly ☕", nick="Nell", roles=[role])
     general = guild.add_voice_channel("General")
     await guild.join(nelly, general, self_video=True, mute=True)
-    [(event, data)] = outlet.events
+    [(event, data)] = publisher.events
     assert event == "VOICE_STATE_UPDATE"
     member = data.pop("member")
     assert data == {
@@ -61,14 +61,16 @@ async def test_voice_state_has_every_field_that_discord_sends(world: World, outl
     assert (member["user"]["username"], member["user"]["global_name"]) == ('ne"lly', "Nelly ☕")
 
 
-async def test_server_mute_outlasts_a_visit_and_own_switches_do_not(world: World, outlet: Outlet) -> None:
+async def test_server_mute_outlasts_a_visit_and_own_switches_do_not(
+    world: World, publisher: Publisher
+) -> None:
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     await guild.join(nelly, general, self_mute=True)
     await guild.update(nelly, mute=True)
     await guild.leave(nelly)
     await guild.join(nelly, general)
-    back = outlet.events[-1][1]
+    back = publisher.events[-1][1]
     assert (back["mute"], back["self_mute"], back["member"]["mute"]) == (True, False, True)
     assert guild.voice_states[nelly.id].flags == Flag.MUTE
 
@@ -87,7 +89,9 @@ async def test_snapshot_has_the_bot_and_who_is_in_voice(world: World) -> None:
     assert snapshot["channels"][1]["parent_id"] == snapshot["channels"][0]["id"]
 
 
-async def test_impossible_operations_are_refused_and_change_nothing(world: World, outlet: Outlet) -> None:
+async def test_impossible_operations_are_refused_and_change_nothing(
+    world: World, publisher: Publisher
+) -> None:
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     for operation in (guild.leave(nelly), guild.move(nelly, general), guild.update(nelly, mute=True)):
@@ -100,10 +104,10 @@ async def test_impossible_operations_are_refused_and_change_nothing(world: World
         await guild.move(nelly, general)
     with pytest.raises(KeyError):
         await guild.update(nelly, shouting=True)
-    assert len(outlet.events) == len(world.log) == 1
+    assert len(publisher.events) == len(world.log) == 1
 
 
-async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, outlet: Outlet) -> None:
+async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, publisher: Publisher) -> None:
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     await guild.begin_outage()
@@ -111,11 +115,11 @@ async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, outl
     await guild.end_outage()
     await guild.remove_bot()
     assert (await guild.leave(nelly)).reach == "unseen"
-    assert [event for event, _ in outlet.events] == ["GUILD_DELETE", "GUILD_CREATE", "GUILD_DELETE"]
+    assert [event for event, _ in publisher.events] == ["GUILD_DELETE", "GUILD_CREATE", "GUILD_DELETE"]
 
 
-async def test_log_keeps_the_last_and_counts_all(outlet: Outlet) -> None:
-    world = World(outlet=outlet, log=TransitionLog(limit=2), snowflakes=Snowflakes())
+async def test_log_keeps_the_last_and_counts_all(publisher: Publisher) -> None:
+    world = World(publisher=publisher, log=TransitionLog(limit=2), snowflakes=Snowflakes())
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     for _ in range(2):

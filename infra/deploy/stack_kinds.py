@@ -11,7 +11,7 @@ RELAY: Final = "relay"
 
 
 @dataclass(frozen=True)
-class Kind:
+class StackKind:
     """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most.
 
     ``shown`` are the outputs to begin with.
@@ -32,14 +32,14 @@ class Kind:
         return relay_stack + self.suffix
 
 
-KINDS: Final[Mapping[str, Kind]] = {
+STACK_KINDS: Final[Mapping[str, StackKind]] = {
     kind.name: kind
     for kind in (
         # The user's name is the stack's with -bot behind it, and IAM's longest has 64 characters.
-        Kind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
-        Kind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
-        Kind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
-        Kind(
+        StackKind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
+        StackKind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
+        StackKind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
+        StackKind(
             "github-oidc",
             _HERE / "github-oidc.yaml",
             "-github",

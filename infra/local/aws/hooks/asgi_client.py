@@ -1,6 +1,6 @@
 """Requests that ministack makes to itself, signed and checked like anybody's, but without a socket.
 
-A service that acts for a role does it with the role's temporary credentials, through the same door as a
+A service that acts for a role does it with the role's temporary credentials, through the same client as a
 client from outside. So it is the role's own policy, evaluated by ministack, that lets the request in.
 """
 
@@ -45,7 +45,7 @@ def sign(
     return {"Host": urlsplit(url).netloc, **dict(request.headers.items())}
 
 
-class FrontDoor:
+class AsgiClient:
     """ministack's ASGI application, called on its own event loop."""
 
     def __init__(self, app: Any) -> None:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 
 
-class Bell:
+class Notifier:
     """Whoever changes something rings; whoever waits looks again."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         for event in self._waiting:
             event.set()
 

@@ -11,16 +11,16 @@ import pytest
 from bot.cli import deploy_arguments
 from bot.cli import main as cli
 from infra.deploy.engine import DEFAULT_STACK_NAME, TEMPLATE
-from infra.deploy.kinds import KINDS
+from infra.deploy.stack_kinds import STACK_KINDS
 
 ROOT = Path(__file__).parents[4]
 
 
 def test_the_command_line_knows_the_kinds_without_reading_them() -> None:
-    assert tuple(KINDS) == deploy_arguments.KINDS
-    assert KINDS["relay"].template == TEMPLATE
-    assert KINDS["relay"].stack_name(DEFAULT_STACK_NAME) == DEFAULT_STACK_NAME
-    assert KINDS["github-oidc"].stack_name("other") == "other-github"
+    assert tuple(STACK_KINDS) == deploy_arguments.KINDS
+    assert STACK_KINDS["relay"].template == TEMPLATE
+    assert STACK_KINDS["relay"].stack_name(DEFAULT_STACK_NAME) == DEFAULT_STACK_NAME
+    assert STACK_KINDS["github-oidc"].stack_name("other") == "other-github"
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -34,7 +34,7 @@ def test_a_relay_of_the_longest_name_gets_no_name_that_is_too_long() -> None:
     made = re.findall(r" (\w*Name): !Sub (\S*\$\{AWS::StackName\}\S*)", TEMPLATE.read_text())
     assert {kind for kind, _ in made} == LONGEST.keys()
     lengths = {
-        (kind, name): len(name.replace("${AWS::StackName}", "r" * KINDS["relay"].max_name))
+        (kind, name): len(name.replace("${AWS::StackName}", "r" * STACK_KINDS["relay"].max_name))
         for kind, name in made
     }
     assert not {made for made, length in lengths.items() if length > LONGEST[made[0]]}
@@ -48,7 +48,7 @@ def test_a_name_that_is_too_long_is_refused_before_aws_is_asked(
         raise AssertionError("it was let through")
 
     monkeypatch.setattr("infra.cli.deploy.open_account", ask)
-    longest = KINDS["relay"].max_name
+    longest = STACK_KINDS["relay"].max_name
 
     assert cli.main(["deploy", "--yes", "--no-env", "--stack-name", "r" * (longest + 1)]) == 2
     assert "has 61 characters, and may have 60" in capsys.readouterr().err
@@ -69,4 +69,4 @@ def test_the_wheel_has_every_template_and_workflow(tmp_path: Path) -> None:
 
     sources = [*(ROOT / "infra").glob("*.yaml"), *(ROOT / "workflow").glob("*.json")]
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= names
-    assert {kind.template for kind in KINDS.values()} <= set(sources)
+    assert {kind.template for kind in STACK_KINDS.values()} <= set(sources)
