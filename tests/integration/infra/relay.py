@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import botocore.exceptions
 import pydantic
-from infra.local.aws.hooks.asgi_client import sign
 
 from infra.deploy.engine import TEMPLATE, Conduct, deploy
 from infra.deploy.template import build_template
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
+from infra.local.aws.hooks.asgi_client import sign
 from infra.local.machine import create_bot_user
 
 TIMEOUT_S = 20.0

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import botocore.auth
 import pytest
-from infra.local.aws.hooks.asgi_client import sign
 
 from infra.local.aws.credentials import Credentials
+from infra.local.aws.hooks.asgi_client import sign
 from tests.integration.infra.relay import Relay, batch, send, unique
 
 
