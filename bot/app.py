@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
 from bot.api.target import Target
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
@@ -70,26 +70,21 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         open_database, settings.data_dir, synchronous=settings.outbox_synchronous
     )
     store = Store(database, _limits(settings))
-    ingress = Ingress(
-        target.endpoint,
-        region=target.region,
-        credentials=target.credentials,
-        # One for the heartbeat, which is not to wait for batches that do.
-        max_connections=MAX_IN_FLIGHT + 1,
-    )
-    async with ingress, asyncio.TaskGroup() as tasks:
+    # One more connection for the heartbeat, which must not wait for batches.
+    api = ApiClient(target, max_connections=MAX_IN_FLIGHT + 1)
+    async with api, asyncio.TaskGroup() as tasks:
         outbox = Outbox(
             store,
             lambda batch: dispatcher.deliver(batch),
             lambda on_disk, since_ms: intake.resync(on_disk, since_ms),
         )
-        dispatcher = Dispatcher(ingress.start, outbox.report, tasks.create_task)
+        dispatcher = Dispatcher(api.start, outbox.report, tasks.create_task)
         capture = Capture(
             await asyncio.to_thread(store.load_occupancy), UlidFactory(), lost_ms=database.lost_ms
         )
         held = await asyncio.to_thread(store.load_held)
         intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
-        relay = Relay(settings, outbox, dispatcher, intake, tasks, ingress.start)
+        relay = Relay(settings, outbox, dispatcher, intake, tasks, api.start)
         intake.begin()
         outbox.start()
         alive = tasks.create_task(outbox.wait_broken())

@@ -1,4 +1,8 @@
-"""The ingress API: signed requests that start executions, and ask about them."""
+"""The HTTP client of the ingress API: it signs, sends, and reads responses.
+
+Three hops to the socket: ``start`` names the route, ``post`` signs and sends, aiohttp does the rest. What a
+response means is decided in ``responses``, which is pure.
+"""
 
 import os
 import socket
@@ -12,45 +16,43 @@ import yarl
 
 from bot.api.responses import parse_response
 from bot.api.sigv4 import sign
-from bot.api.target import SigningCredentials
+from bot.api.target import Target
 from bot.errors import TemporaryFailure, Unauthorized
 
 TIMEOUT_S: Final = 35.0
-"""For a whole request: API Gateway itself gives up after 30 s."""
-_CONNECT_TIMEOUT_S = 10.0
-_KEEP_ALIVE_S = 55.0
-_NEXT_STEP: Final = "see whether VOICE_RELAY_API_ENDPOINT is right and the network is up"
-_RESPONSE_MAX_BYTES = 64 * 1024
+"""For a whole request; API Gateway's own limit is 30 s."""
+_CONNECT_TIMEOUT_S: Final = 10.0
+_KEEP_ALIVE_S: Final = 55.0
+_RESPONSE_MAX_BYTES: Final = 64 * 1024
+_REMEDY: Final = "check VOICE_RELAY_API_ENDPOINT and the network"
 
 _T = TypeVar("_T")
 Parse = Callable[[int, Mapping[str, str], bytes, datetime], _T]
-"""Makes something of a response's status, headers and body at a time, or raises a DeliveryError."""
+"""Parses a response: its status, headers and body, and the time it arrived; raises a DeliveryError."""
 
 
-class Ingress:
-    """Speaks to the API at *endpoint*; open it as a context manager.
+class ApiClient:
+    """Sends signed requests to the ingress API of *target*; open it as a context manager.
 
-    Every request is signed anew, with credentials asked for at that moment and the time of *utc_now*.
+    Every request is signed with the credentials and the time of that moment.
     """
 
     def __init__(
         self,
-        endpoint: str,
+        target: Target,
         *,
-        region: str,
-        credentials: SigningCredentials,
         max_connections: int,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._endpoint = endpoint.rstrip("/")
-        self._region = region
-        self._credentials = credentials
+        self._endpoint = target.endpoint.rstrip("/")
+        self._region = target.region
+        self._credentials = target.credentials
         self._utc_now = utc_now
         self._max_connections = max_connections
         self._urls: dict[str, yarl.URL] = {}
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Ingress":
+    async def __aenter__(self) -> "ApiClient":
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
@@ -65,10 +67,10 @@ class Ingress:
             await self._session.close()
 
     async def start(self, workflow: str, name: str, body: bytes) -> str:
-        """Return the ARN of the execution *name*, started now or by an earlier attempt with the same *body*.
+        """Start the execution *name* of *workflow* with *body* as its input, and return its ARN.
 
-        Raises a DeliveryError. After a TemporaryFailure it is not known whether the request arrived; sending
-        the same name and body again is safe.
+        Raises a DeliveryError. A TemporaryFailure leaves open whether the request arrived; sending the same
+        name and body again is safe, since Step Functions starts them once.
         """
         return await self.post(f"/workflows/{workflow}", body, parse_response, execution=name)
 
@@ -81,68 +83,69 @@ class Ingress:
         execution: str | None = None,
         response_max_bytes: int = _RESPONSE_MAX_BYTES,
     ) -> _T:
-        """Return what *parse* makes of the response; raises its DeliveryError, or a TemporaryFailure.
+        """Send *body* to *path* and return the response as *parse* reads it; raises a DeliveryError.
 
-        *execution* is the name of the execution that is to be started. What a response has beyond
-        *response_max_bytes* is not read.
+        *execution* names the execution to start. At most *response_max_bytes* of the response are read.
         """
         if self._session is None:
-            raise RuntimeError("the ingress is not open")
+            raise RuntimeError("the API client is not open")
         url = self._url(path)
+        headers = await self._sign(url, body, execution)
+        try:
+            # Not redirected: the signature and the body would go to another host.
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                content = await _read(response.content, response_max_bytes)
+        except TimeoutError:
+            raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TemporaryFailure(
+                f"cannot reach the API: {explain_failure(error)}", code=type(error).__name__
+            ) from error
+        try:
+            return parse(response.status, response.headers, content, self._utc_now())
+        except Unauthorized:
+            # The profile or the SSO session may have been renewed on disk since.
+            self._credentials.forget()
+            raise
+
+    async def _sign(self, url: yarl.URL, body: bytes, execution: str | None) -> dict[str, str]:
+        """Return the request's headers, the signature among them."""
         credentials = await self._credentials.get()
         headers = {"content-type": "application/json"}
         if execution is not None:
             headers["execution-name"] = execution
         signed = sign("POST", str(url), headers, body, credentials, region=self._region, now=self._utc_now())
-        try:
-            # A redirect would lead the signature, and the body, somewhere else.
-            async with self._session.post(
-                url, data=body, headers={**headers, **signed}, allow_redirects=False
-            ) as response:
-                answer = await _read(response.content, response_max_bytes)
-        except TimeoutError:
-            raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise TemporaryFailure(
-                f"the API cannot be reached: {explain_failure(error)}", code=type(error).__name__
-            ) from error
-        try:
-            return parse(response.status, response.headers, answer, self._utc_now())
-        except Unauthorized:
-            # A profile or a session may have been renewed on disk since these were read.
-            self._credentials.forget()
-            raise
+        return {**headers, **signed}
 
     def _url(self, path: str) -> yarl.URL:
         url = self._urls.get(path)
         if url is None:
-            # Taken as it is: what is signed and what is sent must be the same to the byte.
+            # Encoded already: the URL must be sent exactly as it is signed.
             url = yarl.URL(self._endpoint + path, encoded=True)
             self._urls[path] = url
         return url
 
 
 def explain_failure(error: Exception) -> str:
-    """Return why there was no answer; where there was not even a connection, with the next step."""
+    """Return why there was no response; if there was no connection either, with a remedy."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return str(error) or type(error).__name__
-    reason = _reason_of(error)
-    # The numbers of a name's look-up and of TLS are not those of the system.
-    of_the_system = reason.errno if not isinstance(reason, socket.gaierror | ssl.SSLError) else None
-    text = os.strerror(of_the_system) if of_the_system else reason.strerror or str(reason)
-    return f"{error.host}:{error.port}: {text}; {_NEXT_STEP}"
+    reason = _os_error(error)
+    # Error numbers of DNS and TLS are not those of the operating system.
+    number = reason.errno if not isinstance(reason, socket.gaierror | ssl.SSLError) else None
+    text = os.strerror(number) if number else reason.strerror or str(reason)
+    return f"{error.host}:{error.port}: {text}; {_REMEDY}"
 
 
-def _reason_of(error: aiohttp.ClientConnectorError) -> OSError:
-    """Return what the system said; of a certificate that does not hold, what TLS did."""
+def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return cast("OSError", error.certificate_error)
     return error.os_error
 
 
 async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
-    """Return the whole body, which may come in pieces, or as much of it as anybody needs."""
-    answer = bytearray()
-    while len(answer) < max_bytes and (piece := await content.readany()):
-        answer += piece
-    return bytes(answer)
+    """Return the body, or about *max_bytes* of a longer one."""
+    body = bytearray()
+    while len(body) < max_bytes and (chunk := await content.readany()):
+        body += chunk
+    return bytes(body)

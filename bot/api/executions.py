@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from bot.api.client import Ingress, Parse
+from bot.api.client import ApiClient, Parse
 from bot.api.responses import parse_answer
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.telemetry.secret_patterns import mask_shapes
@@ -75,10 +75,10 @@ class Execution:
 
 
 class Executions:
-    """Asks about executions, and stops them, through *ingress*."""
+    """Asks about executions, and stops them, through *api*."""
 
-    def __init__(self, ingress: Ingress) -> None:
-        self._ingress = ingress
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
 
     async def describe(self, arn: str) -> Execution:
         """Return how the execution stands; raises a DeliveryError, Rejected if asking again is no use."""
@@ -98,7 +98,7 @@ class Executions:
     async def _post(self, path: str, arn: str, parse: Parse[_T]) -> _T:
         body = orjson.dumps({"executionArn": arn})
         try:
-            return await self._ingress.post(path, body, parse, response_max_bytes=_STATUS_MAX_BYTES)
+            return await self._api.post(path, body, parse, response_max_bytes=_STATUS_MAX_BYTES)
         except TemporaryFailure as error:
             if error.status == 404:
                 raise Rejected(_NO_ROUTE.format(path=path), status=404) from None

@@ -1,4 +1,4 @@
-"""Where executions are started, and as whom."""
+"""What a client of the ingress API needs to know: where the API is, and how to sign for it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,18 +6,18 @@ from typing import Protocol
 from botocore.credentials import ReadOnlyCredentials
 
 
-class SigningCredentials(Protocol):
-    """Whose name requests are signed with."""
+class CredentialsProvider(Protocol):
+    """Provides the credentials that requests are signed with."""
 
     async def get(self) -> ReadOnlyCredentials:
-        """Return one consistent set that is good now, or raise a DeliveryError with the remedy."""
+        """Return credentials that are valid now; raises a DeliveryError that states the remedy."""
 
     def forget(self) -> None:
-        """Look for others the next time: the API refused these."""
+        """Drop what is cached, because the API refused it."""
 
 
 class FixedCredentials:
-    """Credentials that are given and stay."""
+    """Provides the credentials that it was given."""
 
     def __init__(self, credentials: ReadOnlyCredentials) -> None:
         self._credentials = credentials
@@ -26,13 +26,13 @@ class FixedCredentials:
         return self._credentials
 
     def forget(self) -> None:
-        """There are no others."""
+        """Do nothing: there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The ingress API's base URL, the region that requests are signed for, and who signs them."""
+    """The API's base URL, the region to sign for, and the credentials to sign with."""
 
     endpoint: str
     region: str
-    credentials: SigningCredentials
+    credentials: CredentialsProvider

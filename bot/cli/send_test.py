@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Final
 
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
 from bot.api.executions import SUCCEEDED, Execution, Executions, follow
 from bot.api.target import Target
 from bot.cli.execution_arguments import TEST_TIMEOUT_S
@@ -66,19 +66,17 @@ async def answer_send_test(
     *tell* gets a line about what gets in the way of waiting; *show* at once what is known before the end.
     On one machine, where nothing is *deployed*, an execution does not outlive the command.
     """
-    async with Ingress(
-        target.endpoint, region=target.region, credentials=target.credentials, max_connections=1
-    ) as ingress:
+    async with ApiClient(target, max_connections=1) as api:
         # Looked up before the clock runs: that is no part of the way.
         await target.credentials.get()
         begun_s = monotonic_s()
-        sent = await _send(ingress, arguments)
+        sent = await _send(api, arguments)
         if not arguments.wait:
             return Answer([sent.arn])
         if arguments.workflow in EXPRESS or ":execution:" not in sent.arn:
             return Answer([sent.arn], [_NO_RECORD.format(arguments.workflow)])
         _show_facts(show, tell_start(sent))
-        executions, looks_s = Executions(ingress), [begun_s]
+        executions, looks_s = Executions(api), [begun_s]
         timeout_s = TEST_TIMEOUT_S if arguments.timeout is None else arguments.timeout
 
         async def look() -> Execution:
@@ -142,10 +140,10 @@ def _show_facts(show: Callable[[str], object], facts: Facts) -> None:
         show(line)
 
 
-async def _send(ingress: Ingress, arguments: argparse.Namespace) -> Sent:
+async def _send(api: ApiClient, arguments: argparse.Namespace) -> Sent:
     event = MadeUp(arguments.guild_id, arguments.channel_id, arguments.user_id)
     try:
-        return await send_test(ingress, event, workflow=arguments.workflow, destination=arguments.destination)
+        return await send_test(api, event, workflow=arguments.workflow, destination=arguments.destination)
     except TemporaryFailure as error:
         if error.status == 404:
             raise Rejected(_NO_WORKFLOW.format(arguments.workflow), status=404) from None

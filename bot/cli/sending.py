@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
 from bot.clock import Clock, format_ms, system_clock
 from bot.ulid import UlidFactory
 from bot.voice.events import VoiceEvent
@@ -35,7 +35,7 @@ class Sent:
 
 
 async def send_test(
-    ingress: Ingress,
+    api: ApiClient,
     event: MadeUp,
     *,
     workflow: str,
@@ -53,7 +53,7 @@ async def send_test(
     execution = f"test-{new_id(sent_ms)}"
     body = orjson.dumps({"id": execution, "destination": destination, "events": [built]})
     sent_s = monotonic_s()
-    arn = await ingress.start(workflow, execution, body)
+    arn = await api.start(workflow, execution, body)
     return Sent(arn, sent_ms, clock(), monotonic_s() - sent_s)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
 from bot.api.execution_arn import ExecutionArn, check_region, parse_execution_arn
 from bot.api.executions import Execution, Executions, follow
 from bot.api.target import Target
@@ -101,10 +101,8 @@ async def answer_stop(arn: ExecutionArn, target: Target) -> Answer:
 @asynccontextmanager
 async def opened(target: Target) -> AsyncIterator[Executions]:
     """Executions of *target*, asked about one at a time."""
-    async with Ingress(
-        target.endpoint, region=target.region, credentials=target.credentials, max_connections=1
-    ) as ingress:
-        yield Executions(ingress)
+    async with ApiClient(target, max_connections=1) as api:
+        yield Executions(api)
 
 
 def tell_changes(tell: Tell) -> Callable[[DeliveryError], None]:

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
-from bot.api.client import Ingress
-from bot.api.target import FixedCredentials
+from bot.api.client import ApiClient
+from bot.api.target import FixedCredentials, Target
 from bot.delivery.dispatcher import Dispatcher
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
@@ -88,17 +88,13 @@ class World:
 @asynccontextmanager
 async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
     store = Store(open_database(directory, synchronous="normal"), Limits(batch_events=BATCH))
-    ingress = Ingress(
-        world.api.endpoint,
-        region="us-east-1",
-        credentials=FixedCredentials(KEY),
-        max_connections=MAX_IN_FLIGHT,
-    )
-    async with ingress, asyncio.TaskGroup() as tasks:
+    target = Target(world.api.endpoint, "us-east-1", FixedCredentials(KEY))
+    api = ApiClient(target, max_connections=MAX_IN_FLIGHT)
+    async with api, asyncio.TaskGroup() as tasks:
         world.outbox = outbox = Outbox(
             store, lambda batch: dispatcher.deliver(batch), lambda *_: [], clock=world.clock
         )
-        dispatcher = Dispatcher(ingress.start, outbox.report, tasks.create_task, sleep=world.sleep)
+        dispatcher = Dispatcher(api.start, outbox.report, tasks.create_task, sleep=world.sleep)
         world.intake = Intake(
             Capture({}, UlidFactory()), DEFAULT_RULES, outbox.put, outbox.settled, clock=world.clock
         )

@@ -10,7 +10,8 @@ from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
 import bot.api.client
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
+from bot.api.target import Target
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from tests.support.ingress import ARN, StubIngress
 from tests.support.signatures import parse_signed_headers, recompute_authorization
@@ -24,7 +25,7 @@ STARTED = b'{"executionArn":"arn:x","startDate":1}'
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def start(client: Ingress, body: bytes = b'{"id":"1-A","events":[]}') -> str:
+async def start(client: ApiClient, body: bytes = b'{"id":"1-A","events":[]}') -> str:
     return await client.start("notify", "1-A", body)
 
 
@@ -44,8 +45,8 @@ class Keys:
         self.forgotten += 1
 
 
-def ingress(endpoint: str, keys: Keys | None = None, now: Callable[[], datetime] = lambda: NOW) -> Ingress:
-    return Ingress(endpoint, region=REGION, credentials=keys or Keys(), max_connections=4, utc_now=now)
+def connect(endpoint: str, keys: Keys | None = None, now: Callable[[], datetime] = lambda: NOW) -> ApiClient:
+    return ApiClient(Target(endpoint, REGION, keys or Keys()), max_connections=4, utc_now=now)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ async def test_the_signature_on_the_wire_is_botocores_own(stub: StubIngress, bod
         seen.append(request.headers["Authorization"])
 
     stub.answers.append(check)
-    async with ingress(stub.endpoint) as client:
+    async with connect(stub.endpoint) as client:
         assert await start(client, body) == ARN + "1-A"
     (authorization,) = seen
     assert set(parse_signed_headers(authorization)) >= {
@@ -107,7 +108,7 @@ async def test_every_attempt_is_signed_anew_over_the_same_bytes(stub: StubIngres
 
     stub.answers.extend([note, note])
     times = iter([NOW, NOW, NOW + timedelta(minutes=6), NOW + timedelta(minutes=6)])
-    async with ingress(stub.endpoint, now=lambda: next(times)) as client:
+    async with connect(stub.endpoint, now=lambda: next(times)) as client:
         first = await start(client)
         assert await start(client) == first
     assert dates == ["20261121T070000Z", "20261121T070600Z"]
@@ -124,7 +125,7 @@ async def test_requests_share_a_connection_that_is_kept_alive() -> None:
             await read_request(reader)
             writer.write(OK + STARTED)
 
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         for _ in range(20):
             await start(client)
     assert connections == 1
@@ -144,7 +145,7 @@ async def test_requests_side_by_side_have_at_most_the_connections_allowed() -> N
             await asyncio.sleep(0)
             writer.write(OK + STARTED)
 
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         await asyncio.gather(*(start(client) for _ in range(40)))
     assert connections == 4
 
@@ -163,7 +164,7 @@ async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
                 await asyncio.sleep(0)
             writer.write(STARTED[10:])
 
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         assert await start(client) == "arn:x"
 
 
@@ -205,7 +206,7 @@ async def _answer_without_an_arn(reader: asyncio.StreamReader, writer: asyncio.S
     [_hang_up, _hang_up_at_once, _reset, _break_off, _speak_nonsense, _claim_gzip, _answer_without_an_arn],
 )
 async def test_a_broken_conversation_may_pass(serve: Serve) -> None:
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         with pytest.raises(TemporaryFailure):
             await start(client)
 
@@ -216,7 +217,7 @@ async def test_an_answer_that_does_not_come_in_time_may_pass(monkeypatch: pytest
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         with pytest.raises(TemporaryFailure, match="in time") as caught:
             await start(client)
     assert caught.value.code == "Timeout"
@@ -225,11 +226,11 @@ async def test_an_answer_that_does_not_come_in_time_may_pass(monkeypatch: pytest
 async def test_an_endpoint_that_nobody_listens_at_may_come_back() -> None:
     async with raw_server(_hang_up) as url:
         pass
-    async with ingress(url) as client:
+    async with connect(url) as client:
         with pytest.raises(TemporaryFailure) as caught:
             await start(client)
-    reason = f"the API cannot be reached: {url.removeprefix('http://')}: Connection refused; "
-    assert str(caught.value) == f"{reason}see whether VOICE_RELAY_API_ENDPOINT is right and the network is up"
+    reason = f"cannot reach the API: {url.removeprefix('http://')}: Connection refused; "
+    assert str(caught.value) == f"{reason}check VOICE_RELAY_API_ENDPOINT and the network"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -238,7 +239,7 @@ async def test_a_redirect_is_not_followed(stub: StubIngress, status: int) -> Non
         return web.Response(status=status, headers={"Location": stub.endpoint + "/elsewhere"})
 
     stub.answers.append(redirect)
-    async with ingress(stub.endpoint) as client:
+    async with connect(stub.endpoint) as client:
         with pytest.raises(TemporaryFailure, match=str(status)):
             await start(client)
     assert (stub.requests, stub.executions) == (1, {})
@@ -259,7 +260,7 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
         except ConnectionError:
             pass
 
-    async with raw_server(serve) as url, ingress(url) as client:
+    async with raw_server(serve) as url, connect(url) as client:
         with pytest.raises(Rejected):
             await start(client)
     # What the sockets' own buffers took is in it too.
@@ -272,7 +273,7 @@ async def test_a_refusal_of_the_caller_gives_the_credentials_up(stub: StubIngres
 
     keys = Keys()
     stub.answers.append(forbid)
-    async with ingress(stub.endpoint, keys, lambda: datetime.now(UTC)) as client:
+    async with connect(stub.endpoint, keys, lambda: datetime.now(UTC)) as client:
         with pytest.raises(Unauthorized, match="bot policy"):
             await start(client)
         assert keys.forgotten == 1
@@ -286,19 +287,19 @@ async def test_a_clock_that_is_off_is_named_as_the_reason(stub: StubIngress) -> 
         return web.json_response({"message": "Forbidden"}, status=403, headers={"Date": date})
 
     stub.answers.append(forbid)
-    async with ingress(stub.endpoint) as client:
+    async with connect(stub.endpoint) as client:
         with pytest.raises(Unauthorized, match="1200 s behind"):
             await start(client)
 
 
 async def test_without_credentials_nothing_is_sent(stub: StubIngress) -> None:
-    async with ingress(stub.endpoint, Keys(Unauthorized("none found"))) as client:
+    async with connect(stub.endpoint, Keys(Unauthorized("none found"))) as client:
         with pytest.raises(Unauthorized, match="none found"):
             await start(client)
     assert stub.requests == 0
 
 
 async def test_an_execution_that_exists_already_is_a_success(stub: StubIngress) -> None:
-    async with ingress(stub.endpoint) as client:
+    async with connect(stub.endpoint) as client:
         await start(client, b"{}")
         assert await start(client, b'{"other":1}') == ARN + "1-A"

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 
-from bot.api.client import Ingress
+from bot.api.client import ApiClient
 from bot.api.executions import Execution, Executions, follow
-from bot.api.target import FixedCredentials
+from bot.api.target import FixedCredentials, Target
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from tests.support.ingress import StubIngress
 
@@ -30,10 +30,9 @@ async def api() -> AsyncIterator[StubIngress]:
 
 @pytest.fixture
 async def executions(api: StubIngress) -> AsyncIterator[Executions]:
-    async with Ingress(
-        api.endpoint, region="us-east-1", credentials=FixedCredentials(KEY), max_connections=1
-    ) as ingress:
-        yield Executions(ingress)
+    target = Target(api.endpoint, "us-east-1", FixedCredentials(KEY))
+    async with ApiClient(target, max_connections=1) as client:
+        yield Executions(client)
 
 
 def describe(status: str = "RUNNING", **more: Any) -> dict[str, Any]:

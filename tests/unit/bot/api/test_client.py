@@ -31,7 +31,7 @@ def test_without_a_connection_the_host_the_reason_and_the_next_step_are_told(
     error: Exception, reason: str
 ) -> None:
     shown = explain_failure(error)
-    assert shown.startswith(f"api.example:443: {reason}; see whether VOICE_RELAY_API_ENDPOINT is right")
+    assert shown.startswith(f"api.example:443: {reason}; check VOICE_RELAY_API_ENDPOINT and the network")
     assert "ssl:" not in shown
 
 
