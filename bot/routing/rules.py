@@ -219,7 +219,5 @@ FACTS: Final[Mapping[str, _Fact]] = {
 }
 """What is so of an event, for the conditions that a gap never meets."""
 
-CONDITIONS: Final = ("types", "guilds", *FACTS)
-
 DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
 """Comings, goings and the gaps between them; changes of mute, stream and the like go nowhere."""

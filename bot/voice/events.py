@@ -125,14 +125,6 @@ EVENT: pydantic.TypeAdapter[Event] = pydantic.TypeAdapter(
 )
 
 
-class ExecutionInput(TypedDict):
-    """The body of the signed request, and so the input of the execution that it starts."""
-
-    id: str
-    destination: str
-    events: list[Event]
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of one event."""
     return EVENT.json_schema()

@@ -115,7 +115,6 @@ class StandIn:
             stop_listening=self._gateway_port.close,
             start_listening=self._gateway_port.open,
         )
-        self._text_channel: Channel | None = None
 
     def _build_app(self) -> web.Application:
         app = web.Application(middlewares=[answer_unknown_routes])

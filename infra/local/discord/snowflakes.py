@@ -5,7 +5,6 @@ from collections import Counter
 # A snowflake is milliseconds since 2015-01-01, then 22 bits; the sum here is 2022-02-03T16:40:00Z.
 # https://docs.discord.com/developers/reference#snowflakes
 _FIRST_MS = 223_836_000_000
-DISCORD_EPOCH_MS = 1_420_070_400_000
 
 # Kinds sit in the bits that Discord uses for the worker, so two kinds never share an id.
 _KINDS = ("guild", "channel", "user", "role", "webhook", "message", "application")

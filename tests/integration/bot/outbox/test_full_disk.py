@@ -31,12 +31,10 @@ class FlakyStore(Store):
     """A real file that fails when told to."""
 
     error: StoreError | None = None
-    commits = 0
 
     def apply(self, work: Work, **options: Any) -> list[Batch]:
         if self.error is not None:
             raise self.error
-        self.commits += 1
         return super().apply(work, **options)
 
 

@@ -1,14 +1,11 @@
 """What may be given for an execution, and what is said of the rest."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bot.api.execution_arn import check_region, parse_execution_arn
 from bot.errors import SettingsError
 
 ARN = "arn:aws:states:eu-central-1:123456789012:execution:voice-relay-notify:1-01JD"
-Find = Callable[[str], str | None]
 
 
 def nothing(_: str) -> None:

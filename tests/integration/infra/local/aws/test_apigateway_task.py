@@ -1,15 +1,12 @@
 """The task apigateway:invoke: its result, its errors, and what it does not take."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from infra.local.aws import EmbeddedAws
 from tests.integration.infra.relay import Relay, Webhook, new_relay, unique, wait_for_execution
-
-RunTask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
