@@ -226,6 +226,7 @@ class Guild:
             changes=changes,
             reach=reach,
             at=self._clock(),
+            flags=shown.flags,
         )
         self._record(transition)
         return transition

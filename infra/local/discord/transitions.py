@@ -4,6 +4,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from infra.local.discord.model import NO_FLAGS, Flag
+
 Kind = Literal["joined", "left", "moved", "updated"]
 
 # live: at least one connected session was sent it. buffered: it waits for a session to resume.
@@ -16,7 +18,8 @@ class Transition(NamedTuple):
 
     ``channel_id`` is where the person is now (``None`` after ``left``); ``previous_channel_id`` where they
     were (``None`` after ``joined`` and ``updated``). ``changes`` has the flags that a ``moved`` or an
-    ``updated`` changed, with their new values. ``at`` is in seconds since the Unix epoch.
+    ``updated`` changed, with their new values; ``flags`` those that are on afterwards, or were on at the end
+    of a visit. ``at`` is in seconds since the Unix epoch.
     """
 
     kind: Kind
@@ -27,6 +30,7 @@ class Transition(NamedTuple):
     changes: Mapping[str, bool]
     reach: Reach
     at: float
+    flags: Flag = NO_FLAGS
 
 
 class TransitionLog:

@@ -7,7 +7,8 @@ from typing import Any
 import discord
 import pytest
 
-from infra.local.discord import Guild, StandIn, Transition
+from infra.local.discord import Flag, Guild, StandIn, Transition
+from infra.local.discord.model import NO_FLAGS
 
 TIMEOUT_S = 20.0
 
@@ -83,14 +84,17 @@ async def test_every_transition_arrives_in_order(
     assert updates[3]["member"]["mute"] is True
     assert updates[0]["member"]["user"]["username"] == "nelly"
 
-    def expect(kind: Any, channel: Any, previous: Any, changes: dict[str, bool]) -> Transition:
-        return Transition(kind, guild.id, nelly.id, channel, previous, changes, "live", 0.0)
+    def expect(
+        kind: Any, channel: Any, previous: Any, changes: dict[str, bool], flags: Flag = NO_FLAGS
+    ) -> Transition:
+        return Transition(kind, guild.id, nelly.id, channel, previous, changes, "live", 0.0, flags)
 
+    own = Flag.SELF_MUTE | Flag.SELF_STREAM
     assert [transition._replace(at=0.0) for transition in standin.sent] == [
         expect("joined", first.id, None, {}),
-        expect("updated", first.id, None, {"self_mute": True, "self_stream": True}),
-        expect("moved", second.id, first.id, {"mute": True}),
-        expect("left", None, second.id, {}),
+        expect("updated", first.id, None, {"self_mute": True, "self_stream": True}, own),
+        expect("moved", second.id, first.id, {"mute": True}, own | Flag.MUTE),
+        expect("left", None, second.id, {}, own | Flag.MUTE),
     ]
     assert standin.sent.of_guild(guild.id) == list(standin.sent)
 
