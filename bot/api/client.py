@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 import aiohttp
 import yarl
 
-from bot.api.responses import parse_response
+from bot.api.responses import parse_start
 from bot.api.sigv4 import sign
 from bot.api.target import Target
 from bot.errors import TemporaryFailure, Unauthorized
@@ -72,7 +72,7 @@ class ApiClient:
         Raises a DeliveryError. A TemporaryFailure leaves open whether the request arrived; sending the same
         name and body again is safe, since Step Functions starts them once.
         """
-        return await self.post(f"/workflows/{workflow}", body, parse_response, execution=name)
+        return await self.post(f"/workflows/{workflow}", body, parse_start, execution=name)
 
     async def post(
         self,

@@ -1,4 +1,4 @@
-"""The ARN of an execution: taken apart, or a sentence about what was given instead."""
+"""The ARN of an execution: parsed, or explained if it is something else. Pure."""
 
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
 
@@ -14,28 +14,28 @@ EXAMPLE: Final = "arn:aws:states:eu-central-1:123456789012:execution:voice-relay
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:states:([a-z0-9-]+):\d{12}:execution:([^\s:]+):([^\s:]+)")
 _NAME: Final = re.compile(r"[^\s:/]{1,80}")
 _SHOWN_MAX_CHARS: Final = 200
-_EXPRESS: Final = "is an Express execution's ARN: Step Functions keeps no record of those"
-_MACHINE: Final = f"is a state machine's ARN: give one of its executions', like {EXAMPLE}"
-_ANY: Final = f"is not the ARN of an execution: expected one like {EXAMPLE}"
+_EXPRESS: Final = "is the ARN of an Express execution, and Step Functions keeps no record of those"
+_MACHINE: Final = f"is the ARN of a state machine: give the ARN of an execution, like {EXAMPLE}"
+_OTHER: Final = f"is not the ARN of an execution: give one like {EXAMPLE}"
 _NAME_UNKNOWN: Final = (
-    "is not an ARN, and the outbox here has no receipt of an execution with this name: give the whole ARN, "
-    f"like {EXAMPLE}; for an event, `voice-relay trace EVENT_ID` shows it"
+    "is not an ARN, and this outbox has no receipt of an execution with that name: give the whole ARN, like "
+    f"{EXAMPLE}; `voice-relay trace EVENT_ID` shows an event's"
 )
-_OTHERS: Final = (
+_PROBLEMS: Final = (
     (re.compile(r"arn:[^:]*:states:[^:]*:[^:]*:express:"), _EXPRESS),
     (re.compile(r"arn:[^:]*:states:[^:]*:[^:]*:stateMachine:"), _MACHINE),
-    (re.compile(r"arn:"), _ANY),
+    (re.compile(r"arn:"), _OTHER),
     (re.compile(r""), _NAME_UNKNOWN),
 )
-"""What was given instead of an execution's ARN, and what is said about it; the first that fits."""
-_ELSEWHERE: Final = (
-    "the execution is in {}, but the API of VOICE_RELAY_API_ENDPOINT is in {}: give the endpoint of the "
-    "stack that it belongs to"
+"""What a text that is no execution's ARN is instead; the first match counts."""
+_OTHER_REGION: Final = (
+    "the execution is in {}, but the API of VOICE_RELAY_API_ENDPOINT is in {}: set the endpoint of the "
+    "execution's stack"
 )
 
 
 class ExecutionArn(NamedTuple):
-    """``text`` is the whole of it."""
+    """``text`` is the whole ARN, ``machine`` the state machine's name."""
 
     text: str
     region: str
@@ -44,20 +44,17 @@ class ExecutionArn(NamedTuple):
 
 
 def parse_execution_arn(text: str, find: Callable[[str], str | None]) -> ExecutionArn:
-    """Return the parts of the ARN *text*; of a name alone, those of the ARN that *find* returns for it.
-
-    Raises SettingsError, with what is wrong and what is expected.
-    """
+    """Parse an execution's ARN, or its name, whose ARN *find* returns; raises SettingsError."""
     given = text.strip()
     found = (find(given) or "") if _NAME.fullmatch(given) else given
     match = _ARN.fullmatch(found)
     if match is None:
-        problem = next(words for shape, words in _OTHERS if shape.match(found))
+        problem = next(problem for pattern, problem in _PROBLEMS if pattern.match(found))
         raise SettingsError([f"'{escape(given[:_SHOWN_MAX_CHARS])}' {problem}"])
     return ExecutionArn(found, *match.groups())
 
 
 def check_region(arn: ExecutionArn, region: str) -> None:
-    """Raise SettingsError if the API, in *region*, cannot know of the execution."""
+    """Raise SettingsError unless the execution is in *region*, where the API is."""
     if arn.region != region:
-        raise SettingsError([_ELSEWHERE.format(arn.region, region)])
+        raise SettingsError([_OTHER_REGION.format(arn.region, region)])

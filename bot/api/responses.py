@@ -1,8 +1,14 @@
-"""What a response of the ingress API means: this module alone decides.
+"""What a response of the ingress API means: pure, and decided here alone.
 
-Step Functions' answer comes through API Gateway as it is, so the service's own error name, the part of
-``__type`` after ``#``, decides where there is one: a 400 can be throttling, or a success. The status decides
-the rest, which is API Gateway's own doing or that of something on the way.
+API Gateway passes on a response of Step Functions unchanged. If it has an error code, which is the part of
+``__type`` after ``#``, the code decides: a 400 may be throttling, or even success. A response without a code
+comes from API Gateway or from something in between, and its status decides.
+
+    ExecutionAlreadyExists           success: a name is never reused for other bytes
+    2xx with what was asked for      success
+    a code in _BY_CODE               the error listed there
+    a status in _BY_STATUS           the error listed there
+    anything else                    TemporaryFailure
 """
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
@@ -11,16 +17,16 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
-CLOCK_SKEW_MAX_S = 300.0
-"""A signature is refused that is further off the service's clock."""
+CLOCK_SKEW_MAX_S: Final = 300.0
+"""AWS refuses a signature whose time is further off its own clock."""
 
-_CODES: dict[str, type[DeliveryError]] = {
+_BY_CODE: Final[Mapping[str, type[DeliveryError]]] = {
     "ThrottlingException": TemporaryFailure,
     "TooManyRequestsException": TemporaryFailure,
     "ExecutionLimitExceeded": TemporaryFailure,
@@ -30,7 +36,7 @@ _CODES: dict[str, type[DeliveryError]] = {
     "InternalServerError": TemporaryFailure,
     "InternalServerException": TemporaryFailure,
     "KmsThrottlingException": TemporaryFailure,
-    # A deployment that is missing or on its way out is no fault of the batch.
+    # The deployment is at fault, not the batch.
     "StateMachineDoesNotExist": TemporaryFailure,
     "StateMachineDeleting": TemporaryFailure,
     "KmsAccessDeniedException": Unauthorized,
@@ -48,7 +54,7 @@ _CODES: dict[str, type[DeliveryError]] = {
     "ValidationException": Rejected,
     "SerializationException": Rejected,
 }
-_STATUSES: dict[int, type[DeliveryError]] = {
+_BY_STATUS: Final[Mapping[int, type[DeliveryError]]] = {
     400: Rejected,
     401: Unauthorized,
     403: Unauthorized,
@@ -56,18 +62,17 @@ _STATUSES: dict[int, type[DeliveryError]] = {
     422: Rejected,
     431: Rejected,
 }
-"""Every other status may pass: 404 and 405 are a route that is not deployed, 3xx and the rest not ours."""
+"""Not listed, and so temporary: 404 and 405 (the route is not deployed) and 3xx (something in between)."""
 
-_ARN = re.compile(r"arn:[a-z-]+:states:[^'\"\s]+")
-_MESSAGE_MAX_CHARS = 200
-_BOT_POLICY = "bot policy"
+_ARN: Final = re.compile(r"arn:[a-z-]+:states:[^'\"\s]+")
+_MESSAGE_MAX_CHARS: Final = 200
+_BOT_POLICY: Final = "bot policy"
 
 
-def parse_response(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-    """Return the ARN of the execution that was started, or raise the DeliveryError that it amounts to.
+def parse_start(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+    """Return the ARN of the execution that was started, or raise the DeliveryError.
 
-    An execution of that name that exists already is a success: names are never used for other bytes. Its ARN
-    is in the message; should it ever not be, the result is empty.
+    If the execution exists already, its ARN is taken from the message; empty if there is none.
     """
     answer = _parse_object(body)
     if _code(answer) == "ExecutionAlreadyExists":
@@ -75,23 +80,23 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, now: da
         return found.group() if found else ""
     if 200 <= status < 300 and isinstance(answer.get("executionArn"), str):
         return str(answer["executionArn"])
-    raise _failure(status, headers, answer, now)
+    raise _error(status, headers, answer, now)
 
 
-def parse_answer(
+def parse_response(
     status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, policy: str = _BOT_POLICY
 ) -> dict[str, Any]:
-    """Return what the service answered to another request, or raise the DeliveryError that it amounts to.
+    """Return the response to any other request, a JSON object, or raise the DeliveryError.
 
-    *policy* is the one that the request needs, as a person knows it.
+    *policy* names the one that the request needs, for the error message.
     """
     answer = _parse_object(body)
     if 200 <= status < 300 and answer:
         return answer
-    raise _failure(status, headers, answer, now, policy)
+    raise _error(status, headers, answer, now, policy)
 
 
-def _failure(
+def _error(
     status: int,
     headers: Mapping[str, str],
     answer: Mapping[str, Any],
@@ -99,7 +104,7 @@ def _failure(
     policy: str = _BOT_POLICY,
 ) -> DeliveryError:
     code, message = _code(answer), _message(answer)
-    kind = _CODES.get(code) or _STATUSES.get(status, TemporaryFailure)
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, TemporaryFailure)
     text = f"the API answered {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")
     if kind is TemporaryFailure:
         retry_after_s = _parse_retry_after(headers.get("Retry-After"), now)
@@ -118,6 +123,7 @@ def _message(answer: Mapping[str, Any]) -> str:
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
+    """Return *body* as a JSON object; empty if it is something else."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -126,7 +132,7 @@ def _parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its forms."""
+    """Return the seconds of a Retry-After header, which holds seconds or a date."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -136,19 +142,19 @@ def _parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def _explain_refusal(date: str | None, now: datetime, policy: str) -> str:
-    """Say what may be wrong; an HTTP API gives no reason, but its clock tells one."""
+    """Return likely causes: an HTTP API states none, but its Date header reveals a wrong clock here."""
     when = _parse_date(date) if date else None
     if when is not None and abs((now - when).total_seconds()) > CLOCK_SKEW_MAX_S:
         off_s = (now - when).total_seconds()
         side = "ahead of" if off_s > 0 else "behind"
         return (
             f"; this machine's clock is {abs(off_s):.0f} s {side} the API's: "
-            "set it right (NTP), signatures expire after five minutes"
+            "correct it (NTP), because signatures expire after five minutes"
         )
     return (
-        f"; check that the credentials belong to a principal with the stack's {policy}, that "
-        "VOICE_RELAY_API_ENDPOINT and VOICE_RELAY_AWS_REGION are those of the stack, and that this machine's "
-        "address is in its AllowedCidrs; or the key was deleted or rotated"
+        f"; check that the credentials have the stack's {policy} and that their key was not deleted or "
+        "rotated, that VOICE_RELAY_API_ENDPOINT and VOICE_RELAY_AWS_REGION are the stack's, and that its "
+        "AllowedCidrs include this machine's address"
     )
 
 

@@ -1,8 +1,12 @@
-"""AWS Signature Version 4 for requests that this program builds itself: botocore's signer, made pure.
+"""AWS Signature Version 4: botocore's signer, made pure.
 
-botocore's ``add_auth`` reads the clock, writes what it signs to the debug log, and works on botocore's own
-request objects. Here its steps are taken one by one for a time that the caller gives and for a request of the
-few attributes that they read; every rule of the signature stays botocore's.
+botocore's ``add_auth`` reads the clock, logs what it signs, session token included, at debug level, and needs
+botocore's own request objects. Here the same steps run for a time that the caller passes, on an object with
+only the attributes that they read. Every rule of the signature stays botocore's:
+
+    canonical request    method, path, query, headers to sign, hash of the body
+    string to sign       time, scope (date, region, service), hash of the canonical request
+    signature            HMAC of the string to sign, under a key derived from the secret and the scope
 """
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
@@ -30,19 +34,18 @@ def sign(
     now: datetime,
     service: str = "execute-api",
 ) -> dict[str, str]:
-    """Return the headers that authenticate the request, names in lower case; send them beside *headers*.
+    """Return the headers that authenticate the request, names in lower case; send them along with *headers*.
 
-    All of it must be final: *url* is signed as it is sent, percent-encoded by the caller, and so are
-    *headers* and the hash of *body*. *now* must know its time zone; a request that is more than five minutes
-    off the service's clock is refused.
+    Everything must be final: *url* (percent-encoded), *headers* and *body* are signed as they are sent. *now*
+    must have a time zone; AWS refuses a request that is more than five minutes off its own clock.
     """
     if now.tzinfo is None:
-        raise ValueError("the time to sign with has no time zone")
+        raise ValueError("now has no time zone")
     timestamp = now.astimezone(UTC).strftime(SIGV4_TIMESTAMP)
     added = {"x-amz-date": timestamp}
     if credentials.token:
         added["x-amz-security-token"] = credentials.token
-    # For the type checker it would have to be an AWSRequest; the signer only reads these attributes.
+    # Typed Any because botocore's stubs ask for an AWSRequest.
     request: Any = _Request(method, url, _headers_to_sign(url, headers, added), body, timestamp)
     signer = _Signer(credentials, service, region)
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
@@ -54,7 +57,7 @@ def sign(
 
 
 class _Headers(dict[str, str]):
-    """What botocore reads headers from: names in lower case, values through ``get_all`` too."""
+    """Headers as botocore's signer reads them: names in lower case, and values also through ``get_all``."""
 
     __slots__ = ()
 
@@ -77,7 +80,7 @@ class _Request:
 
 
 class _Signer(SigV4Auth):
-    """botocore would build this mapping several times for each request, out of e-mail messages."""
+    """Takes the headers as prepared; botocore would build them anew, as e-mail messages, at every step."""
 
     def headers_to_sign(self, request: Any) -> Any:
         return request.headers
@@ -95,7 +98,7 @@ def _headers_to_sign(url: str, headers: Mapping[str, str], added: Mapping[str, s
 
 
 def _host(url: str) -> str:
-    """Return the Host header that an HTTP client sends for *url*: no user, no default port."""
+    """Return the Host header that an HTTP client sends for *url*: without user and default port."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].lower()
     return host.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ":"))

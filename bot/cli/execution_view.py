@@ -7,7 +7,7 @@ from bot.api.execution_arn import ExecutionArn
 from bot.api.executions import SUCCEEDED, Execution
 from bot.cli.refusal import explain_refusal
 from bot.clock import format_ms
-from bot.telemetry.secret_patterns import mask_shapes
+from bot.telemetry.secret_patterns import mask_secrets
 from bot.text import escape, join_blocks, render_facts, render_json, render_moment, render_span
 
 _MINUTE_MS: Final = 60_000
@@ -27,7 +27,7 @@ def render_execution(found: Execution, arn: ExecutionArn, now_ms: int) -> list[s
         facts.append(("error", found.error))
     return join_blocks(
         [f"execution {escape(arn.name)} of {escape(arn.machine)}", *render_facts(facts, indent="  ")],
-        _render_text("cause", None if found.cause is None else mask_shapes(found.cause)),
+        _render_text("cause", None if found.cause is None else mask_secrets(found.cause)),
         _render_text("input", found.input),
         _render_text("output", found.output),
     )
@@ -46,7 +46,7 @@ def describe_execution(found: Execution) -> dict[str, Any]:
         "input": _parse_json(found.input),
         "output": _parse_json(found.output),
         "error": found.error,
-        "cause": None if found.cause is None else mask_shapes(found.cause),
+        "cause": None if found.cause is None else mask_secrets(found.cause),
     }
 
 
@@ -61,7 +61,7 @@ def explain_end(found: Execution, *, deployed: bool = True) -> list[str]:
     reasons = [text for text in (found.error, found.cause) if text]
     line = escape(": ".join([f"the execution ended as {found.status}", *reasons]))
     remedy = explain_refusal(found, deployed=deployed)
-    return [mask_shapes(line), *([] if remedy is None else [remedy])]
+    return [mask_secrets(line), *([] if remedy is None else [remedy])]
 
 
 def render_length(ms: int) -> str:

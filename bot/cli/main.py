@@ -259,7 +259,8 @@ def _prepare() -> "tuple[Settings, Redactor]":
 @asynccontextmanager
 async def _target(settings: "ApiSettings | Settings", redactor: "Redactor") -> AsyncIterator["Target"]:
     """The API of the settings, or without one, an embedded AWS with the templates deployed to it."""
-    from bot.api.credentials import CredentialSource, resolve_region
+    from bot.api.credentials import ChainCredentials
+    from bot.api.region import resolve_region
     from bot.api.target import Target
     from bot.settings.aws import open_session
 
@@ -267,7 +268,7 @@ async def _target(settings: "ApiSettings | Settings", redactor: "Redactor") -> A
         region = await asyncio.to_thread(
             resolve_region, settings.api_endpoint, settings.aws_region, open_session=open_session
         )
-        credentials = CredentialSource(add_secret=redactor.add, open_session=open_session)
+        credentials = ChainCredentials(add_secret=redactor.add, open_session=open_session)
         yield Target(settings.api_endpoint, region, credentials)
         return
     async with _single_machine(settings, redactor) as target:

@@ -31,7 +31,7 @@ from bot.outbox.records import (
     Waiting,
 )
 from bot.routing.lane import Lane
-from bot.telemetry.secret_patterns import mask_shapes
+from bot.telemetry.secret_patterns import mask_secrets
 from bot.ulid import milliseconds_of
 
 _BUSY_S: Final = 60.0
@@ -159,7 +159,7 @@ class Ledger:
                 flights=[_flight(row) for row in self._rows(f"{_FLIGHT} ORDER BY created_ms")],
                 letters=self._one("SELECT count(*) FROM dead_letter"),
                 marked=self._one("SELECT count(*) FROM dead_letter WHERE redrive = 1"),
-                reasons=[Reason(mask_shapes(reason), count) for reason, count in reasons],
+                reasons=[Reason(mask_secrets(reason), count) for reason, count in reasons],
                 reason_count=self._one("SELECT count(DISTINCT reason) FROM dead_letter"),
                 held=self._one("SELECT count(*) FROM held"),
                 receipts=self._one("SELECT count(*) FROM receipt"),
@@ -294,7 +294,7 @@ def _letter(row: Sequence[Any]) -> Letter:
         event_id,
         body,
         execution,
-        mask_shapes(reason),
+        mask_secrets(reason),
         died_ms,
         bool(redrive),
     )
@@ -306,5 +306,5 @@ def _waiting(row: Sequence[Any]) -> Waiting:
 
 def _flight(row: Sequence[Any]) -> Flight:
     workflow, guild_id, execution, events, created_ms, attempts, last_attempt_ms, last_error = row
-    error = None if last_error is None else mask_shapes(last_error)
+    error = None if last_error is None else mask_secrets(last_error)
     return Flight(Lane(workflow, guild_id), execution, events, created_ms, attempts, last_attempt_ms, error)

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bot.telemetry.plain_data import open_up
-from bot.telemetry.secret_patterns import MASK, is_secret_name, mask_shapes, may_hold_shape
+from bot.telemetry.secret_patterns import MASK, is_secret_name, mask_secrets, may_hold_secret
 
 SECRET_MIN_CHARS: Final = 8
 """A shorter value is not looked for: it would be found in ordinary words."""
@@ -51,12 +51,12 @@ class Redactor:
 
     def passes(self, line: str) -> bool:
         """Tell whether *line*, JSON of plain data, is certain to hold no secret."""
-        return not may_hold_shape(line) and not any(each in line for each in self._spellings_in_json)
+        return not may_hold_secret(line) and not any(each in line for each in self._spellings_in_json)
 
     def scrub(self, text: str) -> str:
         """Return *text* with a mask in place of every secret."""
         text = self._scrub_known(text)
-        return mask_shapes(text) if may_hold_shape(text) else text
+        return mask_secrets(text) if may_hold_secret(text) else text
 
     def redact(self, value: object) -> Any:
         """Return *value* as plain data, free of secrets; what is nested too deep is named by its type."""

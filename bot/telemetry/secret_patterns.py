@@ -56,8 +56,8 @@ def is_secret_name(name: str) -> bool:
     return _NAME.search(name) is not None
 
 
-def may_hold_shape(text: str) -> bool:
-    """Tell whether ``mask_shapes`` could change *text*; quick, and now and then wrongly true."""
+def may_hold_secret(text: str) -> bool:
+    """Tell whether ``mask_secrets`` could change *text*; quick, and now and then wrongly true."""
     lower = text.lower()
     return (
         any(mark in lower for mark in _MARKS)
@@ -67,7 +67,7 @@ def may_hold_shape(text: str) -> bool:
     )
 
 
-def mask_shapes(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return *text* with a mask in place of whatever looks like a secret."""
     for shape, mask in _SHAPES:
         text = shape.sub(mask, text)

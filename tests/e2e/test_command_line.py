@@ -39,7 +39,7 @@ _ARN = "arn:aws:states:us-east-1:123456789012:execution:voice-relay-notify:1-01J
         (("status", "--help"), 0, "--wait"),
         (("status", _ARN, "--timeout", "1"), 2, "give --wait as well"),
         (("status", _ARN), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
-        (("status", "1-01JD"), 2, "the outbox here has no receipt of an execution with this name"),
+        (("status", "1-01JD"), 2, "this outbox has no receipt of an execution with that name"),
         (("stop", "--help"), 0, "usage: voice-relay stop [-h] [--yes] ARN"),
         (("stop", _ARN, "--yes"), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
     ],

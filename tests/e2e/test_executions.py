@@ -139,7 +139,7 @@ async def test_what_is_not_there_and_what_is_not_the_stacks_is_named(stack: Stac
     machine = stack.machine.outputs["NotifyStateMachineArn"].replace(":stateMachine:", ":execution:")
     async with opened(stack.target(stack.operator)) as executions:
         for ask in (executions.describe, executions.stop):
-            with pytest.raises(Rejected, match="there is no such execution"):
+            with pytest.raises(Rejected, match="no such execution"):
                 await ask(f"{machine}:nobody")
             with pytest.raises(Rejected, match="it is not an execution of its workflows"):
                 await ask(f"{machine}-of-others:x")

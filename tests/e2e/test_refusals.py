@@ -281,7 +281,7 @@ async def test_an_endpoint_out_of_reach_is_tried_again_and_said(
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ({}, ("no AWS credentials were found", "AWS_ACCESS_KEY_ID")),
+        ({}, ("no AWS credentials found", "AWS_ACCESS_KEY_ID")),
         ({"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE"}, ("incomplete",)),
         ({"AWS_PROFILE": "nobody"}, ("AWS_PROFILE names a profile",)),
     ],

@@ -1,4 +1,4 @@
-"""The ingress's client against real sockets: what goes out, and what becomes of every way to answer."""
+"""The API client over real sockets: what it sends, and what it makes of every kind of response."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +30,7 @@ async def start(client: ApiClient, body: bytes = b'{"id":"1-A","events":[]}') ->
 
 
 class Keys:
-    """Hands out the same credentials, or an error, and counts how often they were given up."""
+    """Provides the same credentials, or an error, and counts how often they were forgotten."""
 
     def __init__(self, error: DeliveryError | None = None) -> None:
         self.error = error
@@ -57,7 +57,7 @@ async def stub() -> AsyncIterator[StubIngress]:
 
 @asynccontextmanager
 async def raw_server(serve: Serve) -> AsyncIterator[str]:
-    """Serve each connection with *serve*, byte by byte; yields the URL."""
+    """Serve each connection with *serve*; yields the URL."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
@@ -77,7 +77,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("body", [b"{}", '{"name":"\N{PARTY POPPER} Zoë"}'.encode(), b"x" * 250_000])
-async def test_the_signature_on_the_wire_is_botocores_own(stub: StubIngress, body: bytes) -> None:
+async def test_signature_on_wire_is_botocores(stub: StubIngress, body: bytes) -> None:
     seen: list[str] = []
 
     async def check(request: web.BaseRequest) -> None:
@@ -100,7 +100,7 @@ async def test_the_signature_on_the_wire_is_botocores_own(stub: StubIngress, bod
     }  # fmt: skip
 
 
-async def test_every_attempt_is_signed_anew_over_the_same_bytes(stub: StubIngress) -> None:
+async def test_signs_every_attempt_anew(stub: StubIngress) -> None:
     dates: list[str] = []
 
     async def note(request: web.BaseRequest) -> None:
@@ -115,7 +115,7 @@ async def test_every_attempt_is_signed_anew_over_the_same_bytes(stub: StubIngres
     assert (len(stub.executions), stub.repeats) == (1, 1)
 
 
-async def test_requests_share_a_connection_that_is_kept_alive() -> None:
+async def test_keeps_connection_alive() -> None:
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +131,7 @@ async def test_requests_share_a_connection_that_is_kept_alive() -> None:
     assert connections == 1
 
 
-async def test_requests_side_by_side_have_at_most_the_connections_allowed() -> None:
+async def test_limits_connections() -> None:
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,7 +150,7 @@ async def test_requests_side_by_side_have_at_most_the_connections_allowed() -> N
     assert connections == 4
 
 
-async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
+async def test_reads_response_in_pieces() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             try:
@@ -159,7 +159,7 @@ async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
                 return
             writer.write(OK + STARTED[:10])
             await writer.drain()
-            # Any later turn of the loop will do: the client has read what there was by then.
+            # Any later turn of the loop will do: by then the client has read the first piece.
             for _ in range(50):
                 await asyncio.sleep(0)
             writer.write(STARTED[10:])
@@ -186,7 +186,7 @@ async def _break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.write(OK + STARTED[:20])
 
 
-async def _speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer_smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
     writer.write(b"220 mail.example ESMTP\r\n\r\n")
 
@@ -203,15 +203,15 @@ async def _answer_without_an_arn(reader: asyncio.StreamReader, writer: asyncio.S
 
 @pytest.mark.parametrize(
     "serve",
-    [_hang_up, _hang_up_at_once, _reset, _break_off, _speak_nonsense, _claim_gzip, _answer_without_an_arn],
+    [_hang_up, _hang_up_at_once, _reset, _break_off, _answer_smtp, _claim_gzip, _answer_without_an_arn],
 )
-async def test_a_broken_conversation_may_pass(serve: Serve) -> None:
+async def test_broken_response_is_temporary(serve: Serve) -> None:
     async with raw_server(serve) as url, connect(url) as client:
         with pytest.raises(TemporaryFailure):
             await start(client)
 
 
-async def test_an_answer_that_does_not_come_in_time_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_timeout_is_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bot.api.client, "TIMEOUT_S", 0.05)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -223,7 +223,7 @@ async def test_an_answer_that_does_not_come_in_time_may_pass(monkeypatch: pytest
     assert caught.value.code == "Timeout"
 
 
-async def test_an_endpoint_that_nobody_listens_at_may_come_back() -> None:
+async def test_closed_port_is_temporary() -> None:
     async with raw_server(_hang_up) as url:
         pass
     async with connect(url) as client:
@@ -234,7 +234,7 @@ async def test_an_endpoint_that_nobody_listens_at_may_come_back() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(stub: StubIngress, status: int) -> None:
+async def test_follows_no_redirect(stub: StubIngress, status: int) -> None:
     async def redirect(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status, headers={"Location": stub.endpoint + "/elsewhere"})
 
@@ -245,7 +245,7 @@ async def test_a_redirect_is_not_followed(stub: StubIngress, status: int) -> Non
     assert (stub.requests, stub.executions) == (1, {})
 
 
-async def test_an_endless_answer_is_not_read_to_its_end() -> None:
+async def test_cuts_endless_response() -> None:
     written = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -263,11 +263,11 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     async with raw_server(serve) as url, connect(url) as client:
         with pytest.raises(Rejected):
             await start(client)
-    # What the sockets' own buffers took is in it too.
+    # Includes what the sockets' buffers took.
     assert written < 50_000_000
 
 
-async def test_a_refusal_of_the_caller_gives_the_credentials_up(stub: StubIngress) -> None:
+async def test_refusal_forgets_credentials(stub: StubIngress) -> None:
     async def forbid(_: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"message": "Forbidden"}, status=403)
 
@@ -281,7 +281,7 @@ async def test_a_refusal_of_the_caller_gives_the_credentials_up(stub: StubIngres
     assert keys.forgotten == 1
 
 
-async def test_a_clock_that_is_off_is_named_as_the_reason(stub: StubIngress) -> None:
+async def test_refusal_names_wrong_clock(stub: StubIngress) -> None:
     async def forbid(_: web.BaseRequest) -> web.StreamResponse:
         date = "Sat, 21 Nov 2026 07:20:00 GMT"
         return web.json_response({"message": "Forbidden"}, status=403, headers={"Date": date})
@@ -292,14 +292,14 @@ async def test_a_clock_that_is_off_is_named_as_the_reason(stub: StubIngress) -> 
             await start(client)
 
 
-async def test_without_credentials_nothing_is_sent(stub: StubIngress) -> None:
+async def test_sends_nothing_without_credentials(stub: StubIngress) -> None:
     async with connect(stub.endpoint, Keys(Unauthorized("none found"))) as client:
         with pytest.raises(Unauthorized, match="none found"):
             await start(client)
     assert stub.requests == 0
 
 
-async def test_an_execution_that_exists_already_is_a_success(stub: StubIngress) -> None:
+async def test_existing_execution_is_success(stub: StubIngress) -> None:
     async with connect(stub.endpoint) as client:
         await start(client, b"{}")
         assert await start(client, b'{"other":1}') == ARN + "1-A"

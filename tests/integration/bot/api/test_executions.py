@@ -1,4 +1,4 @@
-"""Executions asked about and stopped, through answers that the embedded AWS cannot be made to give."""
+"""Executions described, stopped and followed, with answers that the embedded AWS never gives."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ async def executions(api: StubIngress) -> AsyncIterator[Executions]:
 
 
 def describe(status: str = "RUNNING", **more: Any) -> dict[str, Any]:
-    """What the status workflow finds of an execution."""
+    """Return the output of the status workflow."""
     found = {
         "executionArn": ARN,
         "name": "1-01JD",
@@ -48,7 +48,7 @@ def describe(status: str = "RUNNING", **more: Any) -> dict[str, Any]:
 
 
 def succeed(output: object) -> bytes:
-    """What StartSyncExecution answers about a run of the status workflow with this output."""
+    """Return StartSyncExecution's answer for a run of the status workflow with *output*."""
     text = output if isinstance(output, str) else orjson.dumps(output).decode()
     return orjson.dumps({"executionArn": "arn:x", "status": "SUCCEEDED", "startDate": 1.7e9, "output": text})
 
@@ -72,9 +72,7 @@ def answer(
 @pytest.mark.parametrize(
     "date", ["2026-11-21T07:00:00.123Z", 1_795_244_400.123, "2026-11-21T08:00:00.123+01:00"]
 )
-async def test_a_date_is_read_in_every_form_that_aws_writes(
-    api: StubIngress, executions: Executions, date: object
-) -> None:
+async def test_reads_every_date_format(api: StubIngress, executions: Executions, date: object) -> None:
     api.answers.append(answer(succeed(describe("SUCCEEDED", startDate=date, stopDate=date, output="{}"))))
     found = await executions.describe(ARN)
     assert found == Execution(
@@ -82,8 +80,8 @@ async def test_a_date_is_read_in_every_form_that_aws_writes(
     )
 
 
-async def test_input_and_output_of_full_size_are_read(api: StubIngress, executions: Executions) -> None:
-    """256 KiB of quotes each, and every quote escaped twice on its way."""
+async def test_reads_largest_input_and_output(api: StubIngress, executions: Executions) -> None:
+    """About 256 KiB of quotes each, and every quote arrives escaped twice."""
     full = orjson.dumps(['"' * 100_000]).decode()
     api.answers.append(answer(succeed(describe("SUCCEEDED", stopDate=1.7e9, input=full, output=full))))
     assert (await executions.describe(ARN)).output == full
@@ -92,9 +90,7 @@ async def test_input_and_output_of_full_size_are_read(api: StubIngress, executio
 @pytest.mark.parametrize(
     ("status", "ended"), [("RUNNING", False), ("PENDING_REDRIVE", False), ("ABORTED", True)]
 )
-async def test_tells_what_has_ended(
-    api: StubIngress, executions: Executions, status: str, ended: bool
-) -> None:
+async def test_ended_by_status(api: StubIngress, executions: Executions, status: str, ended: bool) -> None:
     api.answers.append(answer(succeed(describe(status))))
     assert (await executions.describe(ARN)).ended is ended
 
@@ -105,25 +101,25 @@ DENIED = "Sfn.SfnException: User: … is not authorized to perform: states:Descr
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        (fail("ExecutionNotFound", "no execution"), Rejected, "there is no such execution"),
-        (fail("ExecutionNotReadable", DENIED), Rejected, "not an execution of its workflows"),
+        (fail("ExecutionNotFound", "no execution"), Rejected, "no such execution"),
+        (fail("ExecutionNotReadable", DENIED), Rejected, "not an execution of the stack's workflows"),
         (fail("ExecutionNotReadable", "Rate exceeded"), TemporaryFailure, "Rate exceeded"),
         (fail("States.Timeout"), TemporaryFailure, "States.Timeout"),
         (fail("", status="TIMED_OUT"), TemporaryFailure, "TIMED_OUT"),
-        (fail("States.DataLimitExceeded"), Rejected, "too large to be shown"),
+        (fail("States.DataLimitExceeded"), Rejected, "too large to show"),
         (fail("States.Runtime", "mistake"), Rejected, "mistake"),
-        (succeed("no JSON"), Rejected, "makes no sense"),
-        (succeed([]), Rejected, "makes no sense"),
-        (succeed({"executionArn": ARN}), Rejected, "makes no sense"),
-        (succeed(describe(startDate="yesterday")), Rejected, "makes no sense"),
-        (succeed(describe(startDate=True)), Rejected, "makes no sense"),
-        (succeed(describe(startDate=1e300)), Rejected, "makes no sense"),
-        (succeed(describe(input={"not": "text"})), Rejected, "makes no sense"),
-        (b'{"status":"SUCCEEDED"}', Rejected, "makes no sense"),
+        (succeed("no JSON"), Rejected, "not as expected"),
+        (succeed([]), Rejected, "not as expected"),
+        (succeed({"executionArn": ARN}), Rejected, "not as expected"),
+        (succeed(describe(startDate="yesterday")), Rejected, "not as expected"),
+        (succeed(describe(startDate=True)), Rejected, "not as expected"),
+        (succeed(describe(startDate=1e300)), Rejected, "not as expected"),
+        (succeed(describe(input={"not": "text"})), Rejected, "not as expected"),
+        (b'{"status":"SUCCEEDED"}', Rejected, "not as expected"),
         (b"<html>a captive portal</html>", TemporaryFailure, "200"),
     ],
 )  # fmt: skip
-async def test_says_what_kept_the_stack_from_telling(
+async def test_explains_failed_status(
     api: StubIngress, executions: Executions, body: bytes, kind: type[DeliveryError], words: str
 ) -> None:
     api.answers.append(answer(body))
@@ -132,7 +128,7 @@ async def test_says_what_kept_the_stack_from_telling(
     assert type(caught.value) is kind
 
 
-async def test_a_cause_shows_no_secret(api: StubIngress, executions: Executions) -> None:
+async def test_masks_secrets_in_cause(api: StubIngress, executions: Executions) -> None:
     api.answers.append(answer(fail("ExecutionNotReadable", "POST /webhooks/123/a-secret-token failed")))
     with pytest.raises(TemporaryFailure) as caught:
         await executions.describe(ARN)
@@ -140,13 +136,13 @@ async def test_a_cause_shows_no_secret(api: StubIngress, executions: Executions)
 
 
 @pytest.mark.parametrize("path", ["status", "stop"])
-async def test_an_older_stack_is_named(api: StubIngress, executions: Executions, path: str) -> None:
+async def test_names_older_stack(api: StubIngress, executions: Executions, path: str) -> None:
     api.answers.append(answer(b'{"message":"Not Found"}', 404))
-    with pytest.raises(Rejected, match=rf"does not know POST /executions/{path}: .*voice-relay deploy"):
+    with pytest.raises(Rejected, match=rf"has no route POST /executions/{path}: .*voice-relay deploy"):
         await (executions.describe(ARN) if path == "status" else executions.stop(ARN))
 
 
-async def test_a_stop_tells_when_the_execution_ended(api: StubIngress, executions: Executions) -> None:
+async def test_stop_returns_end_time(api: StubIngress, executions: Executions) -> None:
     api.answers.append(answer(b'{"stopDate":1.795244400123E9}'))
     assert await executions.stop(ARN) == STARTED_MS
 
@@ -158,14 +154,14 @@ SWF = "com.amazonaws.swf.service.v2.model#"
     ("status", "body", "kind", "words"),
     [
         (403, b'{"message":"Forbidden"}', Unauthorized, "OperatorPolicyArn.*AWS_PROFILE"),
-        (400, b'{"__type":"AccessDeniedException"}', Rejected, "not an execution of its workflows"),
+        (400, b'{"__type":"AccessDeniedException"}', Rejected, "not an execution of the stack's workflows"),
         (400, b'{"__type":"%sExecutionDoesNotExist"}' % SWF.encode(), Rejected, "no such execution"),
         (400, b'{"__type":"%sInvalidArn","message":"m"}' % SWF.encode(), Rejected, "InvalidArn: m"),
-        (200, b'{"stopDate":null}', Rejected, "makes no sense"),
+        (200, b'{"stopDate":null}', Rejected, "not as expected"),
         (503, b"", TemporaryFailure, "503"),
     ],
 )
-async def test_says_what_kept_the_stack_from_stopping(
+async def test_explains_failed_stop(
     api: StubIngress,
     executions: Executions,
     status: int,
@@ -179,9 +175,7 @@ async def test_says_what_kept_the_stack_from_stopping(
     assert type(caught.value) is kind
 
 
-async def test_a_clock_that_is_off_is_not_taken_for_a_missing_policy(
-    api: StubIngress, executions: Executions
-) -> None:
+async def test_wrong_clock_before_missing_policy(api: StubIngress, executions: Executions) -> None:
     date = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
     api.answers.append(answer(b'{"message":"Forbidden"}', 403, Date=date))
     with pytest.raises(Unauthorized, match=r"clock is 3[56][0-9][0-9] s ahead") as caught:
@@ -190,7 +184,7 @@ async def test_a_clock_that_is_off_is_not_taken_for_a_missing_policy(
 
 
 class Waiting:
-    """Follows executions in a time that passes in the pauses between questions alone."""
+    """Follows an execution; time passes only in the pauses between polls."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -208,14 +202,14 @@ class Waiting:
         self.pauses_s.append(seconds)
         self.now_s += seconds
 
-    async def follow(self, *, chance: float = 1.0, new: bool = False) -> Execution:
+    async def follow(self, *, jitter: float = 1.0, new: bool = False) -> Execution:
         return await follow(
             self.describe,
             timeout_s=None,
             on_failure=lambda error: self.failures.append(str(error)),
             new=new,
             sleep=self.sleep,
-            chance=lambda: chance,
+            random=lambda: jitter,
             monotonic_s=lambda: self.now_s,
         )
 
@@ -226,24 +220,25 @@ def execution(status: str) -> Execution:
 
 RUNS, ENDED = execution("RUNNING"), execution("FAILED")
 DOWN = TemporaryFailure("the API answered 503", status=503)
-NOT_FOUND = Rejected("there is no such execution", code="ExecutionNotFound")
+NOT_FOUND = Rejected("no such execution", code="ExecutionNotFound")
 
 
-async def test_asks_ever_more_rarely_until_the_end() -> None:
+async def test_follow_backs_off_to_cap() -> None:
     waiting = Waiting()
     waiting.answers.extend([*[RUNS] * 9, ENDED])
     assert await waiting.follow() == ENDED
     assert waiting.pauses_s == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-async def test_many_who_wait_do_not_ask_together_and_never_at_once() -> None:
+async def test_follow_jitter_keeps_half() -> None:
+    """Jitter spreads the polls of many followers, and halves a pause at most."""
     waiting = Waiting()
     waiting.answers.extend([*[RUNS] * 3, ENDED])
-    await waiting.follow(chance=0.0)
+    await waiting.follow(jitter=0.0)
     assert waiting.pauses_s == [0.25, 0.5, 1.0]
 
 
-async def test_goes_on_through_what_passes() -> None:
+async def test_follow_survives_temporary_failures() -> None:
     waiting = Waiting()
     slower = TemporaryFailure("the API answered 429", status=429, retry_after_s=7.0)
     waiting.answers.extend([DOWN, RUNS, slower, DOWN, ENDED])
@@ -253,7 +248,7 @@ async def test_goes_on_through_what_passes() -> None:
 
 
 @pytest.mark.parametrize("error", [NOT_FOUND, Rejected("no"), Unauthorized("the API answered 403")])
-async def test_ends_at_what_does_not_pass(error: DeliveryError) -> None:
+async def test_follow_ends_at_permanent_error(error: DeliveryError) -> None:
     waiting = Waiting()
     waiting.answers.extend([RUNS, error])
     with pytest.raises(type(error)) as caught:
@@ -261,8 +256,8 @@ async def test_ends_at_what_does_not_pass(error: DeliveryError) -> None:
     assert caught.value is error
 
 
-async def test_what_is_new_may_be_unknown_for_a_while_and_no_longer() -> None:
-    """DescribeExecution is eventually consistent."""
+async def test_follow_waits_for_new_execution() -> None:
+    """DescribeExecution is eventually consistent, so a new execution may be unknown for 15 s."""
     waiting = Waiting()
     waiting.answers.extend([NOT_FOUND, NOT_FOUND, ENDED])
     assert await waiting.follow(new=True) == ENDED
@@ -272,14 +267,14 @@ async def test_what_is_new_may_be_unknown_for_a_while_and_no_longer() -> None:
     assert 15 <= sum(waiting.pauses_s[2:]) < 32
 
 
-async def test_when_time_is_up_it_is_as_it_was_seen_last() -> None:
+async def test_follow_timeout_returns_last_seen() -> None:
     async def runs() -> Execution:
         return RUNS
 
-    assert await follow(runs, timeout_s=0.05, on_failure=print, chance=lambda: 0.0) == RUNS
+    assert await follow(runs, timeout_s=0.05, on_failure=print, random=lambda: 0.0) == RUNS
 
 
-async def test_when_time_is_up_and_nothing_was_seen_the_last_failure_is_told() -> None:
+async def test_follow_timeout_raises_last_failure() -> None:
     async def fails() -> Execution:
         raise DOWN
 

@@ -1,4 +1,4 @@
-"""Why the API cannot be reached, in words for a person."""
+"""Why the API cannot be reached, in the words of the error message."""
 
 import errno
 import socket
@@ -27,14 +27,12 @@ CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
         (aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "certificate verify failed"),
     ],
 )  # fmt: skip
-def test_without_a_connection_the_host_the_reason_and_the_next_step_are_told(
-    error: Exception, reason: str
-) -> None:
+def test_names_host_reason_and_remedy(error: Exception, reason: str) -> None:
     shown = explain_failure(error)
     assert shown.startswith(f"api.example:443: {reason}; check VOICE_RELAY_API_ENDPOINT and the network")
     assert "ssl:" not in shown
 
 
-def test_a_connection_that_was_lost_is_called_that() -> None:
+def test_names_lost_connection() -> None:
     assert explain_failure(aiohttp.ServerDisconnectedError()) == "Server disconnected"
     assert explain_failure(OSError()) == "OSError"

@@ -1,4 +1,4 @@
-"""Credentials: found by botocore's real chain, renewed off the loop, explained where there are none."""
+"""Credentials found by botocore's real chain and refreshed off the event loop."""
 
 import asyncio
 import json
@@ -9,51 +9,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import botocore.exceptions as aws
 import pytest
 import structlog
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 from botocore.session import Session
 
-from bot.api.credentials import CredentialSource, explain, resolve_region
-from bot.errors import SettingsError, TemporaryFailure, Unauthorized
+from bot.api.credentials import ChainCredentials
+from bot.errors import TemporaryFailure, Unauthorized
 
 WAIT_MAX_S = 10
 ALMOST_DUE_S = 14 * 60.0
-"""botocore would renew what lives no longer than that, and does so once more as soon as it has got it."""
+"""botocore refreshes credentials that expire sooner than in 15 minutes, and so asks twice for these."""
 OVERDUE_S = 9 * 60.0
-"""Here it no longer takes it lightly when that fails."""
-
-
-@pytest.fixture(autouse=True)
-def _no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which nothing tells any credentials or region."""
-    for name in (
-        "ACCESS_KEY_ID",
-        "SECRET_ACCESS_KEY",
-        "SESSION_TOKEN",
-        "PROFILE",
-        "DEFAULT_PROFILE",
-        "REGION",
-    ):
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
-    for name in (
-        "AWS_DEFAULT_REGION",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    # botocore tries a container's endpoint three times, with a second between.
-    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+"""With less than 10 minutes left, botocore raises when a refresh fails."""
 
 
 class Container:
-    """A stand-in for the credential endpoint of a container, counting how often it is asked."""
+    """A container's credential endpoint that counts the requests."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -95,7 +68,7 @@ async def container(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Container]
 
 
 class Clock:
-    """A monotonic clock that stands still until it is told otherwise."""
+    """A monotonic clock that the test moves."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -104,25 +77,27 @@ class Clock:
         return self.now_s
 
 
-def make_source(add_secret: Callable[[str], object] = lambda _: None, **options: Any) -> CredentialSource:
-    return CredentialSource(add_secret=add_secret, **options)
+def make_credentials(
+    add_secret: Callable[[str], object] = lambda _: None, **options: Any
+) -> ChainCredentials:
+    return ChainCredentials(add_secret=add_secret, **options)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_MAX_S):
-        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+        while not condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.005)
 
 
-def looking() -> bool:
-    """Tell whether there is a thread that looks for credentials."""
+def looking_up() -> bool:
+    """Tell whether a lookup thread runs."""
     return any(thread.name == "credentials" for thread in threading.enumerate())
 
 
-async def changed(source: CredentialSource, first: ReadOnlyCredentials) -> ReadOnlyCredentials:
-    """Wait until *source* hands out others than *first*."""
+async def changed(credentials: ChainCredentials, first: ReadOnlyCredentials) -> ReadOnlyCredentials:
+    """Wait until *credentials* returns others than *first*."""
     async with asyncio.timeout(WAIT_MAX_S):
-        while (now := await source.get()) == first:  # noqa: ASYNC110
+        while (now := await credentials.get()) == first:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return now
 
@@ -132,169 +107,167 @@ def use_environment(monkeypatch: pytest.MonkeyPatch, number: int = 1) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"secret-{number}")
 
 
-async def test_finds_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_finds_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     use_environment(monkeypatch)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-1")
     secrets: list[str] = []
-    found = await make_source(secrets.append).get()
+    found = await make_credentials(secrets.append).get()
     assert tuple(found)[:3] == ("AKIA-1", "secret-1", "token-1")
     assert set(secrets) == {"AKIA-1", "secret-1", "token-1"}
 
 
-async def test_finds_those_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_finds_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "credentials").write_text(
         "[relay]\naws_access_key_id = AKIA-P\naws_secret_access_key = secret-p\n"
     )
     monkeypatch.setenv("AWS_PROFILE", "relay")
-    assert (await make_source().get()).access_key == "AKIA-P"
+    assert (await make_credentials().get()).access_key == "AKIA-P"
 
 
-async def test_finds_those_of_a_process(tmp_path: Path) -> None:
+async def test_finds_credential_process(tmp_path: Path) -> None:
     answer = {"Version": 1, "AccessKeyId": "AKIA-X", "SecretAccessKey": "secret-x"}
     (tmp_path / "give.py").write_text(f"print({json.dumps(answer)!r})")
     process = f"{sys.executable} {tmp_path / 'give.py'}"
     (tmp_path / "config").write_text(f"[default]\ncredential_process = {process}\n")
-    assert (await make_source().get()).secret_key == "secret-x"
+    assert (await make_credentials().get()).secret_key == "secret-x"
 
 
-async def test_finds_those_of_a_container(container: Container) -> None:
+async def test_finds_container(container: Container) -> None:
     secrets: list[str] = []
-    found = await make_source(secrets.append).get()
+    found = await make_credentials(secrets.append).get()
     assert tuple(found)[:3] == ("ASIA-1", "secret-1", "token-1")
     assert set(secrets) == {"ASIA-1", "secret-1", "token-1"}
 
 
-async def test_looks_on_a_thread_and_only_once(container: Container) -> None:
-    """The loop goes on turning meanwhile; the endpoint, which is on it, could not answer otherwise."""
+async def test_looks_up_once_on_thread(container: Container) -> None:
+    """The loop stays free: the endpoint runs on it too, and could not answer otherwise."""
     container.may_answer.clear()
-    source = make_source()
-    waiting = [asyncio.create_task(source.get()) for _ in range(20)]
+    credentials = make_credentials()
+    waiting = [asyncio.create_task(credentials.get()) for _ in range(20)]
     await until(lambda: container.asked == 1)
     container.may_answer.set()
     assert len(set(await asyncio.gather(*waiting))) == 1
-    await source.get()
+    await credentials.get()
     assert container.asked == 1
 
 
-async def test_needs_no_thread_while_they_are_fresh(container: Container) -> None:
-    source = make_source()
-    await source.get()
+async def test_fresh_ones_need_no_thread(container: Container) -> None:
+    credentials = make_credentials()
+    await credentials.get()
     threads = threading.active_count()
-    coroutine = source.get()
+    coroutine = credentials.get()
     with pytest.raises(StopIteration) as done:
         coroutine.send(None)
     assert isinstance(done.value.value, ReadOnlyCredentials)
     assert threading.active_count() <= threads
 
 
-async def test_renews_beside_while_they_are_still_good(container: Container) -> None:
+async def test_refreshes_in_background(container: Container) -> None:
     container.lifetime_s = ALMOST_DUE_S
     clock = Clock()
-    source = make_source(monotonic_s=clock)
-    first = await source.get()
+    credentials = make_credentials(monotonic_s=clock)
+    first = await credentials.get()
     before = container.asked
     container.lifetime_s = 3600
     container.may_answer.clear()
     clock.now_s += 60
-    assert await source.get() == first
+    assert await credentials.get() == first
     await until(lambda: container.asked == before + 1)
-    assert await source.get() == first
+    assert await credentials.get() == first
     container.may_answer.set()
-    new = await changed(source, first)
+    new = await changed(credentials, first)
     assert new.secret_key == f"secret-{before + 1}"
     assert container.asked == before + 1
 
 
 @pytest.mark.parametrize("lifetime_s", [ALMOST_DUE_S, OVERDUE_S])
-async def test_goes_on_with_what_is_good_when_renewal_fails(
+async def test_keeps_valid_ones_if_refresh_fails(
     container: Container, caplog: pytest.LogCaptureFixture, lifetime_s: float
 ) -> None:
     container.lifetime_s = lifetime_s
     clock = Clock()
-    source = make_source(monotonic_s=clock)
-    first = await source.get()
+    credentials = make_credentials(monotonic_s=clock)
+    first = await credentials.get()
     before = container.asked
     container.status = 500
     clock.now_s += 60
     with structlog.testing.capture_logs() as logs:
-        assert await source.get() == first
+        assert await credentials.get() == first
         await until(lambda: bool(caplog.records if lifetime_s == ALMOST_DUE_S else logs))
     assert container.asked > before
-    assert await source.get() == first
+    assert await credentials.get() == first
     assert "a-private-detail" not in repr(logs)
 
 
-async def test_does_not_ask_again_at_once(container: Container) -> None:
-    """Credentials that live for less than a quarter of an hour are due for renewal all the time."""
+async def test_background_refresh_is_limited(container: Container) -> None:
+    """Credentials that live for less than 15 minutes are always due for refresh."""
     container.lifetime_s = ALMOST_DUE_S
     clock = Clock()
-    source = make_source(monotonic_s=clock)
-    first = await source.get()
+    credentials = make_credentials(monotonic_s=clock)
+    first = await credentials.get()
     before = container.asked
-    await until(lambda: not looking())
+    await until(lambda: not looking_up())
     container.may_answer.clear()
     for _ in range(20):
-        assert await source.get() == first
+        assert await credentials.get() == first
         await asyncio.sleep(0)
-    assert not looking()
+    assert not looking_up()
     container.may_answer.set()
     clock.now_s += 60
     for _ in range(20):
-        await source.get()
-    await changed(source, first)
+        await credentials.get()
+    await changed(credentials, first)
     assert container.asked == before + 1
 
 
-async def test_waits_for_new_ones_when_they_are_about_to_end(container: Container) -> None:
+async def test_waits_if_about_to_expire(container: Container) -> None:
     container.lifetime_s = 30
-    source = make_source()
-    first = await source.get()
+    credentials = make_credentials()
+    first = await credentials.get()
     container.lifetime_s = 3600
-    assert await source.get() != first
+    assert await credentials.get() != first
 
 
-async def test_looks_anew_after_it_was_told_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forget_looks_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     use_environment(monkeypatch, 1)
-    source = make_source()
-    await source.get()
+    credentials = make_credentials()
+    await credentials.get()
     use_environment(monkeypatch, 2)
-    assert (await source.get()).secret_key == "secret-1"
-    source.forget()
-    assert (await source.get()).secret_key == "secret-2"
+    assert (await credentials.get()).secret_key == "secret-1"
+    credentials.forget()
+    assert (await credentials.get()).secret_key == "secret-2"
 
 
-async def test_finds_what_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = make_source()
-    with pytest.raises(
-        Unauthorized, match=r"no AWS credentials were found: .*AWS_PROFILE.*aws sso login.*role"
-    ):
-        await source.get()
+async def test_finds_credentials_set_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = make_credentials()
+    with pytest.raises(Unauthorized, match=r"no AWS credentials found: .*AWS_PROFILE.*aws sso login.*role"):
+        await credentials.get()
     use_environment(monkeypatch)
-    assert (await source.get()).secret_key == "secret-1"
+    assert (await credentials.get()).secret_key == "secret-1"
 
 
-async def test_one_who_gives_up_does_not_end_it_for_the_others(container: Container) -> None:
+async def test_cancelled_caller_leaves_lookup_running(container: Container) -> None:
     container.may_answer.clear()
-    source = make_source()
-    first, second = asyncio.create_task(source.get()), asyncio.create_task(source.get())
+    credentials = make_credentials()
+    first, second = asyncio.create_task(credentials.get()), asyncio.create_task(credentials.get())
     await until(lambda: container.asked == 1)
     first.cancel()
     container.may_answer.set()
     assert (await second).secret_key == "secret-1"
 
 
-async def test_does_not_wait_for_ever(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wait_has_a_limit(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.api.credentials._WAIT_MAX_S", 0.05)
     container.may_answer.clear()
-    with pytest.raises(TemporaryFailure, match="has not answered") as caught:
-        await make_source().get()
+    with pytest.raises(TemporaryFailure, match="did not answer within") as caught:
+        await make_credentials().get()
     assert caught.value.code == "Timeout"
 
 
-async def test_an_endpoint_that_fails_is_a_matter_of_time(container: Container) -> None:
+async def test_failing_endpoint_is_temporary(container: Container) -> None:
     container.status = 404
-    with pytest.raises(TemporaryFailure, match="gave none: check the role") as caught:
-        await make_source().get()
+    with pytest.raises(TemporaryFailure, match="returned none: check the container") as caught:
+        await make_credentials().get()
     assert "a-private-detail" not in repr(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -315,7 +288,7 @@ sso_role_name = r
 @pytest.mark.parametrize(
     ("text", "environment", "kind", "match"),
     [
-        ("", {"AWS_PROFILE": "gone"}, Unauthorized, "profile that the AWS config files do not have"),
+        ("", {"AWS_PROFILE": "gone"}, Unauthorized, "profile that is not in the AWS config files"),
         ("", {"AWS_ACCESS_KEY_ID": "AKIA"}, Unauthorized, "incomplete"),
         (f"[default]{SSO}", {}, Unauthorized, "aws sso login"),
         ("[default\n", {}, Unauthorized, "config files are not usable"),
@@ -335,7 +308,7 @@ sso_role_name = r
         (f"[default]\ncredential_process = {sys.executable} -c 1\n", {}, TemporaryFailure, "by hand"),
     ],
 )
-async def test_explains_what_is_wrong(
+async def test_explains_wrong_configuration(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -347,94 +320,19 @@ async def test_explains_what_is_wrong(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(kind, match=match):
-        await make_source().get()
+        await make_credentials().get()
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (403, "AccessDenied", Unauthorized),
-        (403, "ExpiredToken", Unauthorized),
-        (400, "Throttling", TemporaryFailure),
-        (429, "TooManyRequests", TemporaryFailure),
-        (503, "ServiceUnavailable", TemporaryFailure),
-    ],
-)
-def test_explains_what_sts_answered(status: int, code: str, kind: type[Exception]) -> None:
-    answer: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    error = explain(aws.ClientError(answer, "AssumeRole"))
-    assert type(error) is kind
-    assert (error.status, error.code) == (status, code)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "match"),
-    [
-        (aws.EndpointConnectionError(endpoint_url="https://sts"), TemporaryFailure, "cannot be reached"),
-        (aws.ReadTimeoutError(endpoint_url="https://sts"), TemporaryFailure, "cannot be reached"),
-        (aws.UnauthorizedSSOTokenError(), Unauthorized, "aws sso login"),
-        (aws.TokenRetrievalError(provider="sso", error_msg="m"), Unauthorized, "aws sso login"),
-        (aws.LoginRefreshRequired(), Unauthorized, "aws login"),
-        (aws.UnknownCredentialError(name="Moon"), Unauthorized, "config files are not usable"),
-        (RuntimeError("still expired"), TemporaryFailure, "gave none"),
-    ],
-)
-def test_explains_what_botocore_raised(error: Exception, kind: type[Exception], match: str) -> None:
-    explained = explain(error)
-    assert type(explained) is kind
-    assert match in str(explained)
-
-
-ENDPOINT = "https://a1.execute-api.ap-south-1.amazonaws.com"
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "configured", "region"),
-    [
-        (ENDPOINT, None, "ap-south-1"),
-        ("https://relay.example.com", "eu-west-3", "eu-west-3"),
-        ("https://relay.example.com", None, "sa-east-1"),
-    ],
-)
-def test_the_region_is_the_configured_one_then_the_endpoint_s_then_aws_s(
-    monkeypatch: pytest.MonkeyPatch, endpoint: str, configured: str | None, region: str
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
-    assert resolve_region(endpoint, configured) == region
-
-
-def test_the_region_is_the_one_that_aws_platforms_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_REGION", "eu-north-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
-    assert resolve_region("https://relay.example.com", None) == "eu-north-1"
-
-
-def test_the_region_is_read_from_a_profile(tmp_path: Path) -> None:
-    config(tmp_path, "[default]\nregion = ca-west-1\n")
-    assert resolve_region("http://127.0.0.1:1", None) == "ca-west-1"
-
-
-def test_a_region_that_nothing_tells_is_a_problem_of_the_settings() -> None:
-    with pytest.raises(SettingsError, match="VOICE_RELAY_AWS_REGION is not set"):
-        resolve_region("http://127.0.0.1:1", None)
-
-
-def test_a_profile_that_is_missing_is_a_problem_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "gone")
-    with pytest.raises(SettingsError, match="AWS_PROFILE"):
-        resolve_region("http://127.0.0.1:1", None)
-
-
-async def test_a_new_session_is_opened_for_every_new_search() -> None:
-    """A session remembers the files that it read."""
+async def test_every_lookup_opens_new_session() -> None:
+    """A session caches the files that it read."""
     opened: list[Session] = []
 
     def open_session() -> Session:
         opened.append(Session())
         return opened[-1]
 
-    source = make_source(open_session=open_session)
+    credentials = make_credentials(open_session=open_session)
     for _ in range(2):
         with pytest.raises(Unauthorized):
-            await source.get()
+            await credentials.get()
     assert len(opened) == 2

@@ -1,11 +1,11 @@
-"""What each answer of the API means."""
+"""What each response of the API means."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
-from bot.api.responses import parse_response
+from bot.api.responses import parse_start
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
 NOW = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
@@ -14,23 +14,24 @@ SWF = "com.amazonaws.swf.service.v2.model#"
 
 
 def refusal(code: str, namespace: str = SWF) -> bytes:
-    """Return the body that Step Functions refuses a request with."""
+    """Return the body of a refusal by Step Functions."""
     return b'{"__type":"%s","message":"m"}' % (namespace + code).encode()
 
 
-def test_a_start_gives_the_arn() -> None:
+def test_start_returns_arn() -> None:
     body = b'{"executionArn":"%s","startDate":1.65E9}' % ARN.encode()
-    assert parse_response(200, {}, body, now=NOW) == ARN
+    assert parse_start(200, {}, body, now=NOW) == ARN
 
 
 @pytest.mark.parametrize("status", [400, 409, 500])
-def test_an_execution_that_exists_already_is_a_success(status: int) -> None:
+def test_existing_execution_is_success(status: int) -> None:
     body = b'{"__type":"%sExecutionAlreadyExists","message":"Execution Already Exists: \'%s\'"}'
-    assert parse_response(status, {}, body % (SWF.encode(), ARN.encode()), now=NOW) == ARN
+    assert parse_start(status, {}, body % (SWF.encode(), ARN.encode()), now=NOW) == ARN
 
 
-def test_an_execution_that_exists_already_is_a_success_without_its_arn_too() -> None:
-    assert parse_response(400, {}, b'{"__type":"ExecutionAlreadyExists"}', now=NOW) == ""
+def test_existing_execution_without_arn() -> None:
+    """The ARN is read from the message, which may change; success does not depend on it."""
+    assert parse_start(400, {}, b'{"__type":"ExecutionAlreadyExists"}', now=NOW) == ""
 
 
 @pytest.mark.parametrize(
@@ -58,11 +59,10 @@ def test_an_execution_that_exists_already_is_a_success_without_its_arn_too() -> 
         (200, b'{"executionArn":null}', TemporaryFailure, ""),
     ],
 )  # fmt: skip
-def test_the_service_decides_where_it_spoke_and_the_status_elsewhere(
-    status: int, body: bytes, kind: type[DeliveryError], code: str
-) -> None:
+def test_code_decides_before_status(status: int, body: bytes, kind: type[DeliveryError], code: str) -> None:
+    """The service's error code decides; the status only where there is no code."""
     with pytest.raises(DeliveryError) as caught:
-        parse_response(status, {}, body, now=NOW)
+        parse_start(status, {}, body, now=NOW)
     assert (type(caught.value), caught.value.status, caught.value.code) == (kind, status, code)
     assert str(status) in str(caught.value)
 
@@ -77,24 +77,24 @@ def test_the_service_decides_where_it_spoke_and_the_status_elsewhere(
         ("-3", None),
     ],
 )
-def test_the_services_own_wish_is_taken_along(value: str | None, seconds: float | None) -> None:
+def test_keeps_retry_after(value: str | None, seconds: float | None) -> None:
     headers = {} if value is None else {"Retry-After": value}
     with pytest.raises(TemporaryFailure) as caught:
-        parse_response(503, headers, b"", now=NOW)
+        parse_start(503, headers, b"", now=NOW)
     assert caught.value.retry_after_s == seconds
 
 
 @pytest.mark.parametrize(
     ("off_s", "words"), [(600, "600 s ahead of"), (-600, "600 s behind"), (299, "bot policy")]
 )
-def test_a_refusal_says_whether_the_clock_is_off(off_s: int, words: str) -> None:
+def test_refusal_names_wrong_clock(off_s: int, words: str) -> None:
     date = format_datetime(NOW - timedelta(seconds=off_s), usegmt=True)
     with pytest.raises(Unauthorized, match=words):
-        parse_response(403, {"Date": date}, b'{"message":"Forbidden"}', now=NOW)
+        parse_start(403, {"Date": date}, b'{"message":"Forbidden"}', now=NOW)
 
 
-def test_a_refusal_names_the_settings_in_full_and_a_key_that_is_gone() -> None:
+def test_refusal_names_possible_causes() -> None:
     with pytest.raises(Unauthorized) as caught:
-        parse_response(403, {}, b'{"message":"Forbidden"}', now=NOW)
-    for words in ("VOICE_RELAY_API_ENDPOINT", "VOICE_RELAY_AWS_REGION", "the key was deleted or rotated"):
+        parse_start(403, {}, b'{"message":"Forbidden"}', now=NOW)
+    for words in ("VOICE_RELAY_API_ENDPOINT", "VOICE_RELAY_AWS_REGION", "not deleted or rotated"):
         assert words in str(caught.value)

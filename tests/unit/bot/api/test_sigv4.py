@@ -1,4 +1,4 @@
-"""Signatures: equal to the published ones, and to botocore's own for whatever is sent."""
+"""Signatures equal the published ones, and botocore's own for any request."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,8 +28,8 @@ TOKENS = {
         "c8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
     ),
 }
-# What is asked in each case, and the signature in its Authorization header. Left out are the cases that are
-# not normalised, as only S3 signs, and post-sts-header-after, whose token is added after signing.
+# The request of each case, and the signature in its Authorization header. Omitted: the unnormalised cases,
+# which only S3 signs, and post-sts-header-after, whose token is added after signing.
 # https://github.com/awslabs/aws-c-auth/tree/main/tests/aws-signing-test-suite/v4
 PUBLISHED: list[tuple[str, str, str, dict[str, str], str]] = [
     (
@@ -232,7 +232,7 @@ PUBLISHED: list[tuple[str, str, str, dict[str, str], str]] = [
 @pytest.mark.parametrize(
     ("name", "method", "path", "headers", "signature"), PUBLISHED, ids=[case[0] for case in PUBLISHED]
 )
-def test_equals_the_published_signature(
+def test_equals_published_signature(
     name: str, method: str, path: str, headers: dict[str, str], signature: str
 ) -> None:
     token = TOKENS.get(name)
@@ -282,7 +282,7 @@ UNSIGNED = st.sampled_from(["User-Agent", "Connection", "Expect", "X-Amzn-Trace-
     token=st.none() | st.text("abcXYZ/+=0189", max_size=30),
     moment=st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_equals_what_botocore_signs(
+def test_equals_botocores_signature(
     base: str,
     segments: list[str],
     query: list[str],
@@ -303,7 +303,7 @@ def test_equals_what_botocore_signs(
     assert {**{name.lower(): value for name, value in headers.items()}, **added} == expected
 
 
-def test_signs_the_same_moment_in_any_time_zone() -> None:
+def test_time_zone_does_not_matter() -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
     first, second = (
         sign("GET", "https://h/", {}, b"", ReadOnlyCredentials(*KEY, None), region="us-east-1", now=now)
@@ -312,7 +312,7 @@ def test_signs_the_same_moment_in_any_time_zone() -> None:
     assert first == second
 
 
-def test_refuses_a_time_without_a_zone() -> None:
+def test_refuses_naive_time() -> None:
     with pytest.raises(ValueError, match="time zone"):
         sign(
             "GET",
@@ -325,8 +325,8 @@ def test_refuses_a_time_without_a_zone() -> None:
         )
 
 
-def test_logs_nothing_of_what_it_signs(caplog: pytest.LogCaptureFixture) -> None:
-    """botocore's own signer would write the canonical request, with the session token, at debug level."""
+def test_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """botocore's own signer logs the canonical request, session token included, at debug level."""
     caplog.set_level("DEBUG")
     sign("GET", "https://h/", {}, b"", ReadOnlyCredentials(*KEY, "token"), region="us-east-1", now=NOW)
     assert caplog.records == []

@@ -7,7 +7,8 @@ import botocore.exceptions as aws
 import pytest
 from botocore.session import Session
 
-from bot.api.credentials import CredentialSource, resolve_region
+from bot.api.credentials import ChainCredentials
+from bot.api.region import resolve_region
 from bot.errors import Unauthorized
 from bot.settings.aws import open_session
 
@@ -132,8 +133,8 @@ def test_one_file_gives_all_or_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize("line", KEYS.splitlines())
 async def test_half_a_key_is_explained(machine: Machine, line: str) -> None:
     machine.env_file.write_text(line)
-    source = CredentialSource(add_secret=lambda _: None, open_session=machine.open)
-    with pytest.raises(Unauthorized, match="incomplete: give both"):
+    source = ChainCredentials(add_secret=lambda _: None, open_session=machine.open)
+    with pytest.raises(Unauthorized, match="incomplete AWS credentials: set both"):
         await source.get()
 
 
@@ -154,7 +155,7 @@ async def test_a_key_that_was_replaced_in_the_file_is_taken_after_a_refusal(mach
     """So a key can be rotated without a restart: the API refuses the old one, and the new one is there."""
     machine.env_file.write_text(KEYS)
     secrets: list[str] = []
-    source = CredentialSource(add_secret=secrets.append, open_session=machine.open)
+    source = ChainCredentials(add_secret=secrets.append, open_session=machine.open)
     assert (await source.get()).access_key == "AKIA-FILE"
     machine.env_file.write_text(KEYS.replace("FILE", "NEW").replace("of-the-file", "that-is-new"))
     assert (await source.get()).access_key == "AKIA-FILE"
