@@ -57,8 +57,12 @@ async def run(settings: Settings, target: Target) -> None:
             relay = await stack.enter_async_context(open_relay(settings, target))
             loop.add_signal_handler(signal.SIGHUP, relay.reload_rules)
             await relay.run(stop)
-    except* RelayError as group:
-        raise _first(group) from None
+    except BaseExceptionGroup as group:
+        # Not `except*`: Python 3.11.2 wraps what is raised inside it in a group of its own.
+        refused, rest = group.split(RelayError)
+        if refused is None or rest is not None:
+            raise
+        raise _first(refused) from None
     log.info("stopped")
 
 
