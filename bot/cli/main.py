@@ -287,10 +287,10 @@ async def _single_machine(
             "set it to the stack's ApiEndpoint, or install voice-relay[local]"
         )
         raise SettingsError([problem]) from error
-    from bot.settings.values import NO_WAY
+    from bot.settings.values import WEBHOOK_MISSING
 
     if settings.webhook_url is None:
-        raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {NO_WAY}"])
+        raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {WEBHOOK_MISSING}"])
     import structlog
     from botocore.credentials import ReadOnlyCredentials
 

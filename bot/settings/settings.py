@@ -1,31 +1,34 @@
-"""Settings: from the environment, from ``.env`` and from files in a secrets directory, in this order.
+"""The settings: their names, types, defaults and descriptions; and how to load them.
 
-Every name begins with ``VOICE_RELAY_``. An empty value counts as none, so that a line can be kept without
-being in force; ``OPS_PORT`` alone is turned off that way. What is wrong is reported all at once, in sentences
-that name the variable and the remedy and never repeat a value: it may be a token that went astray.
+Every name begins with ``VOICE_RELAY_``. All problems are reported at once, each in a sentence that names the
+variable and the remedy but never repeats the value: it may be a token in the wrong variable.
+
+To add a setting, enter it in ``Settings``, in ``EXPECTED`` (values), in ``.env.example`` and in the README.
 """
 
 import difflib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import NoDecode
 
 from bot.errors import SettingsError
+from bot.settings.sources import (
+    ENV_FILE,
+    PREFIX,
+    SECRETS_DIR_VARIABLE,
+    SourcedSettings,
+    find_names,
+    find_secrets_dir,
+)
 from bot.settings.values import (
-    WANTED,
+    EXPECTED,
+    EXPLAINED,
     check_endpoint,
     check_heartbeat,
     check_host,
@@ -42,37 +45,11 @@ from bot.settings.values import (
     require_webhook,
 )
 
-PREFIX: Final = "VOICE_RELAY_"
-ENV_FILE: Final = Path(".env")
-_SECRETS_DIR_VARIABLE: Final = "VOICE_RELAY_SECRETS_DIR"
-_SECRETS_DIR: Final = Path("/run/secrets")
 _DATA_DIR: Final = Path("./data")
 _GRACE_S: Final = 10.0
-# Kubernetes puts the address of every service into the environment, and one may be called voice-relay.
+# Kubernetes sets the address of every service in the environment, and one may be called voice-relay.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK: Final = re.compile(r"(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
-
-
-class _Sourced(BaseSettings):
-    """Where settings come from, however many of them are wanted."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the sources in order, each without what is empty in it."""
-        order = (init_settings, env_settings, dotenv_settings, file_secret_settings)
-        return tuple(_NonEmpty(settings_cls, source) for source in order)
-
 
 _Endpoint = Annotated[str | None, AfterValidator(check_endpoint)]
 _Region = Annotated[str | None, AfterValidator(check_region)]
@@ -82,25 +59,25 @@ _LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], 
 _Grace = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Settings(_Sourced):
-    """How this process works. Made by ``load_settings``; ``.env.example`` holds the same descriptions."""
+class Settings(SourcedSettings):
+    """All settings. Made by ``load_settings``; ``.env.example`` repeats the descriptions."""
 
     discord_token: Annotated[SecretStr, BeforeValidator(parse_token), AfterValidator(check_token)] = Field(
         description="The bot's token. Required; a secret."
     )
     discord_api_url: Annotated[str, AfterValidator(check_url)] = Field(
-        "https://discord.com/api/v10", description="The base of Discord's REST API, or of a proxy for it."
+        "https://discord.com/api/v10", description="The base URL of Discord's REST API, or of a proxy for it."
     )
     api_endpoint: _Endpoint = Field(
-        None, description="The ingress API. Unset: everything runs on this machine, with no AWS account."
+        None, description="The URL of the ingress API. Unset: everything runs on this machine, without AWS."
     )
     aws_region: _Region = Field(
-        None, description="The signing region. Unset: that in the endpoint's name, else AWS's own settings."
+        None, description="The signing region. Unset: the one in API_ENDPOINT, else AWS's own settings."
     )
     webhook_url: Annotated[_Webhook, AfterValidator(require_webhook)] = Field(
         None, description="The Discord webhook to post to; needed only without API_ENDPOINT. A secret."
     )
-    data_dir: Path = Field(_DATA_DIR, description="The directory of the outbox.")
+    data_dir: Path = Field(_DATA_DIR, description="The directory of the outbox, on a local disk.")
     rules_file: Path | None = Field(
         None, description="Routing rules, TOML. Unset: joined, left and moved go to the workflow notify."
     )
@@ -109,28 +86,28 @@ class Settings(_Sourced):
         86_400,
         gt=0,
         allow_inf_nan=False,
-        description="How old an event may get before it goes to the dead letters instead, in seconds.",
+        description="How old an event may get before it becomes a dead letter, in seconds.",
     )
     outbox_max_bytes: int = Field(
-        1_073_741_824, ge=1_048_576, description="The size that the outbox file may have, in bytes."
+        1_073_741_824, ge=1_048_576, description="The largest size of the outbox file, in bytes."
     )
     outbox_synchronous: Annotated[Literal["full", "normal"], BeforeValidator(parse_word)] = Field(
         "full", description="full (a power cut loses no commit) or normal (it may lose the last few)."
     )
     receipts_kept_s: float = Field(
-        604_800, ge=0, allow_inf_nan=False, description="How long receipts are kept for trace, in seconds."
+        604_800, ge=0, allow_inf_nan=False, description="How long to keep receipts for trace, in seconds."
     )
     ops_host: Annotated[str, AfterValidator(check_host)] = Field(
-        "127.0.0.1", description="The address of the health, readiness, metrics and status pages."
+        "127.0.0.1", description="The address of the ops server: health, readiness, metrics and status."
     )
     ops_port: Annotated[int | None, Field(ge=0, le=65535), BeforeValidator(parse_port)] = Field(
-        8080, description="Their port. 0 picks a free one; empty turns them off."
+        8080, description="The port of the ops server. 0 picks a free one; empty turns the server off."
     )
     heartbeat_s: Annotated[float, AfterValidator(check_heartbeat)] = Field(
         60,
         ge=0,
         allow_inf_nan=False,
-        description="How often to send a sign of life while all is well, in seconds. 0 sends none.",
+        description="How often to send a heartbeat while the bot is ready, in seconds. 0 sends none.",
     )
     log_format: _LogFormat = Field(
         "auto", description="auto (text on a terminal, JSON elsewhere), json or text."
@@ -141,18 +118,18 @@ class Settings(_Sourced):
     )
     shard_ids: Annotated[
         tuple[int, ...] | None, NoDecode, BeforeValidator(parse_shard_ids), AfterValidator(check_shard_ids)
-    ] = Field(None, description="The shards that this process runs, like 0,1,2. Goes with SHARD_COUNT.")
+    ] = Field(None, description="The shards that this process runs, like 0,1,2. Needs SHARD_COUNT.")
     shard_count: Annotated[int | None, Field(ge=1), AfterValidator(check_shard_count)] = Field(
-        None, description="How many shards there are in all. Goes with SHARD_IDS."
+        None, description="The number of shards in all processes. Needs SHARD_IDS."
     )
 
     def secrets(self) -> list[str]:
-        """Return what no log line may hold."""
+        """Return the values that must not appear in a log."""
         return [self.discord_token.get_secret_value(), *_secrets_of(self.webhook_url)]
 
 
-class ApiSettings(_Sourced):
-    """What it takes to speak to the API alone, without Discord. Made by ``load_api_settings``."""
+class ApiSettings(SourcedSettings):
+    """What a client of the API needs, without Discord. Made by ``load_api_settings``."""
 
     api_endpoint: _Endpoint = None
     aws_region: _Region = None
@@ -162,120 +139,87 @@ class ApiSettings(_Sourced):
     shutdown_grace_s: _Grace = _GRACE_S
 
     def secrets(self) -> list[str]:
-        """Return what no log line may hold."""
+        """Return the values that must not appear in a log."""
         return _secrets_of(self.webhook_url)
 
 
-class _DataSettings(_Sourced):
+class _DataSettings(SourcedSettings):
     data_dir: Path = _DATA_DIR
 
 
-class _RulesSettings(_Sourced):
+class _RulesSettings(SourcedSettings):
     rules_file: Path | None = None
 
 
-class _WebhookSettings(_Sourced):
-    webhook_url: Annotated[SecretStr | None, AfterValidator(check_webhook)] = None
+class _WebhookSettings(SourcedSettings):
+    webhook_url: _Webhook = None
 
 
 def _secrets_of(webhook_url: SecretStr | None) -> list[str]:
+    """Return the webhook's URL and the token in it."""
     if webhook_url is None:
         return []
     url = webhook_url.get_secret_value()
     return [url, url.rpartition("/")[2]]
 
 
-_Settings = TypeVar("_Settings", bound=_Sourced)
-
-
-class _NonEmpty(PydanticBaseSettingsSource):
-    """*source* without its empty values, so that the next source is asked for them."""
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._source = source
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return self._source.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        values = self._source()
-        return {name: value for name, value in values.items() if value != "" or name == "ops_port"}
+_Settings = TypeVar("_Settings", bound=SourcedSettings)
 
 
 def load_settings(*, env_file: Path | None = ENV_FILE) -> Settings:
-    """Read the settings; raises SettingsError with every problem that there is."""
-    return _load(Settings, env_file, whole=True)
+    """Load all settings; raises SettingsError with every problem."""
+    return _load(Settings, env_file, refuse_unknown=True)
 
 
 def load_api_settings(*, env_file: Path | None = ENV_FILE) -> ApiSettings:
-    """Read what it takes to speak to the API; what else is set may be wrong, but not of an unknown name."""
-    return _load(ApiSettings, env_file, whole=True)
+    """Load the API client's settings; the others may be wrong or missing, but unknown names are refused."""
+    return _load(ApiSettings, env_file, refuse_unknown=True)
 
 
 def load_data_dir(*, env_file: Path | None = ENV_FILE) -> Path:
-    """Read DATA_DIR, for what needs no other setting: the others may be missing or wrong."""
-    return _load(_DataSettings, env_file, whole=False).data_dir
+    """Load DATA_DIR alone; the other settings may be wrong or missing."""
+    return _load(_DataSettings, env_file).data_dir
 
 
 def load_rules_file(*, env_file: Path | None = ENV_FILE) -> Path | None:
-    """Read RULES_FILE, for a look at the rules, which needs no other setting."""
-    return _load(_RulesSettings, env_file, whole=False).rules_file
+    """Load RULES_FILE alone; the other settings may be wrong or missing."""
+    return _load(_RulesSettings, env_file).rules_file
 
 
 def load_webhook_url(*, env_file: Path | None = ENV_FILE) -> SecretStr | None:
-    """Read WEBHOOK_URL, for a deployment, which needs no other setting."""
-    return _load(_WebhookSettings, env_file, whole=False).webhook_url
+    """Load WEBHOOK_URL alone; the other settings may be wrong or missing."""
+    return _load(_WebhookSettings, env_file).webhook_url
 
 
-def _load(kind: type[_Settings], env_file: Path | None, *, whole: bool) -> _Settings:
-    """Read settings; if *whole*, a name that is no setting at all is a problem."""
+def _load(kind: type[_Settings], env_file: Path | None, *, refuse_unknown: bool = False) -> _Settings:
     problems: list[str] = []
     try:
         secrets_dir = find_secrets_dir()
-        if whole:
-            problems += _find_unknown(_names(env_file, secrets_dir))
+        if refuse_unknown:
+            problems += _find_unknown(find_names(env_file, secrets_dir))
         settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))
     except UnicodeDecodeError:
-        problems.append(f"{env_file} or a file of a secret is not text in UTF-8: write it anew")
+        problems.append(f"{env_file} or a secret's file is not text in UTF-8: save it as UTF-8")
     except OSError as error:
-        problems.append(f"{error.filename} cannot be read ({error.strerror}): check the path and permissions")
+        problems.append(f"cannot read {error.filename} ({error.strerror}): check the path and permissions")
     else:
         if not problems:
             return settings
-    # pydantic's error is left out: it says the same in its own terms.
+    # Not chained: pydantic's error says the same in its own terms.
     raise SettingsError(problems) from None
 
 
-def find_secrets_dir() -> Path | None:
-    """Return the directory that files of secrets are read from; OSError if the one that is named is none."""
-    named = os.environ.get(_SECRETS_DIR_VARIABLE)
-    if not named:
-        return _SECRETS_DIR if _SECRETS_DIR.is_dir() else None
-    os.scandir(named).close()
-    return Path(named)
-
-
-def _names(env_file: Path | None, secrets_dir: Path | None) -> set[str]:
-    """Return every name in any source that has the prefix, in upper case and without it."""
-    names = [*os.environ]
-    if env_file is not None:
-        names += DotEnvSettingsSource(Settings, env_file=env_file).env_vars
-    if secrets_dir is not None:
-        names += [path.name for path in secrets_dir.iterdir()]
-    return {name.upper().removeprefix(PREFIX) for name in names if name.upper().startswith(PREFIX)}
-
-
 def _find_unknown(names: Iterable[str]) -> list[str]:
-    known = {name.upper() for name in Settings.model_fields}
-    not_ours = known | {_SECRETS_DIR_VARIABLE.removeprefix(PREFIX)}
+    """Return a problem for each of *names* that is not a setting."""
+    settings = {name.upper() for name in Settings.model_fields}
+    known = settings | {SECRETS_DIR_VARIABLE.removeprefix(PREFIX)}
     problems = []
-    for name in sorted(set(names) - not_ours):
+    for name in sorted(set(names) - known):
         if _SERVICE_LINK.fullmatch(name):
             continue
-        nearest = difflib.get_close_matches(name, known, n=1)
+        nearest = difflib.get_close_matches(name, settings, n=1)
         remedy = (
             f"did you mean {PREFIX}{nearest[0]}?" if nearest else "remove it; .env.example lists them all"
         )
@@ -284,12 +228,12 @@ def _find_unknown(names: Iterable[str]) -> list[str]:
 
 
 def _explain(error: ErrorDetails) -> str:
-    """Return one of pydantic's errors as a sentence that holds no value."""
+    """Return one of pydantic's errors as a sentence without the value."""
     field = str(error["loc"][0])
     if error["type"] == "missing":
-        text = "is not set: give the bot's token (Discord's developer portal, Bot, Reset Token)"
-    elif error["type"] == "half_set":
+        text = "is not set: set it to the bot's token (Discord's developer portal: Bot, Reset Token)"
+    elif error["type"] == EXPLAINED:
         text = error["msg"]
     else:
-        text = WANTED[field]
+        text = EXPECTED[field]
     return f"{PREFIX}{field.upper()} {text}"

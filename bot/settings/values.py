@@ -1,6 +1,7 @@
-"""What the value of each setting may be. Every check here refuses with a ValueError, or with a ``problem``.
+"""The values that each setting may have: pure.
 
-A refused value is never repeated: it may be a token that was put into the wrong variable.
+A check refuses a value with a ValueError, and the message is then the setting's line in ``EXPECTED``; or with
+``explained`` and a message of its own. No message repeats the value: it may be a token in the wrong variable.
 """
 
 import ipaddress
@@ -14,12 +15,12 @@ from pydantic_core import PydanticCustomError
 _DISCORD_HOSTS: Final = frozenset({"discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com"})
 _EXECUTE_API: Final = re.compile(r"[a-z0-9]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
-WANTED: Final = {
+EXPECTED: Final = {
     "discord_token": "must be the bot's token alone, without spaces or quotes",
-    "discord_api_url": "must be an http(s) URL like https://discord.com/api/v10, without a query or a user",
+    "discord_api_url": "must be an http(s) URL like https://discord.com/api/v10, without query and user",
     "api_endpoint": (
-        "must be the https URL of the ingress API (the stack's output ApiEndpoint), without a query or a "
-        "user; plain http is for this machine itself only"
+        "must be the https URL of the ingress API (the stack's output ApiEndpoint), without query and user; "
+        "plain http works only on this machine"
     ),
     "aws_region": "must be the name of a region, like eu-central-1",
     "webhook_url": (
@@ -34,29 +35,31 @@ WANTED: Final = {
     "outbox_synchronous": "must be full or normal",
     "receipts_kept_s": "must be a number of seconds, 0 or more",
     "ops_host": "must be an address of this machine, like 127.0.0.1 or 0.0.0.0",
-    "ops_port": "must be a port from 0 to 65535; 0 picks a free one, empty turns the pages off",
+    "ops_port": "must be a port from 0 to 65535; 0 picks a free one, empty turns the ops server off",
     "heartbeat_s": "must be a number of seconds, 1 or more, or 0 for none",
     "log_format": "must be auto, json or text",
     "log_level": "must be debug, info, warning, error or critical",
     "shutdown_grace_s": "must be a number of seconds, 0 or more",
-    "shard_ids": "must be different whole numbers with commas between them, like 0,1,2",
-    "shard_count": "must be a whole number, 1 or more, and above every number in VOICE_RELAY_SHARD_IDS",
+    "shard_ids": "must be different whole numbers separated by commas, like 0,1,2",
+    "shard_count": "must be a whole number, 1 or more, and greater than every one in VOICE_RELAY_SHARD_IDS",
 }
-"""What is said where a value is refused for no reason of its own; ``problem`` is for those that have one."""
 
-
-NO_WAY: Final = (
+WEBHOOK_MISSING: Final = (
     "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
     "or the webhook to run everything on this machine"
 )
 
 
-def problem(text: str) -> PydanticCustomError:
-    return PydanticCustomError("half_set", "{text}", {"text": text})
+EXPLAINED: Final = "explained"
+"""The type of pydantic's error where the message is the check's own."""
+
+
+def explained(text: str) -> PydanticCustomError:
+    return PydanticCustomError(EXPLAINED, "{text}", {"text": text})
 
 
 def parse_token(value: object) -> object:
-    # Copied from a header, a token comes with its scheme.
+    # A token copied from a header includes the scheme.
     return re.sub(r"^Bot(\s+|$)", "", value.strip()) if isinstance(value, str) else value
 
 
@@ -67,7 +70,7 @@ def check_token(value: SecretStr) -> SecretStr:
 
 
 def check_url(value: str) -> str:
-    """Return *value* without a slash at its end, if it is a base that paths can be put behind."""
+    """Return *value*, a URL to append paths to, without a slash at the end."""
     url = value.strip().rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
@@ -88,7 +91,7 @@ def check_endpoint(value: str | None) -> str | None:
 
 
 def _is_loopback(host: str | None) -> bool:
-    """Tell whether *host* is this machine by its name; names that only resolve to it do not count."""
+    """Tell whether *host* is a loopback address or name; a name that only resolves to one does not count."""
     # https://www.rfc-editor.org/rfc/rfc6761#section-6.3
     if host is None or host == "localhost" or host.endswith(".localhost"):
         return host is not None
@@ -105,15 +108,15 @@ def check_region(value: str | None, info: ValidationInfo) -> str | None:
         raise ValueError
     named = region_of(info.data.get("api_endpoint") or "")
     if named not in {None, value}:
-        raise problem("is not the region that VOICE_RELAY_API_ENDPOINT names: leave it unset")
+        raise explained("is not the region in VOICE_RELAY_API_ENDPOINT: leave it unset")
     return value
 
 
 def require_webhook(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    """Return *value*, which may only be missing where there is an endpoint."""
-    # Where the endpoint itself was refused it is absent here, and its own problem is enough.
+    """Return *value*, which may be missing only if there is an endpoint."""
+    # A refused endpoint is absent here rather than None, and has a problem of its own.
     if value is None and info.data.get("api_endpoint", "") is None:
-        raise problem(NO_WAY)
+        raise explained(WEBHOOK_MISSING)
     return value
 
 
@@ -165,15 +168,15 @@ def check_shard_count(value: int | None, info: ValidationInfo) -> int | None:
         return value
     ids = info.data["shard_ids"]
     if ids is not None and value is None:
-        raise problem("is not set, but VOICE_RELAY_SHARD_IDS is: set both or neither")
+        raise explained("is not set, but VOICE_RELAY_SHARD_IDS is: set both or neither")
     if ids is None and value is not None:
-        raise problem("is set, but VOICE_RELAY_SHARD_IDS is not: set both or neither")
+        raise explained("is set, but VOICE_RELAY_SHARD_IDS is not: set both or neither")
     if ids is not None and value is not None and max(ids) >= value:
         raise ValueError
     return value
 
 
 def region_of(endpoint: str) -> str | None:
-    """Return the region that the host name of an API on AWS tells; ``None`` for any other URL."""
+    """Return the region in the host name of an API on AWS; ``None`` for any other URL."""
     found = _EXECUTE_API.fullmatch(urlsplit(endpoint).hostname or "")
     return found.group(1) if found else None

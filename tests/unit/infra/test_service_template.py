@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bot.settings.settings import PREFIX, Settings
+from bot.settings.settings import Settings
+from bot.settings.sources import PREFIX
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
 from tooling.template_yaml import load_template
 

@@ -17,7 +17,8 @@ from bot.clock import system_clock
 from bot.outbox.database import FILE_NAME
 from bot.outbox.store import Work
 from bot.routing.debounce import Held, HeldKey
-from bot.settings.settings import PREFIX, load_data_dir
+from bot.settings.settings import load_data_dir
+from bot.settings.sources import PREFIX
 from bot.text import escape, render_bytes, render_span, render_time
 from tests.support.outboxes import HERE, THERE, OutboxFile
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bot.cli.main import main
-from bot.settings.settings import PREFIX
+from bot.settings.sources import PREFIX
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
 from bot.voice.tracker import Capture

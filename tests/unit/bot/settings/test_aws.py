@@ -1,4 +1,4 @@
-"""AWS's own settings in ``.env`` and in files: taken where the environment leaves them open."""
+"""AWS's own settings in ``.env`` and in files, which count unless the environment has them."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ KEYS = "AWS_ACCESS_KEY_ID=AKIA-FILE\nAWS_SECRET_ACCESS_KEY=secret-of-the-file\n"
 
 
 class Machine:
-    """A machine whose environment, profiles and metadata tell nothing of AWS."""
+    """A machine whose environment, profiles and metadata have nothing for AWS."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.env_file = folder / ".env"
@@ -54,36 +54,36 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def test_finds_a_key_in_the_file(machine: Machine) -> None:
+def test_finds_key_in_env_file(machine: Machine) -> None:
     machine.env_file.write_text(KEYS + "VOICE_RELAY_DATA_DIR=x\n")
     assert machine.found() == ("AKIA-FILE", "secret-of-the-file", None)
 
 
-def test_finds_a_token_beside_the_key(machine: Machine) -> None:
+def test_finds_token_in_env_file(machine: Machine) -> None:
     machine.env_file.write_text(KEYS + "AWS_SESSION_TOKEN='the token'\n")
     assert machine.found() == ("AKIA-FILE", "secret-of-the-file", "the token")
 
 
-def test_finds_a_key_in_files_of_secrets(machine: Machine) -> None:
+def test_finds_key_in_secrets(machine: Machine) -> None:
     (machine.secrets / "aws_access_key_id").write_text("AKIA-SECRETS\n")
     (machine.secrets / "AWS_SECRET_ACCESS_KEY").write_text("secret-of-secrets\n")
     assert machine.found() == ("AKIA-SECRETS", "secret-of-secrets", None)
 
 
-def test_finds_a_profile_in_the_file(machine: Machine) -> None:
+def test_finds_profile_in_env_file(machine: Machine) -> None:
     machine.credentials.write_text("[relay]\naws_access_key_id = AKIA-P\naws_secret_access_key = secret-p\n")
     machine.env_file.write_text("AWS_PROFILE=relay\n")
     assert machine.found() == ("AKIA-P", "secret-p", None)
 
 
-def test_a_key_goes_before_a_profile(machine: Machine) -> None:
+def test_key_before_profile(machine: Machine) -> None:
     machine.env_file.write_text(KEYS + "AWS_PROFILE=nobody\n")
     assert machine.found() == ("AKIA-FILE", "secret-of-the-file", None)
-    # It is not even looked for.
+    # botocore would raise if it looked for the profile.
     assert machine.open().get_config_variable("region") is None
 
 
-def test_without_any_it_asks_the_chain(machine: Machine) -> None:
+def test_falls_back_to_chain(machine: Machine) -> None:
     machine.credentials.write_text(
         "[default]\naws_access_key_id = AKIA-D\naws_secret_access_key = secret-d\n"
     )
@@ -92,15 +92,15 @@ def test_without_any_it_asks_the_chain(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("file_is", ["there", "not there"])
-def test_the_environment_wins(machine: Machine, file_is: str) -> None:
+def test_environment_before_file(machine: Machine, file_is: str) -> None:
     if file_is == "there":
         machine.env_file.write_text(KEYS + "AWS_SESSION_TOKEN=token-of-the-file\n")
     machine.set(AWS_ACCESS_KEY_ID="AKIA-ENV", AWS_SECRET_ACCESS_KEY="secret-env")
     assert machine.found() == ("AKIA-ENV", "secret-env", None)
 
 
-def test_a_profile_of_the_environment_wins_over_a_key_of_the_file(machine: Machine) -> None:
-    """An operator who names a profile for one command does not mean the bot's key."""
+def test_environment_profile_before_file_key(machine: Machine) -> None:
+    """An operator who sets a profile for one command does not mean the bot's key."""
     machine.credentials.write_text("[ops]\naws_access_key_id = AKIA-O\naws_secret_access_key = secret-o\n")
     machine.env_file.write_text(KEYS)
     machine.set(AWS_PROFILE="ops")
@@ -115,15 +115,15 @@ def test_a_profile_of_the_environment_wins_over_a_key_of_the_file(machine: Machi
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ],
 )
-def test_a_role_of_the_environment_wins_over_a_key_of_the_file(machine: Machine, name: str) -> None:
+def test_environment_role_before_file_key(machine: Machine, name: str) -> None:
     machine.env_file.write_text(KEYS)
     machine.set(**{name: "/somewhere"})
-    # Nobody is asked: that the file's key is not there is enough.
+    # No role is requested: it is enough that the file's key is absent.
     assert vars(machine.open())["_credentials"] is None
 
 
-def test_one_file_gives_all_or_nothing(machine: Machine) -> None:
-    """Half of a key from each place would be nobody's key."""
+def test_sources_are_not_mixed(machine: Machine) -> None:
+    """A key id is useless with the secret of another key."""
     machine.env_file.write_text("AWS_ACCESS_KEY_ID=AKIA-FILE\n")
     (machine.secrets / "aws_secret_access_key").write_text("secret-of-another-key")
     with pytest.raises(aws.PartialCredentialsError):
@@ -131,34 +131,34 @@ def test_one_file_gives_all_or_nothing(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("line", KEYS.splitlines())
-async def test_half_a_key_is_explained(machine: Machine, line: str) -> None:
+async def test_explains_half_a_key(machine: Machine, line: str) -> None:
     machine.env_file.write_text(line)
-    source = ChainCredentials(add_secret=lambda _: None, open_session=machine.open)
+    credentials = ChainCredentials(add_secret=lambda _: None, open_session=machine.open)
     with pytest.raises(Unauthorized, match="incomplete AWS credentials: set both"):
-        await source.get()
+        await credentials.get()
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-def test_finds_the_region_in_the_file(machine: Machine, name: str) -> None:
+def test_finds_region_in_env_file(machine: Machine, name: str) -> None:
     machine.env_file.write_text(f"{name}=eu-north-1\n")
     assert resolve_region("https://relay.example.com", None, open_session=machine.open) == "eu-north-1"
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-def test_the_environments_region_wins(machine: Machine, name: str) -> None:
+def test_environment_region_before_file(machine: Machine, name: str) -> None:
     machine.env_file.write_text("AWS_REGION=eu-north-1\nAWS_DEFAULT_REGION=eu-north-1\n")
     machine.set(**{name: "eu-west-3"})
     assert resolve_region("https://relay.example.com", None, open_session=machine.open) == "eu-west-3"
 
 
-async def test_a_key_that_was_replaced_in_the_file_is_taken_after_a_refusal(machine: Machine) -> None:
-    """So a key can be rotated without a restart: the API refuses the old one, and the new one is there."""
+async def test_forget_reads_rotated_key(machine: Machine) -> None:
+    """A key can be rotated without a restart: after the API refuses the old one, the file is read again."""
     machine.env_file.write_text(KEYS)
     secrets: list[str] = []
-    source = ChainCredentials(add_secret=secrets.append, open_session=machine.open)
-    assert (await source.get()).access_key == "AKIA-FILE"
+    credentials = ChainCredentials(add_secret=secrets.append, open_session=machine.open)
+    assert (await credentials.get()).access_key == "AKIA-FILE"
     machine.env_file.write_text(KEYS.replace("FILE", "NEW").replace("of-the-file", "that-is-new"))
-    assert (await source.get()).access_key == "AKIA-FILE"
-    source.forget()
-    assert (await source.get()).secret_key == "secret-that-is-new"
+    assert (await credentials.get()).access_key == "AKIA-FILE"
+    credentials.forget()
+    assert (await credentials.get()).secret_key == "secret-that-is-new"
     assert {"secret-of-the-file", "secret-that-is-new"} <= set(secrets)

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they may be, and what is said where they are wrong."""
+"""Settings: their sources, their values, and the messages about wrong ones."""
 
 import contextlib
 import os
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
-from bot.settings import settings as settings_module
-from bot.settings.settings import PREFIX, Settings, load_api_settings, load_settings
-from bot.settings.values import WANTED, region_of
+from bot.settings import sources
+from bot.settings.settings import Settings, load_api_settings, load_settings
+from bot.settings.sources import PREFIX
+from bot.settings.values import EXPECTED, region_of
 
 TOKEN = "MTE3NzE5ODM0MjM0MzQzMDA.GabcdE.a-secret-part-of-27-chars-xx"
 ENDPOINT = "https://a1b2c3.execute-api.eu-central-1.amazonaws.com"
@@ -22,7 +23,7 @@ EXAMPLE = Path(__file__).parents[4] / ".env.example"
 
 
 class Machine:
-    """The three places that settings come from, empty but for a token and an endpoint."""
+    """The three sources of settings, with only a token and an endpoint in them."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.env_file = folder / ".env"
@@ -55,7 +56,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def test_has_a_default_for_everything_but_the_token(machine: Machine) -> None:
+def test_defaults(machine: Machine) -> None:
     loaded = machine.load()
     assert loaded.discord_token.get_secret_value() == TOKEN
     assert loaded.model_dump(exclude={"discord_token", "api_endpoint"}) == {
@@ -80,7 +81,7 @@ def test_has_a_default_for_everything_but_the_token(machine: Machine) -> None:
     }
 
 
-def test_reads_every_kind_of_value(machine: Machine) -> None:
+def test_parses_every_kind_of_value(machine: Machine) -> None:
     machine.set(
         SHARD_IDS="0, 2,1",
         SHARD_COUNT="3",
@@ -102,7 +103,7 @@ def test_reads_every_kind_of_value(machine: Machine) -> None:
     assert loaded.aws_region == "eu-central-1"
 
 
-def test_asks_the_environment_first_then_the_file_then_the_secrets(machine: Machine) -> None:
+def test_environment_then_file_then_secrets(machine: Machine) -> None:
     machine.env_file.write_text("VOICE_RELAY_DATA_DIR=from-file\nVOICE_RELAY_OPS_HOST=::1\nOTHER=x\n")
     (machine.secrets / "Voice_Relay_Discord_Token").write_text("from-secrets\n")
     (machine.secrets / "voice_relay_data_dir").write_text("from-secrets")
@@ -114,8 +115,8 @@ def test_asks_the_environment_first_then_the_file_then_the_secrets(machine: Mach
     assert loaded.discord_token.get_secret_value() == "from-secrets"
 
 
-def test_an_empty_value_is_none_at_all(machine: Machine) -> None:
-    """So a secret's file is read although .env has the variable's line, and an unused file may be empty."""
+def test_empty_value_counts_as_unset(machine: Machine) -> None:
+    """A secret's file counts although .env has an empty line for it, and an unused file may be empty."""
     machine.set(DISCORD_TOKEN="", DATA_DIR="", SHARD_IDS="")
     machine.env_file.write_text("VOICE_RELAY_DISCORD_TOKEN=\n")
     (machine.secrets / "voice_relay_discord_token").write_text("from-secrets")
@@ -126,7 +127,7 @@ def test_an_empty_value_is_none_at_all(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("place", ["environment", "file"])
-def test_an_empty_port_turns_the_pages_off(machine: Machine, place: str) -> None:
+def test_empty_port_disables_ops_server(machine: Machine, place: str) -> None:
     if place == "environment":
         machine.set(OPS_PORT="")
     else:
@@ -134,15 +135,15 @@ def test_an_empty_port_turns_the_pages_off(machine: Machine, place: str) -> None
     assert machine.load().ops_port is None
 
 
-def test_reads_the_usual_directory_of_secrets(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_default_secrets_directory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine.secrets / "voice_relay_discord_token").write_text("mounted")
     machine.set(SECRETS_DIR=None, DISCORD_TOKEN=None)
-    monkeypatch.setattr(settings_module, "_SECRETS_DIR", machine.secrets)
+    monkeypatch.setattr(sources, "_SECRETS_DIR", machine.secrets)
     assert machine.load().discord_token.get_secret_value() == "mounted"
 
 
 @pytest.mark.parametrize("written", [f"Bot {TOKEN}", f" {TOKEN}\n", f"Bot  {TOKEN} "])
-def test_takes_the_scheme_and_the_margins_off_a_token(machine: Machine, written: str) -> None:
+def test_strips_scheme_and_spaces_from_token(machine: Machine, written: str) -> None:
     machine.set(DISCORD_TOKEN=written)
     assert machine.load().discord_token.get_secret_value() == TOKEN
 
@@ -158,7 +159,7 @@ def test_takes_the_scheme_and_the_margins_off_a_token(machine: Machine, written:
         WEBHOOK.replace("https://discord.com", "http://127.0.0.1:8000"),
     ],
 )
-def test_runs_on_one_machine_with_a_webhook(machine: Machine, url: str) -> None:
+def test_accepts_webhook_without_endpoint(machine: Machine, url: str) -> None:
     machine.set(API_ENDPOINT=None, WEBHOOK_URL=url)
     loaded = machine.load()
     assert loaded.api_endpoint is None
@@ -175,7 +176,7 @@ def test_runs_on_one_machine_with_a_webhook(machine: Machine, url: str) -> None:
         ENDPOINT + "/",
     ],
 )
-def test_takes_an_endpoint_without_the_slash_at_its_end(machine: Machine, url: str) -> None:
+def test_strips_slash_from_endpoint(machine: Machine, url: str) -> None:
     machine.set(API_ENDPOINT=url)
     assert machine.load().api_endpoint == url.rstrip("/")
 
@@ -223,18 +224,18 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD for value in values])
-def test_says_what_a_value_must_be(machine: Machine, name: str, value: str) -> None:
+def test_says_what_is_expected(machine: Machine, name: str, value: str) -> None:
     if name == "SHARD_COUNT":
         machine.set(SHARD_IDS="0")
     machine.set(**{name: value})
-    assert machine.problems() == [f"VOICE_RELAY_{name} {WANTED[name.lower()]}"]
+    assert machine.problems() == [f"VOICE_RELAY_{name} {EXPECTED[name.lower()]}"]
 
 
-def test_says_what_every_setting_must_be() -> None:
-    assert set(WANTED) == set(Settings.model_fields)
+def test_every_setting_has_an_expectation() -> None:
+    assert set(EXPECTED) == set(Settings.model_fields)
 
 
-def test_names_every_problem_at_once(machine: Machine) -> None:
+def test_reports_every_problem_at_once(machine: Machine) -> None:
     machine.set(
         DISCORD_TOKEN=None, API_ENDPOINT=None, OPS_PORT="x", LOG_LEVEL="x", SHARD_IDS="0", DATA_DRI="x"
     )
@@ -256,43 +257,42 @@ def test_names_every_problem_at_once(machine: Machine) -> None:
         ({"API_ENDPOINT": None}, r"WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT: "),
         ({"SHARD_IDS": "0"}, r"SHARD_COUNT is not set, but VOICE_RELAY_SHARD_IDS is"),
         ({"SHARD_COUNT": "2"}, r"SHARD_COUNT is set, but VOICE_RELAY_SHARD_IDS is not"),
-        ({"SHARD_IDS": "0,2", "SHARD_COUNT": "2"}, r"SHARD_COUNT must be .* above every number"),
-        ({"AWS_REGION": "us-east-1"}, r"AWS_REGION is not the region that VOICE_RELAY_API_ENDPOINT names"),
+        ({"SHARD_IDS": "0,2", "SHARD_COUNT": "2"}, r"SHARD_COUNT must be .* greater than every one"),
+        ({"AWS_REGION": "us-east-1"}, r"AWS_REGION is not the region in VOICE_RELAY_API_ENDPOINT"),
     ],
 )
-def test_names_what_does_not_go_together(
-    machine: Machine, values: dict[str, str | None], problem: str
-) -> None:
+def test_explains_conflicts(machine: Machine, values: dict[str, str | None], problem: str) -> None:
     machine.set(**values)
     (found,) = machine.problems()
     assert re.match(PREFIX + problem, found)
 
 
-def test_a_wrong_endpoint_is_not_taken_for_a_missing_one(machine: Machine) -> None:
+def test_wrong_endpoint_is_not_missing(machine: Machine) -> None:
+    """A wrong endpoint is one problem; no webhook is asked for beside it."""
     machine.set(API_ENDPOINT="nonsense")
     assert [problem.split(" ")[0] for problem in machine.problems()] == ["VOICE_RELAY_API_ENDPOINT"]
 
 
-def test_a_region_is_taken_with_an_endpoint_that_names_none(machine: Machine) -> None:
+def test_accepts_region_with_custom_domain(machine: Machine) -> None:
     machine.set(API_ENDPOINT="https://relay.example.com", AWS_REGION="us-east-1")
     assert machine.load().aws_region == "us-east-1"
 
 
-def test_the_api_alone_needs_no_token_and_no_good_setting_of_anything_else(machine: Machine) -> None:
+def test_api_settings_ignore_other_settings(machine: Machine) -> None:
     machine.set(DISCORD_TOKEN=None, OPS_PORT="x", DATA_DIR="")
     loaded = load_api_settings(env_file=machine.env_file)
     assert loaded.api_endpoint == ENDPOINT
     assert (loaded.webhook_url, loaded.log_level, loaded.secrets()) == (None, "info", [])
 
 
-def test_the_api_alone_needs_neither_endpoint_nor_webhook_to_be_set(machine: Machine) -> None:
-    """Whoever goes on without one says so in words of their own."""
+def test_api_settings_require_nothing(machine: Machine) -> None:
+    """Callers report a missing endpoint or webhook themselves."""
     machine.set(DISCORD_TOKEN=None, API_ENDPOINT=None)
     loaded = load_api_settings(env_file=machine.env_file)
     assert (loaded.api_endpoint, loaded.webhook_url) == (None, None)
 
 
-def test_the_api_alone_refuses_what_it_needs_and_names_it_cannot_know(machine: Machine) -> None:
+def test_api_settings_refuse_wrong_and_unknown(machine: Machine) -> None:
     machine.set(API_ENDPOINT="nonsense", WEBHOOK_URL="nonsense", API_ENDPIONT=ENDPOINT)
     with pytest.raises(SettingsError) as caught:
         load_api_settings(env_file=machine.env_file)
@@ -300,7 +300,7 @@ def test_the_api_alone_refuses_what_it_needs_and_names_it_cannot_know(machine: M
     assert sorted(named) == ["API_ENDPIONT", "API_ENDPOINT", "WEBHOOK_URL"]
 
 
-def test_suggests_the_name_that_was_meant(machine: Machine) -> None:
+def test_suggests_nearest_name(machine: Machine) -> None:
     machine.env_file.write_text("voice_relay_api_endpiont=x\n")
     (machine.secrets / "voice_relay_webhok_url").write_text("x")
     machine.set(NONSENSE="x")
@@ -311,7 +311,7 @@ def test_suggests_the_name_that_was_meant(machine: Machine) -> None:
     ]
 
 
-def test_leaves_the_variables_of_a_kubernetes_service_alone(machine: Machine) -> None:
+def test_ignores_kubernetes_service_variables(machine: Machine) -> None:
     machine.set(
         SERVICE_HOST="10.0.0.1",
         SERVICE_PORT="80",
@@ -324,22 +324,22 @@ def test_leaves_the_variables_of_a_kubernetes_service_alone(machine: Machine) ->
 
 
 @pytest.mark.parametrize("bad", ["missing", "a file"])
-def test_a_directory_of_secrets_that_is_none_is_a_problem(machine: Machine, bad: str) -> None:
+def test_explains_bad_secrets_directory(machine: Machine, bad: str) -> None:
     path = machine.env_file.with_name("elsewhere")
     if bad == "a file":
         path.write_text("")
     machine.set(SECRETS_DIR=str(path))
     (problem,) = machine.problems()
-    assert re.match(rf"{re.escape(str(path))} cannot be read \(.+\): check", problem)
+    assert re.match(rf"cannot read {re.escape(str(path))} \(.+\): check", problem)
 
 
-def test_a_file_that_is_not_text_is_a_problem(machine: Machine) -> None:
+def test_explains_file_not_utf8(machine: Machine) -> None:
     machine.env_file.write_bytes(b"VOICE_RELAY_DATA_DIR=\xff\xfe")
     (problem,) = machine.problems()
     assert "UTF-8" in problem
 
 
-def test_a_byte_order_mark_is_not_a_part_of_the_first_name(machine: Machine) -> None:
+def test_ignores_byte_order_mark(machine: Machine) -> None:
     machine.env_file.write_bytes(b"\xef\xbb\xbfVOICE_RELAY_DATA_DIR=here\n")
     assert machine.load().data_dir == Path("here")
 
@@ -349,7 +349,7 @@ SECRETS = ["DISCORD_TOKEN", "WEBHOOK_URL", "API_ENDPOINT", "OPS_PORT", "SHARD_ID
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_never_repeats_a_value(machine: Machine, name: str) -> None:
-    """A token that went into the wrong variable, or came with a space, is still a token."""
+    """The value may be a token in the wrong variable, or a token with a space in it."""
     machine.set(**{name: f"top secret {TOKEN}"})
     with pytest.raises(SettingsError) as caught:
         machine.load()
@@ -358,7 +358,7 @@ def test_never_repeats_a_value(machine: Machine, name: str) -> None:
     assert caught.value.__suppress_context__
 
 
-def test_shows_no_secret(machine: Machine) -> None:
+def test_repr_hides_secrets(machine: Machine) -> None:
     machine.set(WEBHOOK_URL=WEBHOOK)
     loaded = machine.load()
     assert TOKEN not in repr(loaded) + str(loaded) + loaded.model_dump_json()
@@ -376,13 +376,13 @@ def test_shows_no_secret(machine: Machine) -> None:
         ("http://127.0.0.1:4566", None),
     ],
 )
-def test_reads_the_region_off_the_host_name(endpoint: str, region: str | None) -> None:
+def test_reads_region_from_host_name(endpoint: str, region: str | None) -> None:
     assert region_of(endpoint) == region
 
 
 @given(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(codec="utf-8"), max_size=30))
-def test_any_text_is_taken_or_explained(name: str, value: str) -> None:
-    """Whatever stands in a variable, it ends in settings or in a problem, never in another error."""
+def test_any_text_is_valid_or_explained(name: str, value: str) -> None:
+    """Any text leads to settings or to a SettingsError, never to another error."""
     text = "".join(character for character in value if character not in "\0\r\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VOICE_RELAY_DISCORD_TOKEN", TOKEN)
@@ -392,8 +392,8 @@ def test_any_text_is_taken_or_explained(name: str, value: str) -> None:
             load_settings(env_file=None)
 
 
-def test_the_example_holds_every_setting_with_its_default(machine: Machine) -> None:
-    """A description, then the variable with its default; all but what is required is commented out."""
+def test_example_has_every_setting(machine: Machine) -> None:
+    """Each has its description and its default; all but the required one are commented out."""
     blocks = re.findall(r"^# (.+)\n(#?)(VOICE_RELAY_\w+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
     assert [(name, text) for text, _, name, _ in blocks] == [
         (PREFIX + name.upper(), field.description) for name, field in Settings.model_fields.items()

@@ -1,0 +1,81 @@
+"""Where settings come from: the environment, then ``.env``, then files in a secrets directory.
+
+The first source with a value wins. An empty value counts as unset, so that ``.env`` may keep unused lines;
+``OPS_PORT`` alone has a meaning when empty: off.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX: Final = "VOICE_RELAY_"
+ENV_FILE: Final = Path(".env")
+SECRETS_DIR_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
+_SECRETS_DIR: Final = Path("/run/secrets")
+
+
+class SourcedSettings(BaseSettings):
+    """Base of all settings classes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources in order, each without its empty values."""
+        order = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        return tuple(_NonEmpty(settings_cls, source) for source in order)
+
+
+class _NonEmpty(PydanticBaseSettingsSource):
+    """*source* without its empty values, which then come from the next source."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        values = self._source()
+        return {name: value for name, value in values.items() if value != "" or name == "ops_port"}
+
+
+def find_secrets_dir() -> Path | None:
+    """Return the secrets directory; OSError if the variable names one that cannot be read."""
+    named = os.environ.get(SECRETS_DIR_VARIABLE)
+    if not named:
+        return _SECRETS_DIR if _SECRETS_DIR.is_dir() else None
+    os.scandir(named).close()
+    return Path(named)
+
+
+def read_env_file(path: Path) -> dict[str, str | None]:
+    """Return the variables in *path*, names in lower case, as pydantic reads them; empty without a file."""
+    return dict(DotEnvSettingsSource(SourcedSettings, env_file=path).env_vars)
+
+
+def find_names(env_file: Path | None, secrets_dir: Path | None) -> set[str]:
+    """Return every name with the prefix in any source, in upper case and without the prefix."""
+    names = [*os.environ]
+    if env_file is not None:
+        names += read_env_file(env_file)
+    if secrets_dir is not None:
+        names += [path.name for path in secrets_dir.iterdir()]
+    return {name.upper().removeprefix(PREFIX) for name in names if name.upper().startswith(PREFIX)}
