@@ -1,1 +1,1 @@
-"""Where it runs: CloudFormation templates, the code that deploys them, and all of it on one machine."""
+"""Where the relay runs: the CloudFormation templates, their deployment, and all of it on one machine."""

@@ -1,1 +1,1 @@
-"""Deploys the templates: change sets, stacks, destinations, webhooks and keys. Asks and prints nothing."""
+"""Deploys the CloudFormation templates with botocore; prints nothing and asks no questions."""

@@ -1,7 +1,6 @@
-"""The AWS account that is deployed to: whose credentials, which region, and clients for its services.
+"""The target AWS account: credentials, region and service clients.
 
-Everything comes from AWS's own settings (environment, profiles, single sign-on), as it does for the AWS
-command line.
+All of it comes from AWS's own settings (environment, profiles, single sign-on), as for the AWS CLI.
 """
 
 import difflib
@@ -18,14 +17,14 @@ from infra.deploy.aws_errors import DeployError, explain
 
 _USER_AGENT: Final = f"voice-relay/{metadata.version('voice-relay')}"
 _CONFIG: Final = botocore.config.Config(
-    # Standard backs off from throttling, too. CloudFormation throttles early where many deploy at once.
+    # Standard mode also backs off when throttled; CloudFormation throttles early in busy accounts.
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
     retries={"mode": "standard", "total_max_attempts": 6},
     connect_timeout=10,
     read_timeout=60,
     user_agent_extra=_USER_AGENT,
 )
-# A name that was given, or was not, and not anything that AWS says.
+# Usage errors that botocore raises before it asks AWS anything.
 _WRONG_USAGE: Final = (
     botocore.exceptions.ProfileNotFound,
     botocore.exceptions.NoRegionError,
@@ -35,7 +34,7 @@ _WRONG_USAGE: Final = (
 
 @dataclass(frozen=True)
 class Account:
-    """An account in a region, seen through somebody's credentials."""
+    """An AWS account and region, with the credentials to use it."""
 
     session: botocore.session.Session
     region: str
@@ -43,16 +42,16 @@ class Account:
     caller: str
 
     def client(self, service: str) -> Any:
-        """A botocore client for *service*."""
+        """Return a botocore client for *service*."""
         return self.session.create_client(service, region_name=self.region, config=_CONFIG)
 
 
 def open_account(*, profile: str | None, region: str | None, known_region: str | None) -> Account:
-    """Find credentials and region, and ask AWS whose they are.
+    """Resolve credentials and region, and ask AWS who the caller is.
 
-    *known_region* is where the relay is that the file of settings names. Where neither *region* nor AWS's own
-    settings name one, it is taken; where AWS's own settings name another, somebody has to say which is meant:
-    raises SettingsError, as it does for a name that is none, and DeployError for whatever AWS has against it.
+    *known_region* is the region of the relay in the settings file. It applies if neither *region* nor AWS's
+    own settings name one. Raises SettingsError if AWS's own settings name a different region or a name is
+    invalid, DeployError if AWS refuses the call.
     """
     session = botocore.session.Session(profile=profile)
     try:
@@ -71,8 +70,8 @@ def _find_region(session: botocore.session.Session, known_region: str | None) ->
     configured = session.get_config_variable("region")
     if configured and known_region and configured != known_region:
         problem = (
-            f"AWS's own settings name the region {configured}, but those of the bot a relay in "
-            f"{known_region}: say which is meant, with --region {known_region} or --region {configured}"
+            f"AWS's own settings name the region {configured}, but the bot's settings name a relay in "
+            f"{known_region}: choose one with --region {known_region} or --region {configured}"
         )
         raise SettingsError([problem])
     if not (configured or known_region):
@@ -81,7 +80,7 @@ def _find_region(session: botocore.session.Session, known_region: str | None) ->
 
 
 def _guess_region(session: botocore.session.Session, region: str | None) -> str:
-    """A region that may be meant where *region* is none that botocore knows."""
+    """Suggest a region if botocore does not know *region*."""
     try:
         known = [
             name
@@ -89,16 +88,16 @@ def _guess_region(session: botocore.session.Session, region: str | None) -> str:
             for name in session.get_available_regions("cloudformation", partition)
         ]
     except botocore.exceptions.BotoCoreError:
-        # It was the session itself that failed.
+        # The session itself failed.
         return ""
     if region is None or region in known:
         return ""
     near = difflib.get_close_matches(region, dict.fromkeys(known), n=len(known))
-    # All that are as close as the closest.
-    closest = [name for name in near if _likeness(region, name) == _likeness(region, near[0])]
+    # Every name that ties with the closest one.
+    closest = [name for name in near if _similarity(region, name) == _similarity(region, near[0])]
     guess = f": did you mean {' or '.join(sorted(closest))}?" if closest else ""
-    return f"; {region} is no region known here{guess}"
+    return f"; {region} is not a known region{guess}"
 
 
-def _likeness(one: str, other: str) -> float:
+def _similarity(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, other, one).ratio()

@@ -1,7 +1,7 @@
-"""What AWS refuses, said as a sentence and the next step, on one line.
+"""Explains botocore's errors in one line: a sentence and the next step.
 
-What a service answers is told apart by its code, and what keeps botocore from asking at all by its kind; each
-has a row in a table here. The words of a service come along only where they say more than the row does.
+Service errors are looked up by code, errors of botocore itself by class. A service's own message is shown
+only if the table has no entry, or if it says more than the entry.
 """
 
 import re
@@ -13,21 +13,20 @@ import botocore.exceptions as bc
 
 from bot.errors import RelayError
 
-_LOG_IN: Final = "log in again (aws sso login, or whatever gave them out), then run the same command again"
-_KEYS: Final = "see which AWS credentials are in force with: aws configure list"
+_LOG_IN: Final = "log in again (aws sso login, or wherever they came from), then run the same command again"
+_KEYS: Final = "see which AWS credentials are in use with: aws configure list"
 
 _EXPIRED: Final = f"the AWS credentials have expired: {_LOG_IN}"
 _UNKNOWN_KEY: Final = f"AWS does not know these credentials, or they are not for this region: {_KEYS}"
 _BAD_SIGNATURE: Final = (
     "AWS refuses the signature: the secret access key is wrong, or this machine's clock is off by minutes; "
-    f"{_KEYS}, and see the clock"
+    f"{_KEYS}, and check the clock"
 )
-_DENIED: Final = "have this permission added to the caller's policies, or name another profile with --profile"
+_DENIED: Final = "add this permission to the caller's policies, or name another profile with --profile"
 _THROTTLED: Final = (
-    "AWS throttles these requests, and went on to after several tries: wait a minute, then run the same "
-    "command again"
+    "AWS still throttles these requests after several retries: wait a minute, then run the same command again"
 )
-_UNAVAILABLE: Final = "AWS itself is in trouble: wait a minute, then run the same command again"
+_UNAVAILABLE: Final = "AWS reports an internal error: wait a minute, then run the same command again"
 
 _BY_CODE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"), _EXPIRED),
@@ -46,7 +45,7 @@ _BY_CODE: Final[Mapping[str, str]] = {
         _BAD_SIGNATURE,
     ),
     "OptInRequired": (
-        "the account has not turned this region on: turn it on, or name another one with --region"
+        "the region is not enabled for this account: enable it, or name another one with --region"
     ),
     **dict.fromkeys(
         (
@@ -67,11 +66,11 @@ _NOT_AUTHORIZED: Final = re.compile(
     r"(?: on resource: (?P<resource>[^\s,]+))?"
 )
 
-# The first row that an error is an instance of counts.
+# The first matching row wins.
 _BY_KIND: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]] = (
     (
         bc.NoCredentialsError,
-        "there are no AWS credentials: set some up with aws configure, or name a profile with --profile",
+        "no AWS credentials found: set some up with aws configure, or name a profile with --profile",
     ),
     (
         bc.PartialCredentialsError,
@@ -79,35 +78,35 @@ _BY_KIND: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], str],
     ),
     (
         (bc.UnauthorizedSSOTokenError, bc.SSOTokenLoadError, bc.TokenRetrievalError, bc.NoAuthTokenError),
-        f"the AWS single sign-on has expired or was not made: {_LOG_IN}",
+        f"the AWS single sign-on session is missing or has expired: {_LOG_IN}",
     ),
     (
         (bc.LoginRefreshRequired, bc.LoginTokenLoadError, bc.LoginError),
-        "the AWS sign-in has expired or was not made: run aws login, then the same command again",
+        "the AWS login session is missing or has expired: run aws login, then the same command again",
     ),
     (
         (bc.CredentialRetrievalError, bc.MetadataRetrievalError),
-        f"the AWS credentials could not be had from where they are kept: {_KEYS}",
+        f"the AWS credentials could not be fetched from their source: {_KEYS}",
     ),
-    (bc.ProfileNotFound, "there is no such AWS profile: aws configure list-profiles names them all"),
+    (bc.ProfileNotFound, "there is no such AWS profile: list them with aws configure list-profiles"),
     (
         bc.NoRegionError,
-        "no AWS region is named: name one with --region, like --region eu-central-1",
+        "no AWS region is set: name one with --region, like --region eu-central-1",
     ),
-    (bc.InvalidRegionError, "this is not the name of a region: name one with --region, like eu-central-1"),
+    (bc.InvalidRegionError, "this is not a valid region name: name one with --region, like eu-central-1"),
     (
         (bc.EndpointConnectionError, bc.ConnectTimeoutError, bc.ProxyConnectionError),
-        "AWS cannot be reached there: see whether the region's name is right and the network is up",
+        "AWS cannot be reached there: check the region's name and the network",
     ),
     (
         bc.SSLError,
-        "the connection to AWS is not trusted: a proxy may need its certificate named in AWS_CA_BUNDLE",
+        "the connection to AWS is not trusted: a proxy's certificate may have to be set in AWS_CA_BUNDLE",
     ),
-    (bc.HTTPClientError, "the connection to AWS broke: see the network, then run the same command again"),
+    (bc.HTTPClientError, "the connection to AWS broke: check the network, then run the same command again"),
     ((bc.ConfigParseError, bc.ConfigNotFound), f"AWS's configuration file cannot be read: {_KEYS}"),
 )
 
-# What services put behind a reason for their own support, not for whoever reads it.
+# Ids that services append to a message for their own support.
 _NOISE: Final = re.compile(
     r"\s*\((?=[^()]*(?:Request ?(?:ID|Token)|HandlerErrorCode|Status Code|SDK Attempt Count))[^()]*\)",
     re.IGNORECASE,
@@ -115,12 +114,12 @@ _NOISE: Final = re.compile(
 
 
 class DeployError(RelayError):
-    """A stack could not be brought to where it should be; the text is one line and names the next step."""
+    """A deployment or deletion failed; the message is one line and names the next step."""
 
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn what botocore raises in the block into a DeployError that begins with *what*."""
+    """Turn botocore's errors in the block into a DeployError that begins with *what*."""
     try:
         yield
     except (bc.ClientError, bc.BotoCoreError) as error:
@@ -128,9 +127,9 @@ def explained(what: str) -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """Return *error*, which botocore raised, as a sentence and a next step."""
+    """Return a sentence and a next step for botocore's *error*."""
     if isinstance(error, bc.ClientError):
-        return _explain_answer(error)
+        return _explain_client_error(error)
     for kind, sentence in _BY_KIND:
         if isinstance(error, kind):
             return sentence
@@ -138,7 +137,7 @@ def explain(error: Exception) -> str:
 
 
 def one_line(reason: str) -> str:
-    """Return a service's *reason* on one line, without the ids that only its support can use."""
+    """Return a service's *reason* on one line, without the ids meant for its support."""
     return " ".join(_NOISE.sub("", reason).split())
 
 
@@ -146,20 +145,20 @@ def error_code(error: bc.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _explain_answer(error: bc.ClientError) -> str:
+def _explain_client_error(error: bc.ClientError) -> str:
     details: Mapping[str, Any] = error.response.get("Error", {})
     code, message = str(details.get("Code", "")), one_line(str(details.get("Message", "")))
     if code in _DENIED_CODES:
         return f"{_denied(error.operation_name, message)}: {_DENIED}"
     if code in _BY_CODE:
         return _BY_CODE[code]
-    # The code of a mistake in what was asked for says nothing that its message does not.
+    # The code ValidationError adds nothing to its message.
     return message if code == "ValidationError" and message else f"{error.operation_name}: {code}: {message}"
 
 
 def _denied(operation: str, message: str) -> str:
     found = _NOT_AUTHORIZED.search(message)
     if found is None:
-        return f"AWS refuses {operation}"
+        return f"AWS denies {operation}"
     resource = f" on {found['resource']}" if found["resource"] else ""
     return f"{found['who']} may not {found['action']}{resource}"

@@ -1,4 +1,4 @@
-"""What a change set would do to a stack, for a person to say yes or no to."""
+"""What a change set would do to a stack, parsed and rendered for review."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any, Final
 from bot.text import count, escape
 
 _HIDDEN: Final = "****"
-"""What CloudFormation itself shows of a parameter with NoEcho."""
+"""CloudFormation's own mask for a NoEcho parameter."""
 
-# (Action, Replacement) of a change as CloudFormation tells it -> what is done, as it is shown.
+# CloudFormation's (Action, Replacement) of a change -> the word shown for it.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html
 _KINDS: Final[Mapping[tuple[str, str], str]] = {
     ("Add", ""): "add",
@@ -21,7 +21,7 @@ _KINDS: Final[Mapping[tuple[str, str], str]] = {
     ("Dynamic", ""): "MAY CHANGE",
     ("Remove", ""): "REMOVE",
 }
-# In the order in which they are shown, each with how it is counted.
+# In display order, with the words of the summary line.
 _COUNTED: Final[Mapping[str, str]] = {
     "REMOVE": "to remove",
     "REPLACE": "to replace",
@@ -32,7 +32,7 @@ _COUNTED: Final[Mapping[str, str]] = {
     "add": "to add",
 }
 _ORDER: Final = tuple(_COUNTED)
-_ENDS: Final[Mapping[str, str]] = {
+_LOSS_VERBS: Final[Mapping[str, str]] = {
     "REMOVE": "is removed",
     "REPLACE": "is REPLACED by a new one",
     "MAY REPLACE": "may be REPLACED by a new one",
@@ -40,21 +40,21 @@ _ENDS: Final[Mapping[str, str]] = {
 
 _LOST: Final[Mapping[str, str]] = {
     "AWS::ApiGatewayV2::Api": "its address changes, and requests to the old one fail",
-    "AWS::Budgets::Budget": "its history goes",
-    "AWS::EC2::Volume": "the data on it goes",
-    "AWS::ECR::Repository": "its images go",
-    "AWS::EFS::FileSystem": "the data on it goes",
+    "AWS::Budgets::Budget": "its history is lost",
+    "AWS::EC2::Volume": "the data on it is lost",
+    "AWS::ECR::Repository": "its images are deleted",
+    "AWS::EFS::FileSystem": "the data on it is lost",
     "AWS::IAM::User": "its access keys stop working",
-    "AWS::Logs::LogGroup": "its log goes",
-    "AWS::SNS::Topic": "its subscriptions go, and e-mail has to be confirmed again",
-    "AWS::StepFunctions::StateMachine": "its executions end, and their history goes",
+    "AWS::Logs::LogGroup": "its logs are deleted",
+    "AWS::SNS::Topic": "its subscriptions are deleted, and e-mail addresses must be confirmed again",
+    "AWS::StepFunctions::StateMachine": "its executions end, and their history is lost",
 }
-"""What goes with a resource, beside itself."""
+"""What is lost along with a resource."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that is added, changed, replaced or removed; ``kind`` is one of the words above."""
+    """One resource to add, change, replace or remove; ``kind`` is a word from the tables above."""
 
     kind: str
     resource_type: str
@@ -64,7 +64,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ParameterChange:
-    """``None`` stands for a parameter that is not there."""
+    """A parameter's value before and after; ``None`` where the parameter does not exist."""
 
     name: str
     before: str | None
@@ -73,7 +73,7 @@ class ParameterChange:
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """A change set that can be executed."""
+    """A change set that is ready to execute."""
 
     id: str
     stack_id: str
@@ -83,7 +83,7 @@ class ChangeSet:
 
 
 def parse_changes(changes: Iterable[Mapping[str, Any]]) -> tuple[Change, ...]:
-    """Return CloudFormation's own *changes*, what is lost first."""
+    """Parse CloudFormation's *changes*, destructive ones first."""
     found = [_parse_change(change["ResourceChange"]) for change in changes if "ResourceChange" in change]
     return tuple(sorted(found, key=lambda change: (_ORDER.index(change.kind), change.logical_id)))
 
@@ -92,7 +92,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
     action, replacement = str(change["Action"]), str(change.get("Replacement") or "")
     kind = _KINDS.get((action, replacement)) or _KINDS.get((action, ""), "MAY CHANGE")
     targets = [detail.get("Target", {}) for detail in change.get("Details", ())]
-    # A property says more than that it is one; Tags, Metadata and so on speak for themselves.
+    # A change to a property has the property's name; one to Tags, Metadata and so on has only the attribute.
     names = dict.fromkeys(str(target.get("Name") or target.get("Attribute") or "") for target in targets)
     return Change(
         kind, str(change["ResourceType"]), str(change["LogicalResourceId"]), tuple(filter(None, names))
@@ -100,7 +100,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
 
 
 def compare_parameters(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ParameterChange, ...]:
-    """Return what differs, by name."""
+    """Return the parameters that differ, sorted by name."""
     return tuple(
         ParameterChange(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
@@ -109,7 +109,7 @@ def compare_parameters(before: Mapping[str, str], after: Mapping[str, str]) -> t
 
 
 def render_changes(change_set: ChangeSet) -> list[str]:
-    """Say what would be done: a line for each resource and parameter, and what goes for good."""
+    """Render a line per resource and parameter, a summary, and what would be lost for good."""
     types = [change.resource_type for change in change_set.changes]
     width = max(map(len, types), default=0)
     lines = [
@@ -143,6 +143,6 @@ def _render_count(changes: Sequence[Change]) -> str:
 def _render_losses(changes: Sequence[Change]) -> Iterator[str]:
     for change in changes:
         lost = _LOST.get(change.resource_type, "")
-        verb = _ENDS.get(change.kind)
+        verb = _LOSS_VERBS.get(change.kind)
         if verb and (lost or change.kind == "REPLACE"):
             yield f"Note: {escape(change.logical_id)} {verb}{f': {lost}' if lost else ''}."

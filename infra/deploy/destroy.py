@@ -1,8 +1,7 @@
-"""Take a stack down, and with the relay's, its secret; nothing of it is left.
+"""Deletes a stack, and the relay's secret with the relay's stack.
 
-What would keep CloudFormation from it is found out before anything is deleted: stacks that use this one's
-exports, and policies that somebody attached by hand. The keys of the bot's user are deleted first, because a
-user that has one cannot be.
+Checks first for what would make CloudFormation fail: stacks that use this one's exports, and policies that
+were attached by hand. Access keys of the bot's user go first, because IAM deletes no user that has one.
 """
 
 import time
@@ -23,8 +22,8 @@ from infra.deploy.webhook_secret import ForeignSecretError, WebhookSecret, load_
 _POLICY: Final = "AWS::IAM::ManagedPolicy"
 _USER: Final = "AWS::IAM::User"
 
-# How IAM lists who has a policy: the list, the name in it, the resource type, and the word in the command.
-_HOLDERS: Final = (
+# IAM's lists of a policy's principals: list, name field, resource type, and word in the CLI command.
+_PRINCIPALS: Final = (
     ("PolicyUsers", "UserName", "AWS::IAM::User", "user"),
     ("PolicyRoles", "RoleName", "AWS::IAM::Role", "role"),
     ("PolicyGroups", "GroupName", "AWS::IAM::Group", "group"),
@@ -33,7 +32,7 @@ _HOLDERS: Final = (
 
 @dataclass(frozen=True)
 class DestroyPlan:
-    """What would go; ``resources`` counts them by type, ``keys`` are those of each user of the stack's."""
+    """What would be deleted: ``resources`` counted by type, and the access ``keys`` of each of its users."""
 
     stack_name: str
     exists: bool
@@ -64,17 +63,17 @@ def destroy(
     poll_s: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Delete the stack and the secret; nothing to do where there is neither.
+    """Delete the stack and the secret, if they exist.
 
-    A stack that is not the relay's *has_secret* ``False``. A secret that holds something else than webhooks
-    stays. Raises DeployError, DeclinedError.
+    *has_secret* is ``False`` for any stack but the relay's. A secret that does not hold webhooks stays.
+    Raises DeployError, DeclinedError.
     """
     stack = Stack(client("cloudformation"), stack_name, on_event=on_event, poll_s=poll_s, sleep=sleep)
     resources = stack.resources()
-    _check_free(client, stack, resources)
+    _check_unused(client, stack, resources)
     secret = None
     if has_secret and not keep_secret:
-        # Of the stack's own parameters, because it may have been given another.
+        # The stack's own parameter, because it may name another secret.
         name = secret_name or stack.parameters().get("WebhookSecret") or default_secret_name(stack_name)
         with suppress(ForeignSecretError):
             secret = load_secret(client("secretsmanager"), name)
@@ -83,11 +82,11 @@ def destroy(
         for resource in resources
         if resource.resource_type == _USER and resource.physical_id
     }
-    survey = _survey(client, stack, resources, keys, secret)
-    if not survey.is_empty and not review(survey):
+    plan = _plan(client, stack, resources, keys, secret)
+    if not plan.is_empty and not review(plan):
         raise DeclinedError(f"stack {stack_name}: nothing was deleted")
-    with _said_to_be_halfway(stack_name) as locked_out:
-        for user, ids in survey.keys.items():
+    with _reporting_deleted_keys(stack_name) as locked_out:
+        for user, ids in plan.keys.items():
             for key_id in ids:
                 keys[user].delete(key_id)
                 locked_out.append(user)
@@ -97,8 +96,8 @@ def destroy(
 
 
 @contextmanager
-def _said_to_be_halfway(stack_name: str) -> Iterator[list[str]]:
-    """Have whoever breaks off, or is stopped, know that users that the block names are locked out already."""
+def _reporting_deleted_keys(stack_name: str) -> Iterator[list[str]]:
+    """On failure or Ctrl-C, add to the message that the users listed by the block are locked out already."""
     locked_out: list[str] = []
     try:
         yield locked_out
@@ -108,21 +107,21 @@ def _said_to_be_halfway(stack_name: str) -> Iterator[list[str]]:
         if not locked_out:
             raise
         users = ", ".join(dict.fromkeys(locked_out))
-        said = str(error).rstrip(".") or f"stack {stack_name}: it was not deleted"
+        message = str(error).rstrip(".") or f"stack {stack_name}: it was not deleted"
         raise type(error)(
-            f"{said}. Access keys of {users} are deleted, so the bot is locked out, and the stack still "
-            "stands: voice-relay destroy goes on with it."
+            f"{message}. The access keys of {users} are deleted, so the bot is locked out, but the stack "
+            "still exists: run voice-relay destroy again to continue."
         ) from error
 
 
 def describe_stack(client: ClientFactory, name: str) -> tuple[str, str]:
-    """Return the ARN and the status of a stack that is there."""
+    """Return the ARN and the status of an existing stack."""
     with explained(f"stack {name}"):
         (stack,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     return str(stack["StackId"]), str(stack["StackStatus"])
 
 
-def _survey(
+def _plan(
     client: ClientFactory,
     stack: Stack,
     resources: Sequence[StackResource],
@@ -142,49 +141,49 @@ def _survey(
     )
 
 
-def _check_free(client: ClientFactory, stack: Stack, resources: Sequence[StackResource]) -> None:
-    """Raise DeployError if the stack, or somebody who holds on to a part of it, would not let it go."""
+def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[StackResource]) -> None:
+    """Raise DeployError if something outside the stack would block its deletion."""
     stack.check_deletable()
     if importers := stack.importers():
-        commands = "; ".join(_destroying(name, stack.name) for name in importers)
+        commands = "; ".join(_destroy_command(name, stack.name) for name in importers)
         raise DeployError(
-            f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} what it "
-            f"exports: delete that first, with {commands}"
+            f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} its "
+            f"exports: delete that first with {commands}"
         )
     own = {(resource.resource_type, resource.physical_id) for resource in resources}
     policies = [each.physical_id for each in resources if each.resource_type == _POLICY and each.physical_id]
     found = [
         (word, name, policy)
         for policy in policies
-        for kind, word, name in _holders(client("iam"), policy)
+        for kind, word, name in _principals(client("iam"), policy)
         if (kind, name) not in own
     ]
     if found:
-        holders = ", ".join(f"{word} {name}" for word, name, _ in found)
+        principals = ", ".join(f"{word} {name}" for word, name, _ in found)
         commands = "; ".join(
             f"aws iam detach-{word}-policy --{word}-name {name} --policy-arn {policy}"
             for word, name, policy in found
         )
         raise DeployError(
-            f"stack {stack.name}: its policies are attached to {holders}, and cannot be deleted before they "
-            f"are detached: {commands}"
+            f"stack {stack.name}: its policies are attached to {principals}; detach them first: {commands}"
         )
 
 
-def _destroying(stack_name: str, relay_stack: str) -> str:
+def _destroy_command(stack_name: str, relay_stack: str) -> str:
     for kind in STACK_KINDS.values():
         if kind.stack_name(relay_stack) == stack_name:
             return f"voice-relay destroy {kind.name} --relay-stack {relay_stack}"
     return f"aws cloudformation delete-stack --stack-name {stack_name}"
 
 
-def _holders(iam: Any, policy: str) -> Iterator[tuple[str, str, str]]:
+def _principals(iam: Any, policy: str) -> Iterator[tuple[str, str, str]]:
+    """List who has the policy, as resource type, CLI word and name."""
     with explained(f"policy {policy}"):
         try:
             pages = list(iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy))
         except iam.exceptions.NoSuchEntityException:
             return
     for page in pages:
-        for listed, named, kind, word in _HOLDERS:
+        for listed, named, kind, word in _PRINCIPALS:
             for entity in page.get(listed, []):
                 yield kind, word, entity[named]

@@ -1,7 +1,7 @@
-"""Deploy the relay into an AWS account, real or embedded, with nothing but botocore.
+"""Deploys the relay to an AWS account, real or embedded, through change sets.
 
-The webhooks' URLs go straight into Secrets Manager. No template, parameter, event or error shows one. Nothing
-is changed before somebody, or the caller's own *review*, has said yes to all that would be.
+Webhook URLs go straight to Secrets Manager; no template, parameter, event or error contains one. Nothing
+changes until the caller's *review* approves the plan.
 """
 
 import re
@@ -41,28 +41,28 @@ __all__ = [
     "deploy_template",
 ]
 
-# Makes a botocore client for a service; this is all that a deployment knows of the AWS that it deploys to.
+# Makes a botocore client for a service: the engine's only access to AWS.
 ClientFactory = Callable[[str], Any]
 
 TEMPLATE: Final = Path(__file__).parents[1] / "relay.yaml"
 DEFAULT_STACK_NAME: Final = "voice-relay"
-# What is given to the relay's template whoever asks.
+# Parameters of the relay's template that the engine itself sets.
 _OWN_PARAMETERS: Final = frozenset({"WebhookSecret", "WebhookSecretVersion", "Destinations"})
-# What a template says that cannot be without the relay's exports.
+# In a template that needs the relay's exports.
 _IMPORTS: Final = "Fn::ImportValue"
 
 
-# The words in which AWS refuses a template for its size, whichever of its limits it is.
+# Words that AWS uses to refuse a template for its size, whichever limit applies.
 _TOO_LARGE: Final = re.compile(r"limit|size|length less than", re.IGNORECASE)
 
 
 class DeclinedError(RelayError):
-    """The answer to what would be changed was no; nothing was."""
+    """The review declined the plan; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment would do; ``webhooks`` says what happens to each whose URL does not stay."""
+    """What a deployment would do; ``webhooks`` maps each webhook whose URL changes to what happens to it."""
 
     stack_name: str
     change_set: ChangeSet
@@ -79,10 +79,10 @@ def _approve(_: Plan) -> bool:
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a deployment goes about its work: who hears of it, who is asked, how it waits.
+    """How to deploy: progress callback, review, waiting.
 
-    *bucket* is for templates above the limit of a request; with *account_id*, it has to be that account's.
-    *role_arn* is the role that CloudFormation works as, instead of the caller.
+    *bucket* takes templates too large for a request; if *account_id* is set, that account must own it.
+    CloudFormation assumes *role_arn* instead of using the caller's permissions.
     """
 
     on_event: OnEvent = ignore
@@ -106,18 +106,18 @@ def deploy(
     template: Path = TEMPLATE,
     conduct: Conduct | None = None,
 ) -> dict[str, str]:
-    """Create or update the relay's stack and return its outputs; does nothing where nothing changed.
+    """Create or update the relay's stack and return its outputs; does nothing if nothing changed.
 
-    *webhook_url* is that of the destination "default"; ``None`` keeps the secret as it is. Raises
-    DeployError, DeclinedError.
+    *webhook_url* belongs to the destination "default"; ``None`` keeps the secret's. Raises DeployError,
+    DeclinedError.
     """
     conduct = conduct or Conduct()
-    wishes = destinations or DestinationChanges()
+    changes = destinations or DestinationChanges()
     if webhook_url is not None:
-        wishes = replace(wishes, webhooks={DEFAULT_DESTINATION: webhook_url, **wishes.webhooks})
+        changes = replace(changes, webhooks={DEFAULT_DESTINATION: webhook_url, **changes.webhooks})
     body = load_template(template)
     asked = dict(parameters or {})
-    urls = [url.get_secret_value() for url in wishes.webhooks.values()]
+    urls = [url.get_secret_value() for url in changes.webhooks.values()]
     stack = _stack(client, stack_name, conduct, urls)
     with _masked(urls):
         present = stack.parameters()
@@ -126,24 +126,24 @@ def deploy(
         secret = load_secret(client("secretsmanager"), name or default_secret_name(stack_name))
         urls += secret.urls.values()
         listed = asked.get("Destinations") or present.get("Destinations", "")
-        chosen = choose_destinations(wishes, present=parse_names(listed), held=secret.urls.keys())
+        chosen = choose_destinations(changes, present=parse_names(listed), held=secret.urls.keys())
         urls += chosen.given.values()
-        planned = secret.plan(chosen.given, wishes.removed)
-        source = _hand_over(client, body, conduct, times=len(chosen.names))
+        planned = secret.plan(chosen.given, changes.removed)
+        source = _template_source(client, body, conduct, times=len(chosen.names))
         version = planned.version if planned.is_new else asked.get("WebhookSecretVersion", planned.version)
         given = asked | {
             "WebhookSecret": secret.name,
             "WebhookSecretVersion": version,
             "Destinations": ",".join(chosen.names),
         }
-        with _pointing_to_bucket(source, body, times=len(chosen.names)):
-            _bring_about(
+        with _suggesting_bucket(source, body, times=len(chosen.names)):
+            _apply(
                 stack,
                 source,
                 given,
                 conduct,
                 plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
-                prepare=lambda: secret.carry_out(planned),
+                prepare=lambda: secret.write(planned),
             )
         return stack.outputs() if conduct.wait else {}
 
@@ -159,40 +159,40 @@ def deploy_template(
 ) -> dict[str, str]:
     """Create or update the stack of another template and return its outputs.
 
-    *defaults* are for what neither *parameters* nor the stack says, where the template has such parameters.
-    Raises DeployError, DeclinedError.
+    *defaults* fill in parameters that the template declares and that neither *parameters* nor the stack
+    sets. Raises DeployError, DeclinedError.
     """
     conduct = conduct or Conduct()
     stack = _stack(client, stack_name, conduct, [])
     body, present, asked = load_template(template), stack.parameters(), dict(parameters or {})
     check_parameters(body.body, given=asked, present=present)
-    source = _hand_over(client, body, conduct, times=1)
+    source = _template_source(client, body, conduct, times=1)
     declared = stack.defaults(source)
     new = {key: value for key, value in (defaults or {}).items() if key in declared and key not in present}
     given = new | asked
     if _IMPORTS in body.body and "RelayStack" in declared:
         _check_relay(client, str((declared | present | given)["RelayStack"]))
-    _bring_about(stack, source, given, conduct, plan=lambda found: Plan(stack_name, found))
+    _apply(stack, source, given, conduct, plan=lambda found: Plan(stack_name, found))
     return stack.outputs() if conduct.wait else {}
 
 
 def _check_relay(client: ClientFactory, name: str) -> None:
-    """Raise DeployError unless there is the stack *name* with something to import."""
+    """Raise DeployError unless the stack *name* exists and exports something."""
     cloudformation = client("cloudformation")
     relay = Stack(cloudformation, name, on_event=ignore, poll_s=0)
     if not (relay.exists() and relay.outputs()):
         raise DeployError(
-            f"there is no stack {name} in {cloudformation.meta.region_name} that exports what this needs: "
-            "deploy the relay first, or name it with --relay-stack"
+            f"no stack {name} in {cloudformation.meta.region_name} exports what this template needs: "
+            "deploy the relay first, or name its stack with --relay-stack"
         )
 
 
 def default_secret_name(stack_name: str) -> str:
-    """The name that the secret of a stack has unless the stack says otherwise."""
+    """Return the secret's name for a stack that does not set another."""
     return f"{stack_name}/webhooks"
 
 
-def _bring_about(
+def _apply(
     stack: Stack,
     source: TemplateSource,
     parameters: Mapping[str, str],
@@ -201,7 +201,7 @@ def _bring_about(
     plan: Callable[[ChangeSet], Plan],
     prepare: Callable[[], None] = lambda: None,
 ) -> None:
-    """Have the change looked at, and only then *prepare* and make it."""
+    """Review the change set, then *prepare* and execute it."""
     change_set = stack.prepare(source, parameters)
     if change_set is None:
         prepare()
@@ -216,8 +216,10 @@ def _bring_about(
     stack.execute(change_set, wait=conduct.wait)
 
 
-def _hand_over(client: ClientFactory, template: Template, conduct: Conduct, *, times: int) -> TemplateSource:
-    """The template in the request where it fits, else by way of the bucket."""
+def _template_source(
+    client: ClientFactory, template: Template, conduct: Conduct, *, times: int
+) -> TemplateSource:
+    """Return the template inline if it fits, else upload it to the bucket."""
     if template.fits_inline and (
         conduct.bucket is None or template.expanded_bytes(times) <= MAX_INLINE_BYTES
     ):
@@ -229,10 +231,10 @@ def _hand_over(client: ClientFactory, template: Template, conduct: Conduct, *, t
 
 
 @contextmanager
-def _pointing_to_bucket(source: TemplateSource, template: Template, *, times: int) -> Iterator[None]:
-    """Name the next step where loops have made too much of a template that came in the request.
+def _suggesting_bucket(source: TemplateSource, template: Template, *, times: int) -> Iterator[None]:
+    """Add the hint to use a bucket if expanded loops may have made an inline template too large.
 
-    How large AWS will find it is not certain enough to refuse it here.
+    The expanded size is only an estimate, so the template is not refused up front.
     """
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-macros-troubleshoot-processed-template.html
     try:
@@ -242,21 +244,21 @@ def _pointing_to_bucket(source: TemplateSource, template: Template, *, times: in
         if not (grown and _TOO_LARGE.search(str(error))):
             raise
         raise DeployError(
-            f"{error}; with {times} destinations the template may be too large without a bucket: name one of "
-            "yours in the same region with --bucket"
+            f"{error}; with {times} destinations the template may be too large to send inline: name one of "
+            "your buckets in the same region with --bucket"
         ) from error
 
 
 def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) -> Stack:
-    """The stack; its events are told without what is in *urls* by then."""
+    """Open the stack; its events are reported with the *urls* masked."""
 
-    def told(event: StackEvent) -> None:
+    def report(event: StackEvent) -> None:
         conduct.on_event(replace(event, reason=mask_urls(event.reason, urls)))
 
     return Stack(
         client("cloudformation"),
         name,
-        on_event=told,
+        on_event=report,
         poll_s=conduct.poll_s,
         sleep=conduct.sleep,
         role_arn=conduct.role_arn,
@@ -265,7 +267,7 @@ def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) 
 
 @contextmanager
 def _masked(urls: list[str]) -> Iterator[None]:
-    """Let no error out of the block that quotes what is in *urls* by then."""
+    """Mask *urls*, including those added later, in any DeployError from the block."""
     try:
         yield
     except DeployError as error:

@@ -1,7 +1,7 @@
-"""A file of settings, ``.env``: some of its values are changed, and not a character of the rest.
+"""Edits values in a ``.env`` file without changing any other character.
 
-It is read as the bot reads it, by python-dotenv: a value may go over several lines, ``export`` may stand
-before a name, and of several lines with one name the last one counts.
+python-dotenv parses it, as it does for the bot: a value may span lines, ``export`` may precede a name, and
+the last of several lines with the same name wins.
 """
 
 import io
@@ -18,7 +18,7 @@ from dotenv.parser import Binding, parse_stream
 
 from infra.deploy.aws_errors import DeployError
 
-# What every reader of such files, Docker among them, takes for itself without quotes.
+# Characters that need no quotes for any reader of such files, Docker included.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:+=@%,-]*")
 _ONE_LINE: Final = re.compile(
     r"(?P<name>\s*(?:export\s+)?[^=\n]+?=)[ \t]*"
@@ -27,35 +27,35 @@ _ONE_LINE: Final = re.compile(
 
 
 class EnvFile:
-    """The file at *path*, which need not be there yet."""
+    """The file at *path*, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def values(self) -> dict[str, str]:
-        """Every value that is in force, by name in upper case; an empty one counts as none."""
+        """Return the effective values by upper-case name, without empty ones."""
         values = {_name(binding): binding.value or "" for binding in _parse(self._read())}
         return {name: value for name, value in values.items() if name and value}
 
     def check(self) -> None:
-        """Raise DeployError where it could not be written; asked before anything depends on it."""
+        """Raise DeployError if the file could not be written; called before anything depends on it."""
         self._read()
         target = self.path.resolve()
         if not target.parent.is_dir():
             raise DeployError(
-                f"{self.path} cannot be written: there is no directory {target.parent}; make it, or name "
-                "another file with --env-file, or none with --no-env"
+                f"{self.path} cannot be written: there is no directory {target.parent}; create it, name "
+                "another file with --env-file, or skip the file with --no-env"
             )
         if not os.access(target.parent, os.W_OK):
             raise DeployError(
-                f"{self.path} cannot be written: this user may not write to the directory {target.parent}; "
-                "name another file with --env-file, or none with --no-env"
+                f"{self.path} cannot be written: no permission to write to the directory {target.parent}; "
+                "name another file with --env-file, or skip the file with --no-env"
             )
 
     def write(self, values: Mapping[str, str]) -> list[str]:
-        """Set *values* and return the names whose values were others; the file is replaced as a whole.
+        """Set *values* and return the names whose values changed; the file is replaced atomically.
 
-        A new file is for its owner alone; another keeps its permissions.
+        Only the owner can read a new file; an existing file keeps its permissions.
         """
         before = self._read()
         after = set_values(before, values)
@@ -79,16 +79,15 @@ class EnvFile:
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError:
-            raise DeployError(f"{self.path} is not text in UTF-8: write it anew") from None
+            raise DeployError(f"{self.path} is not UTF-8 text: save it as UTF-8") from None
         except OSError as error:
             raise DeployError(f"{self.path} cannot be read: {error.strerror}") from error
 
 
 def set_values(text: str, values: Mapping[str, str]) -> str:
-    """Return *text* with *values* in it.
+    """Return *text* with *values* set.
 
-    A line that sets the name is changed; where there is only an example of it behind a #, the new line comes
-    after that; else it comes last.
+    Changes the line that sets the name; else adds a line after a commented example of it, or at the end.
     """
     for name, value in values.items():
         if not _PLAIN.fullmatch(value):
@@ -100,7 +99,7 @@ def set_values(text: str, values: Mapping[str, str]) -> str:
 def _set_value(text: str, name: str, value: str) -> str:
     bindings = _parse(text)
     parts = [binding.original.string for binding in bindings]
-    # A mark of the byte order is no part of any line.
+    # A byte order mark is in no binding.
     start = text[: len(text) - sum(map(len, parts))]
     end = "\r\n" if "\r\n" in text else "\n"
     line = f"{name}={value}{end}"
@@ -128,7 +127,7 @@ def _change_line(binding: Binding, value: str, line: str) -> str:
         return whole
     found = _ONE_LINE.fullmatch(whole)
     if found is None:
-        # What stands before the name, empty lines for one, is a part of it to the parser.
+        # The parser counts leading whitespace, such as empty lines, as part of the binding.
         return whole[: len(whole) - len(whole.lstrip())] + line
     return f"{found['name']}{value}{found['comment'] or ''}{found['end']}"
 
@@ -142,12 +141,12 @@ def _parse(text: str) -> list[Binding]:
 
 
 def _name(binding: Binding) -> str:
-    # The bot's settings go by any case.
+    # The bot's settings are case-insensitive.
     return "" if binding.error or binding.key is None else binding.key.upper()
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put *data* at *path* so that there is never a half of it, whatever happens."""
+    """Write *data* to *path* atomically."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

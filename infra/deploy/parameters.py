@@ -1,6 +1,6 @@
-"""What a template asks for, read from its own text, so that all that is wrong can be said at once.
+"""Checks parameters against the template's own text, to report every problem at once.
 
-AWS names the first that is missing, and only after the change set was made.
+AWS reports only the first missing one, and only after the change set has been created.
 """
 
 import difflib
@@ -16,16 +16,16 @@ _DEFAULT: Final = re.compile(r"^    Default:", re.MULTILINE)
 
 
 def parse_declared(body: str) -> Mapping[str, bool]:
-    """Return the parameters that the YAML *body* declares, each with whether it has a default."""
+    """Map each parameter that the YAML *body* declares to whether it has a default."""
     section = _SECTION.search(body)
     found = _DECLARATION.findall(section[1]) if section else []
     return {name: bool(_DEFAULT.search(declaration)) for name, declaration in found}
 
 
 def check_parameters(body: str, *, given: Collection[str], present: Collection[str]) -> None:
-    """Raise SettingsError with every parameter that is *given* and unknown, or needed and nowhere.
+    """Raise SettingsError with every *given* parameter that is unknown and every missing required one.
 
-    *present* are those that the stack has already.
+    *present* are the parameters of the existing stack.
     """
     declared = parse_declared(body)
     if not declared:
@@ -40,7 +40,7 @@ def check_parameters(body: str, *, given: Collection[str], present: Collection[s
 
 
 def explain_unknown(name: str, declared: Collection[str]) -> str:
-    """Return that the template knows no parameter *name*, and which is likely to be meant."""
+    """Say that the template has no parameter *name*, and suggest the closest one."""
     nearest = difflib.get_close_matches(name, declared, n=1)
     hint = f": did you mean {nearest[0]}?" if nearest else f"; it has {', '.join(sorted(declared))}"
     return f"the template has no parameter {name}{hint}"

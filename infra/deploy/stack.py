@@ -1,6 +1,6 @@
-"""One CloudFormation stack: changed through a change set that can be looked at first, watched, deleted.
+"""One CloudFormation stack: prepare and execute change sets, follow events, delete.
 
-Blocking, like botocore. Every failure comes out as a DeployError whose text is one line.
+Blocking, like botocore. Every failure is a DeployError with a one-line message.
 """
 
 import time
@@ -14,26 +14,26 @@ from infra.deploy.aws_errors import DeployError, explained, one_line
 from infra.deploy.change_set import ChangeSet, compare_parameters, parse_changes
 from infra.deploy.parameters import explain_unknown
 from infra.deploy.stack_events import EventLog, OnEvent, StackResource, parse_findings, parse_resource
-from infra.deploy.stack_status import AFTER_FAILURE, CREATED, NO_STACK_YET, REMOVED_FIRST, STUCK, UNDER_WAY
+from infra.deploy.stack_status import AFTER_FAILURE, CREATED, IN_PROGRESS, NO_STACK_YET, REMOVED_FIRST, STUCK
 
-# How a template is handed over: {"TemplateBody": …} or {"TemplateURL": …}.
+# {"TemplateBody": …} or {"TemplateURL": …}
 TemplateSource = Mapping[str, str]
 
-# How a change set says that there is nothing to do; there is no code for it.
+# The words of an empty change set; it has no code of its own.
 _NOTHING_TO_DO: Final = ("didn't contain changes", "No updates are to be performed")
 _GONE: Final = "DELETE_COMPLETE"
-# Names of users and roles are in the templates, and one of them has a transform.
+# The templates name users and roles, and one has a transform.
 _CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
 class StillInProgressError(KeyboardInterrupt):
-    """Ctrl-C while AWS is at work, which goes on; the text says how to look at it."""
+    """Ctrl-C while AWS is working, which continues; the message says how to follow it."""
 
 
 class Stack:
-    """The stack *name*; *poll_s* is the pause between looks at it, which *sleep* makes.
+    """The stack *name*, polled every *poll_s* seconds.
 
-    CloudFormation works with the caller's permissions, or with those of the role *role_arn*.
+    CloudFormation uses the caller's permissions, or those of the role *role_arn*.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Stack:
         self._on_event = on_event
         self._poll_s = poll_s
         self._sleep = sleep
-        # CloudFormation remembers the role, so only a change set has to name it.
+        # CloudFormation remembers the role, so only a change set names it.
         self._role = {"RoleARN": role_arn} if role_arn else {}
 
     def defaults(self, source: TemplateSource) -> dict[str, str | None]:
-        """The parameters that the template declares, with their defaults."""
+        """Return the parameters that the template declares, with their defaults."""
         with self._explained():
             declared = self._client.validate_template(**source).get("Parameters", [])
         return {entry["ParameterKey"]: entry.get("DefaultValue") for entry in declared}
 
     def parameters(self) -> dict[str, str]:
-        """The parameters that the stack has now; empty where there is none."""
+        """Return the stack's current parameters; empty if there is no stack."""
         with self._explained():
             stack = self._describe(self.name)
         if stack is None or stack["StackStatus"] in NO_STACK_YET | REMOVED_FIRST:
@@ -73,20 +73,20 @@ class Stack:
             return self._describe(self.name) is not None
 
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs by key; raises DeployError where there is no stack."""
+        """Return the stack's outputs by key; raises DeployError if there is no stack."""
         with self._explained():
             stack = self._describe(self.name)
         if stack is None or stack["StackStatus"] in NO_STACK_YET:
-            raise DeployError(f"stack {self.name}: there is none")
+            raise DeployError(f"stack {self.name} does not exist")
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def resources(self) -> list[StackResource]:
-        """What the stack has; empty where there is none."""
+        """Return the stack's resources; empty if there is no stack."""
         with self._explained():
             return self._resources(self.name) if self._describe(self.name) else []
 
     def importers(self) -> list[str]:
-        """The names of the stacks that use this one's exports, each once."""
+        """Return the names of the stacks that use this one's exports, without duplicates."""
         with self._explained():
             stack = self._describe(self.name)
             exports = [output.get("ExportName") for output in (stack or {}).get("Outputs", [])]
@@ -94,10 +94,10 @@ class Stack:
             return list(dict.fromkeys(found))
 
     def prepare(self, source: TemplateSource, parameters: Mapping[str, str]) -> ChangeSet | None:
-        """A change set that would bring the stack to the template; None if it is there already.
+        """Create a change set that brings the stack to the template; None if nothing would change.
 
-        A parameter that is not named keeps the value that the stack has, or takes the template's default.
-        What an earlier creation that failed has left is removed.
+        An unnamed parameter keeps the stack's value, or takes the template's default. What a failed creation
+        left behind is deleted first.
         """
         with self._explained():
             stack = self._ready_for_change()
@@ -120,14 +120,14 @@ class Stack:
             )
 
     def discard(self, change_set: ChangeSet) -> None:
-        """Take the change set back, and the shell of the stack that came with it."""
+        """Delete the change set, and the empty stack that was created with it."""
         with self._explained():
             self._client.delete_change_set(**self._named(change_set.id))
             if change_set.creates:
-                self._remove_shell(change_set.stack_id)
+                self._delete_empty_stack(change_set.stack_id)
 
     def execute(self, change_set: ChangeSet, *, wait: bool = True) -> None:
-        """Carry the change set out; with *wait*, to the end."""
+        """Execute the change set; with *wait*, until it ends."""
         with self._explained():
             log = EventLog(self._client, change_set.stack_id)
             self._client.execute_change_set(**self._named(change_set.id))
@@ -135,19 +135,19 @@ class Stack:
                 self._watch(change_set.stack_id, log, CREATED)
 
     def check_deletable(self) -> None:
-        """Raise DeployError where a deletion would be refused: at work, or protected."""
+        """Raise DeployError if the stack is busy or protected, so that a deletion would be refused."""
         with self._explained():
             stack = self._describe(self.name)
-        if stack and _is_under_way(stack["StackStatus"]):
+        if stack and _is_in_progress(stack["StackStatus"]):
             raise DeployError(self._blocked(stack))
         if stack and stack.get("EnableTerminationProtection"):
             raise DeployError(
-                f"stack {self.name} is protected from deletion: take that away with aws cloudformation "
+                f"stack {self.name} has termination protection: turn it off with aws cloudformation "
                 f"update-termination-protection --no-enable-termination-protection --stack-name {self.name}"
             )
 
     def delete(self) -> None:
-        """Delete the stack and wait until it is gone; nothing to do if there is none."""
+        """Delete the stack, if it exists, and wait until it is gone."""
         self.check_deletable()
         with self._explained():
             if stack := self._describe(self.name):
@@ -159,7 +159,7 @@ class Stack:
         return explained(f"stack {self.name}")
 
     def _ready_for_change(self) -> Any:
-        """The stack; empty where one must be created."""
+        """Return the stack's description; empty if the stack must be created."""
         stack = self._describe(self.name)
         if stack is None or stack["StackStatus"] in NO_STACK_YET:
             return {}
@@ -167,7 +167,7 @@ class Stack:
         if status in REMOVED_FIRST:
             self.delete()
             return {}
-        if status in STUCK or _is_under_way(status):
+        if status in STUCK or _is_in_progress(status):
             raise DeployError(self._blocked(stack))
         return stack
 
@@ -177,26 +177,26 @@ class Stack:
 
     def _blocked(self, stack: Any) -> str:
         status = stack["StackStatus"]
-        if _is_under_way(status):
-            return f"stack {self.name}: {UNDER_WAY.format(name=self.name, status=status)}"
+        if _is_in_progress(status):
+            return f"stack {self.name}: {IN_PROGRESS.format(name=self.name, status=status)}"
         failed = [
             f"{resource.logical_id}: {resource.reason or resource.status}"
             for resource in self._resources(stack["StackId"])
             if resource.is_cause
         ]
-        # The stack's own reason where no resource has one.
+        # If no resource has a reason, the stack may.
         why = "; ".join(failed) or one_line(stack.get("StackStatusReason") or "")
         remedy = STUCK[status].format(name=self.name)
         return f"stack {self.name} is stuck in {status}{f' ({why})' if why else ''}: {remedy}"
 
     def _named(self, change_set_id: str) -> dict[str, str]:
-        # The id would do; who may do this is said of the stack.
+        # The id would be enough, but policies grant this on the stack's name.
         return {"StackName": self.name, "ChangeSetName": change_set_id}
 
     def _create_change_set(
         self, stack: Any, source: TemplateSource, parameters: Mapping[str, str], kept: Collection[str]
     ) -> Any:
-        """Ids of an executable change set, or None if there is nothing to change."""
+        """Return the ids of an executable change set, or None if there is nothing to change."""
         given: list[dict[str, Any]] = [
             {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
         ]
@@ -217,30 +217,30 @@ class Stack:
             if change_set["Status"] == "FAILED":
                 break
             self._sleep(self._poll_s)
-        reason = self._found_wrong(created["Id"]) or change_set.get("StatusReason", "no reason given")
+        reason = self._validation_failures(created["Id"]) or change_set.get("StatusReason", "no reason given")
         self._client.delete_change_set(**self._named(created["Id"]))
         if stack and any(words in reason for words in _NOTHING_TO_DO):
             return None
         if not stack:
-            self._remove_shell(created["StackId"])
+            self._delete_empty_stack(created["StackId"])
         raise DeployError(f"stack {self.name}: the change set failed: {one_line(reason)}")
 
-    def _found_wrong(self, change_set_id: str) -> str:
-        """What AWS's checks of a change set have found; empty where they have nothing to do with its failure.
+    def _validation_failures(self, change_set_id: str) -> str:
+        """Return what AWS's validation found wrong; empty if the change set failed for another reason.
 
-        The change set itself says no more than that there were some.
+        The change set's own status only says that validation failed.
         """
         try:
             answer = self._client.describe_events(
                 **self._named(change_set_id), Filters={"FailedEvents": True}
             )
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
-            # Whoever may not ask gets the change set's own reason.
+            # Without permission to ask, the change set's own reason has to do.
             return ""
         return "; ".join(parse_findings(answer.get("OperationEvents", [])))
 
-    def _remove_shell(self, stack_id: str) -> None:
-        """Delete the stack that a change set came with, unless another change set waits there."""
+    def _delete_empty_stack(self, stack_id: str) -> None:
+        """Delete the empty stack that a change set created, unless it has another change set."""
         stack = self._describe(stack_id)
         waiting = self._client.list_change_sets(StackName=self.name).get("Summaries")
         if stack and stack["StackStatus"] in NO_STACK_YET and not waiting:
@@ -253,7 +253,7 @@ class Stack:
             if "does not exist" in error.response["Error"].get("Message", ""):
                 return None
             raise
-        # Asked by id, CloudFormation goes on to describe a stack that is gone.
+        # By id, CloudFormation still describes a deleted stack.
         return stack if stack["StackStatus"] != _GONE or name != self.name else None
 
     def _resources(self, stack: str) -> list[StackResource]:
@@ -264,19 +264,19 @@ class Stack:
         try:
             pages = list(self._client.get_paginator("list_imports").paginate(ExportName=export))
         except botocore.exceptions.ClientError as error:
-            # Said of an export that nobody uses, and of one that is not there.
+            # The answer for an unused export, and for one that does not exist.
             if "not imported" in error.response["Error"].get("Message", ""):
                 return []
             raise
         return [name for page in pages for name in page["Imports"]]
 
     def _watch(self, stack_id: str, log: EventLog, wanted: Collection[str]) -> None:
-        """Report events until the stack rests; raise the first failure unless it rests as *wanted*."""
+        """Report events until the operation ends; raise the first failure unless it ends in *wanted*."""
         try:
             status, failure = self._follow(stack_id, log)
         except KeyboardInterrupt:
             raise StillInProgressError(
-                f"stack {self.name}: AWS goes on with it; look with "
+                f"stack {self.name}: AWS continues; follow it with "
                 f"aws cloudformation describe-stack-events --stack-name {self.name}"
             ) from None
         if status not in wanted:
@@ -284,29 +284,29 @@ class Stack:
             raise DeployError(f"stack {self.name}: {failure.rstrip('.')}. {after}.")
 
     def _follow(self, stack_id: str, log: EventLog) -> tuple[str, str]:
-        """Return the status that the stack comes to rest in, and the first reason of a failure."""
-        failure = why_back = ""
+        """Return the stack's final status and the first reason of a failure."""
+        failure = rollback_reason = ""
         begun = False
         while True:
             events = log.new()
             stack = self._describe(stack_id)
             status = stack["StackStatus"] if stack else _GONE
-            # Until the operation has begun, the status is the one that the stack had without it. That it
-            # has is known from a look before this one, or from an event that says the same.
+            # Before the operation begins, the status is still that of the previous one. It has begun if an
+            # earlier poll said so, or if the newest event is the stack's own and matches the status.
             begun = begun or (bool(events) and events[-1].is_of_stack and events[-1].status == status)
-            rests = status == _GONE or (begun and not _is_under_way(status) and status not in NO_STACK_YET)
-            begun = begun or bool(events) or _is_under_way(status)
-            # The events of a final status are there once the status is.
-            for event in [*events, *(log.new() if rests else [])]:
+            ended = status == _GONE or (begun and not _is_in_progress(status) and status not in NO_STACK_YET)
+            begun = begun or bool(events) or _is_in_progress(status)
+            # Once the status is final, so are the events.
+            for event in [*events, *(log.new() if ended else [])]:
                 self._on_event(event)
                 if event.is_cause:
                     failure = failure or f"{event.logical_id}: {event.reason}"
-                why_back = why_back or event.why_back
-            if rests:
+                rollback_reason = rollback_reason or event.rollback_reason
+            if ended:
                 last = one_line((stack or {}).get("StackStatusReason") or status)
-                return status, failure or why_back or last
+                return status, failure or rollback_reason or last
             self._sleep(self._poll_s)
 
 
-def _is_under_way(status: str) -> bool:
+def _is_in_progress(status: str) -> bool:
     return status.endswith("_IN_PROGRESS") and status not in NO_STACK_YET

@@ -1,4 +1,4 @@
-"""What happens to a stack's resources, as CloudFormation tells it."""
+"""Stack events and resources, parsed from CloudFormation's answers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from infra.deploy.aws_errors import one_line
 
-# A resource that failed only because another one did.
+# In the reason of a resource that failed only because another one did.
 _CONSEQUENCE: Final = ("cancelled", "canceled")
-# What a stack says when it turns back, and what it says of it whoever was the cause.
-_TURNS_BACK: Final = frozenset({"ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"})
-_NOBODY_ASKED: Final = "Rollback requested by user."
+_ROLLING_BACK: Final = frozenset({"ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"})
+# CloudFormation appends this to every rollback's reason, requested or not.
+_ROLLBACK_SUFFIX: Final = "Rollback requested by user."
 
 
 @dataclass(frozen=True)
 class StackEvent:
-    """Something that happened to a resource of the stack, or to the stack itself."""
+    """One event of a resource or of the stack itself."""
 
     logical_id: str
     resource_type: str
@@ -25,28 +25,28 @@ class StackEvent:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it is a failure of its own, not one that another brought down."""
+        """Whether this is a root cause, not the consequence of another failure."""
         return is_cause(self.status, self.reason)
 
     @property
     def is_of_stack(self) -> bool:
-        """Whether it happened to the stack itself (or to one that is nested in it)."""
+        """Whether it concerns the stack itself (or a nested stack)."""
         return self.resource_type == "AWS::CloudFormation::Stack"
 
     @property
-    def why_back(self) -> str:
-        """Why the stack turns back, where that is what happened; empty otherwise.
+    def rollback_reason(self) -> str:
+        """Why the stack rolls back; empty for any other event.
 
-        No resource fails where an export that is in use would change, or a parameter could not be looked up:
-        then only this says so.
+        If an update would change an export in use, or a parameter cannot be resolved, no resource fails and
+        this is the only explanation.
         """
-        turns_back = self.status in _TURNS_BACK
-        return self.reason.removesuffix(_NOBODY_ASKED).rstrip() if turns_back else ""
+        rolling_back = self.status in _ROLLING_BACK
+        return self.reason.removesuffix(_ROLLBACK_SUFFIX).rstrip() if rolling_back else ""
 
 
 @dataclass(frozen=True)
 class StackResource:
-    """A resource that the stack has now."""
+    """A resource in the stack's current state."""
 
     logical_id: str
     resource_type: str
@@ -56,7 +56,7 @@ class StackResource:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it failed of its own, and was not brought down by another."""
+        """Whether this is a root cause, not the consequence of another failure."""
         return is_cause(self.status, self.reason)
 
 
@@ -64,22 +64,22 @@ OnEvent = Callable[[StackEvent], None]
 
 
 def ignore(event: StackEvent) -> None:
-    """Tell nobody."""
+    """Discard *event*."""
 
 
 class EventLog:
-    """The events of the stack *stack_id* from now on."""
+    """Reads the events of the stack *stack_id* that happen after it is made."""
 
     def __init__(self, cloudformation: Any, stack_id: str) -> None:
         self._pages = cloudformation.get_paginator("describe_stack_events")
         self._stack_id = stack_id
-        # All that was before lies behind the newest event.
+        # Everything older lies behind the newest event.
         newest = next(self._newest_first(), None)
         self._seen: set[str] = {newest["EventId"]} if newest else set()
 
     def new(self) -> list[StackEvent]:
-        """What has happened since the last time that this was asked, oldest first."""
-        # A stack keeps its events for as long as it lives, a hundred a page: no further back than need be.
+        """Return the events since the last call, oldest first."""
+        # A stack keeps all its events, a hundred per page, so read no further back than needed.
         found = list(takewhile(lambda event: event["EventId"] not in self._seen, self._newest_first()))
         self._seen.update(event["EventId"] for event in found)
         return [parse_event(event) for event in reversed(found)]
@@ -113,7 +113,7 @@ def parse_resource(entry: Any) -> StackResource:
 
 
 def parse_findings(events: Iterable[Any]) -> list[str]:
-    """Return what was found wrong with a change set before anything was done, each with its resource."""
+    """Return the failed checks of a change set's validation, each with its resource."""
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_OperationEvent.html
     found = (
         f"{event.get('LogicalResourceId', '')}: {one_line(event['ValidationStatusReason'])}"

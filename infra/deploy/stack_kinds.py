@@ -1,4 +1,4 @@
-"""The templates that can be deployed, by the name that the command line has for each."""
+"""The kinds of stack that can be deployed, by their names on the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,8 @@ RELAY: Final = "relay"
 
 @dataclass(frozen=True)
 class StackKind:
-    """``suffix`` comes behind the relay's name and makes the stack's, of *max_name* characters at most.
-
-    ``shown`` are the outputs to begin with.
+    """A template and how its stack is named: the relay stack's name plus ``suffix``, up to ``max_name``
+    characters. ``shown`` lists the outputs printed after a deployment.
     """
 
     name: str
@@ -35,7 +34,7 @@ class StackKind:
 STACK_KINDS: Final[Mapping[str, StackKind]] = {
     kind.name: kind
     for kind in (
-        # The user's name is the stack's with -bot behind it, and IAM's longest has 64 characters.
+        # The user's name is the stack's plus -bot, and IAM allows 64 characters.
         StackKind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
         StackKind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
         StackKind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),

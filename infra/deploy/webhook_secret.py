@@ -1,7 +1,7 @@
-"""The Secrets Manager secret that holds the webhooks' URLs: JSON, with a key for each destination.
+"""The Secrets Manager secret with the webhook URLs: JSON, one key per destination.
 
-What is to be written is planned first and written later, once somebody has said yes to all of it. Its version
-has an id before that, because the one who writes a version may choose its id; so the change set can name it.
+Changes are planned first and written after the review. The writer of a secret version may choose its id, so
+the plan has one and the change set can refer to it.
 """
 
 import json
@@ -20,18 +20,18 @@ _MASK = "…"
 
 
 class ForeignSecretError(DeployError):
-    """The secret is somebody else's, and is left alone."""
+    """The secret does not hold webhook URLs and is left alone."""
 
 
 @dataclass(frozen=True)
 class SecretPlan:
-    """``version`` holds ``urls``, now or once the plan is carried out."""
+    """``version`` holds ``urls``, now or once the plan is written."""
 
     version: str
     urls: Mapping[str, str] = field(repr=False)
     is_new: bool
     changes: Mapping[str, str]
-    """What happens to each destination whose URL does not stay: new, replaced, removed."""
+    """What happens to each destination whose URL changes: new, replaced or removed."""
 
 
 class WebhookSecret:
@@ -48,7 +48,7 @@ class WebhookSecret:
         return self._version is not None
 
     def plan(self, given: Mapping[str, str], removed: Collection[str]) -> SecretPlan:
-        """What the secret is to hold with *given* put in and *removed* taken out; others' keys stay."""
+        """Plan the secret's content with *given* added and *removed* deleted; other keys stay."""
         urls = {name: url for name, url in {**self.urls, **given}.items() if name not in removed}
         changes = {name: "replaced" if name in self.urls else "new" for name in given}
         changes = {name: word for name, word in changes.items() if self.urls.get(name) != given[name]}
@@ -57,12 +57,12 @@ class WebhookSecret:
             return SecretPlan(self._version, urls, is_new=False, changes={})
         return SecretPlan(str(uuid.uuid4()), urls, is_new=True, changes=changes)
 
-    def carry_out(self, plan: SecretPlan) -> None:
-        """Write the version that the plan names, unless it is there."""
+    def write(self, plan: SecretPlan) -> None:
+        """Write the planned version unless it exists."""
         if not plan.is_new:
             return
         document = json.dumps(plan.urls)
-        with explained(f"the webhooks' URLs were not stored in secret {self.name}"):
+        with explained(f"could not store the webhook URLs in secret {self.name}"):
             if not self.exists:
                 self._create()
             self._secrets.put_secret_value(
@@ -70,21 +70,20 @@ class WebhookSecret:
             )
 
     def _create(self) -> None:
-        # Empty, so that the first version has the id that was planned, too.
+        # Empty, so that the first version gets the planned id.
         try:
             self._secrets.create_secret(
-                Name=self.name, Description="Discord webhook URLs of Voice Relay, one for each destination."
+                Name=self.name, Description="Discord webhook URLs of Voice Relay, one per destination."
             )
         except self._secrets.exceptions.ResourceExistsException:
             return
 
     def delete(self) -> None:
-        """Delete the secret at once; nothing to do where there is none.
+        """Delete the secret immediately, if it exists.
 
-        One that waits for its deletion would be in the next deployment's way, and the URLs can be had from
-        Discord again.
+        A secret scheduled for deletion would block the next deployment, and Discord still has the URLs.
         """
-        with explained(f"secret {self.name} was not deleted"):
+        with explained(f"could not delete secret {self.name}"):
             try:
                 self._secrets.delete_secret(SecretId=self.name, ForceDeleteWithoutRecovery=True)
             except self._secrets.exceptions.ResourceNotFoundException:
@@ -92,8 +91,8 @@ class WebhookSecret:
 
 
 def load_secret(secrets: Any, name: str) -> WebhookSecret:
-    """Read the secret *name*; one that is not there is empty."""
-    with explained(f"secret {name} was not read"):
+    """Read the secret *name*; a missing one is empty."""
+    with explained(f"could not read secret {name}"):
         try:
             held = secrets.get_secret_value(SecretId=name)
         except secrets.exceptions.ResourceNotFoundException:
@@ -101,8 +100,8 @@ def load_secret(secrets: Any, name: str) -> WebhookSecret:
         except botocore.exceptions.ClientError as error:
             if error_code(error) == "InvalidRequestException":
                 raise DeployError(
-                    f"secret {name} waits for its deletion: keep it with aws secretsmanager restore-secret "
-                    f"--secret-id {name}, then run the same command again"
+                    f"secret {name} is scheduled for deletion: restore it with aws secretsmanager "
+                    f"restore-secret --secret-id {name}, then run the same command again"
                 ) from error
             raise
     return WebhookSecret(secrets, name, _parse_urls(name, held.get("SecretString")), held["VersionId"])
@@ -115,16 +114,15 @@ def _parse_urls(name: str, document: str | None) -> dict[str, str]:
         urls = None
     if not isinstance(urls, dict) or not all(isinstance(url, str) for url in urls.values()):
         raise ForeignSecretError(
-            f"secret {name} holds something else than webhook URLs: name another one with "
-            "--parameter WebhookSecret=NAME"
+            f"secret {name} does not hold webhook URLs: name another one with --parameter WebhookSecret=NAME"
         )
     return urls
 
 
 def mask_urls(text: str, urls: Iterable[str]) -> str:
-    """Return *text* without the tokens of webhooks: those of *urls*, and whatever has the look of one.
+    """Mask webhook tokens in *text*: those of *urls*, and anything that looks like one.
 
-    A service may quote what it refuses, and these URLs are among what it is given.
+    A service may quote the input that it rejects, and that input includes these URLs.
     """
     for url in urls:
         token = url.rstrip("/").rpartition("/")[2]

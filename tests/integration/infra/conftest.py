@@ -1,4 +1,4 @@
-"""One embedded AWS and one relay in it, shared by the tests of this folder."""
+"""One embedded AWS with one relay, shared by the tests in this folder."""
 
 from collections.abc import Iterator
 
@@ -23,6 +23,6 @@ def webhook() -> Iterator[Webhook]:
 
 @pytest.fixture(scope="session")
 def relay(aws: EmbeddedAws) -> Iterator[Relay]:
-    """The template as it is, deployed once; its webhook answers every message with 200."""
+    """The unchanged template, deployed once; its webhook answers every message with 200."""
     with Webhook() as webhook:
         yield new_relay(aws, webhook)

@@ -1,15 +1,15 @@
-"""What there is in the embedded AWS, to see that nothing is left behind."""
+"""Lists the resources in the embedded AWS, to check that nothing is left behind."""
 
 from collections.abc import Mapping
 
 from infra.local.aws import EmbeddedAws
 
 Kinds = Mapping[str, tuple[str, str, str, str | None]]
-"""Kind to service, operation, key of the list, and key of the name where an item is not the name itself."""
+"""Kind to service, operation, key of the list, and key of the name unless an item is itself the name."""
 
 
 def take_inventory(aws: EmbeddedAws, kinds: Kinds) -> dict[str, set[str]]:
-    """Everything in the account of these *kinds*, by name or id."""
+    """Return all resources of these *kinds* in the account, by name or id."""
     return {
         kind: {
             item[name] if name else item

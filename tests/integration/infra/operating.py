@@ -1,6 +1,6 @@
-"""Somebody who runs the command line against the embedded AWS.
+"""Runs the command line against the embedded AWS.
 
-botocore's own AWS_ENDPOINT_URL leads there; the commands know nothing of it.
+botocore's own AWS_ENDPOINT_URL points to it; the commands do not know.
 """
 
 import functools
@@ -28,7 +28,7 @@ _LOADER = functools.cache(botocore.loaders.create_loader)
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command returned and wrote."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -36,14 +36,14 @@ class Ran:
 
 
 class Terminal(io.StringIO):
-    """Somebody at a keyboard, who types this."""
+    """A terminal on which this text is typed."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Operator:
-    """Runs commands for one stack, in a directory of its own."""
+    """Runs commands for one stack in its own directory."""
 
     def __init__(self, stack: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.stack = stack
@@ -71,11 +71,11 @@ class Operator:
 def operating(
     aws: EmbeddedAws, directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Operator]:
-    """An operator at no terminal, with a webhook in a file; the stack is destroyed afterwards."""
+    """An operator without a terminal, with a webhook file; the stack is destroyed afterwards."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "VOICE_RELAY_WEBHOOK_URL"):
         monkeypatch.delenv(name, raising=False)
     become(monkeypatch, aws, aws.admin)
-    # What botocore reads of each service it would otherwise read again for each command.
+    # Else botocore reads each service's model again for every command.
     monkeypatch.setattr("botocore.session.create_loader", _LOADER)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.chdir(directory)
@@ -107,7 +107,7 @@ def keys_of(aws: EmbeddedAws, user: str) -> list[str]:
 
 
 def relay_of(aws: EmbeddedAws, webhook: Webhook, operator: Operator) -> Relay:
-    """The relay as the bot has it, with the key that is in .env."""
+    """The relay as the bot sees it, with the key from .env."""
     values = operator.values()
     bot = Credentials(values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"])
     return Relay(aws, webhook, operator.stack, operator.outputs(), bot)

@@ -1,4 +1,4 @@
-"""The stack from its creation through changes of every kind to its end, after which nothing is left of it."""
+"""A stack's lifecycle: creation, every kind of change, and a deletion that leaves nothing behind."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ BACK = {
 
 
 def _with_a_second_webhook(relay: Relay) -> dict[str, str]:
-    """The changes, with the version of the secret that has what they need."""
+    """The changes, plus the secret's version with the second webhook."""
     put = relay.aws.client("secretsmanager").put_secret_value(
         SecretId=f"{relay.stack_name}/webhooks",
         SecretString=json.dumps({"default": relay.webhook.url, "mods": relay.webhook.url}),
@@ -50,7 +50,7 @@ _KINDS: Kinds = {
 
 
 def _configured(relay: Relay) -> dict[str, Any]:
-    """What the changes below are to change, as the services have it."""
+    """Read back from the services what the changes affect."""
     outputs, client = relay.outputs, relay.aws.client
     states, apis = client("stepfunctions"), client("apigatewayv2")
     digest = states.describe_state_machine(stateMachineArn=outputs["DigestStateMachineArn"])
@@ -75,14 +75,14 @@ def _configured(relay: Relay) -> dict[str, Any]:
             for user in client("iam").list_users()["Users"]
             if user["UserName"] == f"{relay.stack_name}-bot"
         },
-        # The embedded AWS keeps no machine's own tracing and logging settings.
+        # The embedded AWS stores no tracing or logging settings of state machines.
         "policies": len(attached),
         "delay": json.loads(digest["definition"])["States"]["WaitForQuiet"]["Seconds"],
         "retention": log["retentionInDays"],
     }
 
 
-def test_changes_what_its_parameters_say_and_changes_it_back(aws: EmbeddedAws, webhook: Webhook) -> None:
+def test_applies_and_reverts_parameters(aws: EmbeddedAws, webhook: Webhook) -> None:
     relay = new_relay(aws, webhook)
     before = _configured(relay)
 
@@ -105,14 +105,14 @@ def test_changes_what_its_parameters_say_and_changes_it_back(aws: EmbeddedAws, w
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["as created", "with everything"])
-def test_leaves_nothing_behind(changed: bool, aws: EmbeddedAws, webhook: Webhook) -> None:
+def test_deletion_leaves_nothing(changed: bool, aws: EmbeddedAws, webhook: Webhook) -> None:
     before = take_inventory(aws, _KINDS)
     relay = new_relay(aws, webhook)
     if changed:
         change(relay, _with_a_second_webhook(relay))
     users = _detach_callers(aws, relay)
     made = take_inventory(aws, _KINDS)
-    # Of every kind there is something that could stay.
+    # The stack has made something of every kind.
     assert {kind for kind in made if made[kind] > before[kind]} == made.keys()
 
     cloudformation = aws.client("cloudformation")
@@ -125,7 +125,7 @@ def test_leaves_nothing_behind(changed: bool, aws: EmbeddedAws, webhook: Webhook
 
 
 def _detach_callers(aws: EmbeddedAws, relay: Relay) -> set[str]:
-    """Take the policies from the users that the test made for itself, and name those."""
+    """Detach the policies from the test's own users, and return their names."""
     iam = aws.client("iam")
     names = set()
     for policy in ("BotPolicyArn", "OperatorPolicyArn"):

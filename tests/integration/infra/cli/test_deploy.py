@@ -243,7 +243,7 @@ def test_a_webhook_may_be_of_a_version_or_behind_a_proxy(
     [
         (("--remove-destination", "raid"), "there is no destination raid; the stack has default"),
         (("--renew-webhook", "nope"), "there is no destination nope; the stack has default"),
-        (("--destination", "a-b"), "'a-b' cannot be a destination's name"),
+        (("--destination", "a-b"), "'a-b' is not a valid destination name"),
     ],
 )
 def test_a_destination_that_cannot_be_meant_is_wrong_usage(
@@ -324,7 +324,7 @@ def test_a_destination_without_a_webhook_is_refused_before_anything_is_changed(
     ran = operator.deploy("--destination", "mods")
 
     assert ran.code == 1
-    assert "destination mods has no webhook: give it one with --webhook-file mods=FILE" in ran.err
+    assert "destination mods has no webhook: pass --webhook-file mods=FILE" in ran.err
     assert cloudformation.describe_stack_events(StackName=operator.stack)["StackEvents"] == before
     assert _webhooks(aws, operator) == {"default": URL}
 
@@ -364,7 +364,7 @@ def test_a_key_of_somebody_elses_is_not_written_over(operator: Operator) -> None
     ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
 
     assert ran.code == 1
-    assert "not of the user" in ran.err
+    assert "does not belong to the user" in ran.err
     assert operator.values()["AWS_SECRET_ACCESS_KEY"] == "theirs"
     assert operator.run("outputs").code == 1
 
@@ -457,7 +457,7 @@ def test_names_the_permission_that_is_missing(
 
     assert ran.code == 1
     assert missing in ran.err
-    assert "have this permission added" in ran.err
+    assert "add this permission" in ran.err
     assert ran.err.count("\n") == 1
     assert operator.run("outputs").code == 1
 
@@ -494,8 +494,8 @@ def _error(code: str) -> bytes:
     [
         (403, "ExpiredToken", "the AWS credentials have expired: log in again", 1),
         (403, "SignatureDoesNotMatch", "the secret access key is wrong, or this machine's clock is off", 1),
-        (400, "Throttling", "AWS throttles these requests", 6),
-        (503, "ServiceUnavailable", "AWS itself is in trouble", 6),
+        (400, "Throttling", "AWS still throttles these requests", 6),
+        (503, "ServiceUnavailable", "AWS reports an internal error", 6),
     ],
 )
 def test_says_what_the_embedded_aws_never_answers(
@@ -542,8 +542,8 @@ def test_says_that_the_stack_to_watch_is_not_there(operator: Operator) -> None:
     ran = operator.deploy("monitoring", "--relay-stack", "voice-rely")
 
     assert ran.code == 1
-    assert "there is no stack voice-rely in us-east-1" in ran.err
-    assert "deploy the relay first, or name it with --relay-stack" in ran.err
+    assert "no stack voice-rely in us-east-1" in ran.err
+    assert "deploy the relay first, or name its stack with --relay-stack" in ran.err
 
 
 def test_ends_monitoring_with_what_is_to_be_seen_and_done(operator: Operator) -> None:
@@ -598,5 +598,5 @@ def test_says_that_the_bots_key_is_not_for_deploying(
         ran = operator.deploy("--webhook-file", "webhook")
 
     assert ran.code == 1
-    assert "there are no AWS credentials" in ran.err
+    assert "no AWS credentials found" in ran.err
     assert "(the bot's key in .env is not used for this)" in ran.err

@@ -1,4 +1,4 @@
-"""``voice-relay destroy``: all of it goes, or nothing does and it is said why."""
+"""``voice-relay destroy`` deletes everything, or nothing and says why."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def operator(
 
 
 def _everything(aws: EmbeddedAws) -> dict[str, set[str]]:
-    """What there is in the account, by kind."""
+    """List the account's resources by kind."""
     iam, apis = aws.client("iam"), aws.client("apigatewayv2")
     machines = aws.client("stepfunctions").list_state_machines()["stateMachines"]
     stacks = aws.client("cloudformation").list_stacks()["StackSummaries"]
@@ -42,7 +42,8 @@ def _everything(aws: EmbeddedAws) -> dict[str, set[str]]:
     return found
 
 
-def test_leaves_nothing_behind(aws: EmbeddedAws, operator: Operator) -> None:
+def test_deletes_every_resource(aws: EmbeddedAws, operator: Operator) -> None:
+    """Nothing of the stack, its secret or its keys is left, and the settings file is unchanged."""
     before = _everything(aws)
     operator.deploy("--webhook-file", "webhook", "--webhook-file", "mods=webhook", "--create-access-key")
     assert all(_everything(aws)[kind] - before[kind] for kind in before)
@@ -58,14 +59,14 @@ def test_leaves_nothing_behind(aws: EmbeddedAws, operator: Operator) -> None:
     assert operator.env.read_bytes() == settings
 
 
-def test_says_where_there_is_nothing(operator: Operator) -> None:
+def test_reports_missing_stack(operator: Operator) -> None:
     ran = operator.run("destroy", "--yes")
 
     assert ran.code == 0
     assert f"There is nothing to delete: there is no stack {operator.stack} in us-east-1" in ran.out
 
 
-def test_can_keep_the_webhooks_for_another_deployment(aws: EmbeddedAws, operator: Operator) -> None:
+def test_keeps_secret_for_redeployment(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook")
 
     assert operator.run("destroy", "--yes", "--keep-secret").code == 0
@@ -73,7 +74,8 @@ def test_can_keep_the_webhooks_for_another_deployment(aws: EmbeddedAws, operator
     assert operator.deploy().code == 0
 
 
-def test_leaves_a_secret_of_another_kind_alone(aws: EmbeddedAws, operator: Operator) -> None:
+def test_keeps_foreign_secret(aws: EmbeddedAws, operator: Operator) -> None:
+    """A secret that does not hold webhook URLs is not deleted."""
     secrets, name = aws.client("secretsmanager"), f"{operator.stack}/webhooks"
     operator.deploy("--webhook-file", "webhook")
     secrets.put_secret_value(SecretId=name, SecretString="hunter2")
@@ -84,7 +86,7 @@ def test_leaves_a_secret_of_another_kind_alone(aws: EmbeddedAws, operator: Opera
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_deletes_nothing_without_a_yes(
+def test_requires_confirmation(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
@@ -98,7 +100,8 @@ def test_deletes_nothing_without_a_yes(
     assert operator.outputs()
 
 
-def test_names_who_else_has_a_policy_and_how_to_detach_it(aws: EmbeddedAws, operator: Operator) -> None:
+def test_refuses_attached_policy(aws: EmbeddedAws, operator: Operator) -> None:
+    """The error names the principal and the command that detaches the policy."""
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     policy, iam, name = operator.outputs()["BotPolicyArn"], aws.client("iam"), unique("server")
     iam.create_user(UserName=name)
@@ -115,7 +118,8 @@ def test_names_who_else_has_a_policy_and_how_to_detach_it(aws: EmbeddedAws, oper
     assert operator.run("destroy", "--yes").code == 0
 
 
-def test_names_the_stacks_that_use_its_exports(aws: EmbeddedAws, operator: Operator) -> None:
+def test_refuses_stack_with_importers(aws: EmbeddedAws, operator: Operator) -> None:
+    """The error names the importing stack and the command that deletes it."""
     operator.deploy("--webhook-file", "webhook")
     cloudformation, other = aws.client("cloudformation"), f"{operator.stack}-monitoring"
     topic = {"DisplayName": {"Fn::ImportValue": f"{operator.stack}-IngressApiId"}}
@@ -127,14 +131,14 @@ def test_names_the_stacks_that_use_its_exports(aws: EmbeddedAws, operator: Opera
 
     assert ran.code == 1
     command = f"voice-relay destroy monitoring --relay-stack {operator.stack}"
-    assert f"{other} uses what it exports: delete that first, with {command}\n" in ran.err
+    assert f"{other} uses its exports: delete that first with {command}\n" in ran.err
     assert operator.outputs()
     ran = operator.run("destroy", "monitoring", "--stack-name", other, "--yes")
     assert ran.code == 0, ran.err
     assert "secret" not in ran.out
 
 
-def test_a_protected_stack_keeps_everything_the_bot_needs(aws: EmbeddedAws, operator: Operator) -> None:
+def test_protected_stack_keeps_access_key(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     cloudformation = aws.client("cloudformation")
     cloudformation.update_termination_protection(StackName=operator.stack, EnableTerminationProtection=True)
@@ -151,23 +155,22 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_whoever_breaks_off_after_the_keys_hears_that_the_bot_is_locked_out(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_reports_deleted_keys(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after the keys are deleted says that the bot is locked out."""
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     with monkeypatch.context() as patch:
         patch.setattr(Stack, "delete", _interrupt)
         ran = operator.run("destroy", "--yes")
 
     assert ran.code == 130
-    assert f"Access keys of {operator.stack}-bot are deleted, so the bot is locked out" in ran.err
-    assert "the stack still stands: voice-relay destroy goes on with it" in ran.err
+    assert f"The access keys of {operator.stack}-bot are deleted, so the bot is locked out" in ran.err
+    assert "the stack still exists: run voice-relay destroy again to continue" in ran.err
     assert operator.run("destroy", "--yes").code == 0
 
 
-def test_whom_aws_refuses_after_the_keys_hears_that_the_bot_is_locked_out(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusal_reports_deleted_keys(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal after the keys are deleted says that the bot is locked out."""
+
     def refuse(_: Stack) -> None:
         raise DeployError("may not cloudformation:DeleteStack")
 
@@ -177,12 +180,12 @@ def test_whom_aws_refuses_after_the_keys_hears_that_the_bot_is_locked_out(
         ran = operator.run("destroy", "--yes")
 
     assert ran.code == 1
-    assert "may not cloudformation:DeleteStack. Access keys of " in ran.err
-    assert "the stack still stands" in ran.err
+    assert "may not cloudformation:DeleteStack. The access keys of " in ran.err
+    assert "the stack still exists" in ran.err
     assert operator.run("destroy", "--yes").code == 0
 
 
-def test_ctrl_c_while_aws_deletes_names_the_secret_that_stays(
+def test_interrupted_deletion_names_remaining_secret(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.deploy("--webhook-file", "webhook")
@@ -199,14 +202,14 @@ def test_ctrl_c_while_aws_deletes_names_the_secret_that_stays(
     assert operator.run("destroy", "--yes").code == 0
 
 
-def test_only_the_relay_has_a_secret_to_keep(operator: Operator) -> None:
+def test_keep_secret_is_for_relay_only(operator: Operator) -> None:
     ran = operator.run("destroy", "monitoring", "--keep-secret", "--yes")
 
     assert ran.code == 2
     assert "--keep-secret goes with the relay alone" in ran.err
 
 
-def test_says_that_the_remains_of_a_failed_creation_go(aws: EmbeddedAws, operator: Operator) -> None:
+def test_deletes_remains_of_failed_creation(aws: EmbeddedAws, operator: Operator) -> None:
     cloudformation = aws.client("cloudformation")
     cloudformation.create_change_set(
         StackName=operator.stack,
@@ -219,6 +222,6 @@ def test_says_that_the_remains_of_a_failed_creation_go(aws: EmbeddedAws, operato
     ran = operator.run("destroy", "--yes")
 
     assert shown.code == 1
-    assert "there is none" in shown.err
+    assert "does not exist" in shown.err
     assert ran.code == 0, ran.err
     assert f"what a creation that failed has left of {operator.stack}" in ran.out

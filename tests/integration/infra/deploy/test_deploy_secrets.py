@@ -1,4 +1,4 @@
-"""The webhook's token and the bot's key are where they have to be, and nowhere else."""
+"""The webhook's token and the bot's key appear only where they belong."""
 
 import json
 from collections.abc import Iterator
@@ -55,8 +55,8 @@ def _shown_by_logs(aws: EmbeddedAws, stack: str) -> dict[str, Any]:
     return {name: logs.filter_log_events(logGroupName=name) for name in groups if stack in name}
 
 
-def test_no_secret_is_shown_anywhere(aws: EmbeddedAws, operator: Operator) -> None:
-    """A stack's whole life: made, used, changed, refused by Discord, failed, keys rotated, destroyed."""
+def test_shows_no_secret(aws: EmbeddedAws, operator: Operator) -> None:
+    """No AWS answer, log or output shows a secret over a stack's whole life, failures included."""
     written: list[str] = []
 
     def run(*arguments: str) -> None:
@@ -95,5 +95,5 @@ def test_no_secret_is_shown_anywhere(aws: EmbeddedAws, operator: Operator) -> No
     shown |= {"what the commands wrote": written, "the bot's settings": settings}
     allowed = {("the bot's settings", operator.values()["AWS_SECRET_ACCESS_KEY"])}
     found = {(name, secret) for name, value in shown.items() for secret in secrets if secret in repr(value)}
-    # The one place where a key is kept; that it is found there shows that looking finds.
+    # The settings file keeps the key; finding it there proves that the search works.
     assert found == allowed

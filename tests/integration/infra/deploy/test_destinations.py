@@ -1,4 +1,4 @@
-"""Several destinations: each message in its own channel, and one more for a key in the secret and a name."""
+"""Several destinations: each message goes to its channel; a new one needs a secret key and a name."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ def mods() -> Iterator[Webhook]:
 
 
 def _hold(relay: Relay, urls: Mapping[str, str]) -> str:
-    """Write the secret as its owner does, past every tool of ours; returns the version."""
+    """Write the secret directly, as its owner could, and return the version."""
     secrets = relay.aws.client("secretsmanager")
     put = secrets.put_secret_value(SecretId=f"{relay.stack_name}/webhooks", SecretString=json.dumps(urls))
     return str(put["VersionId"])
@@ -34,7 +34,7 @@ def _post(relay: Relay, destination: str, workflow: str = "notify") -> str:
 
 
 @pytest.mark.parametrize("workflow", ["notify", "digest"])
-def test_each_message_goes_to_its_own_channel(
+def test_routes_messages_by_destination(
     workflow: str, aws: EmbeddedAws, webhook: Webhook, mods: Webhook
 ) -> None:
     relay = new_relay(aws, webhook)
@@ -47,9 +47,7 @@ def test_each_message_goes_to_its_own_channel(
     assert "wait=true" in mods.posted[0].path
 
 
-def test_one_that_is_added_leaves_the_others_as_they_were(
-    aws: EmbeddedAws, webhook: Webhook, mods: Webhook
-) -> None:
+def test_adding_one_keeps_other_routes(aws: EmbeddedAws, webhook: Webhook, mods: Webhook) -> None:
     relay = new_relay(aws, webhook)
     apis = aws.client("apigatewayv2")
 
@@ -65,9 +63,8 @@ def test_one_that_is_added_leaves_the_others_as_they_were(
     assert {key: after[key] for key in before} == before
 
 
-def test_one_that_is_taken_out_is_refused_and_the_others_stay(
-    aws: EmbeddedAws, webhook: Webhook, mods: Webhook
-) -> None:
+def test_removed_destination_is_refused(aws: EmbeddedAws, webhook: Webhook, mods: Webhook) -> None:
+    """Executions for a removed destination fail; the others still post."""
     relay = new_relay(aws, webhook)
     _add_mods(relay, mods)
     change(relay, {"Destinations": "default"})
@@ -77,9 +74,8 @@ def test_one_that_is_taken_out_is_refused_and_the_others_stay(
     assert (len(webhook.posted), len(mods.posted)) == (1, 0)
 
 
-def test_a_new_url_of_one_takes_effect_with_the_version(
-    aws: EmbeddedAws, webhook: Webhook, mods: Webhook
-) -> None:
+def test_new_url_needs_new_version(aws: EmbeddedAws, webhook: Webhook, mods: Webhook) -> None:
+    """A new URL takes effect once the parameter names the secret's new version."""
     relay = new_relay(aws, webhook)
     version = _hold(relay, {"default": mods.url})
 
@@ -90,9 +86,8 @@ def test_a_new_url_of_one_takes_effect_with_the_version(
     assert (len(webhook.posted), len(mods.posted)) == (1, 1)
 
 
-def test_one_without_a_key_in_the_secret_fails_and_leaves_the_stack_as_it_was(
-    aws: EmbeddedAws, webhook: Webhook
-) -> None:
+def test_missing_secret_key_fails_update(aws: EmbeddedAws, webhook: Webhook) -> None:
+    """An update without the destination's key fails, and the stack works as before."""
     relay = new_relay(aws, webhook)
 
     with pytest.raises(ChangeFailed, match="ops"):
@@ -102,12 +97,12 @@ def test_one_without_a_key_in_the_secret_fails_and_leaves_the_stack_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["two words", "a-b", "a.b", "über", "x" * 17, "a/b"])
-def test_takes_no_name_that_could_not_be_an_id(name: str, relay: Relay) -> None:
+def test_refuses_invalid_names(name: str, relay: Relay) -> None:
     with pytest.raises(ChangeFailed, match="Destinations"):
         change(relay, {"Destinations": f"default,{name}"})
 
 
-def test_nobody_but_the_workflows_posts_to_one(aws: EmbeddedAws, webhook: Webhook, mods: Webhook) -> None:
+def test_only_workflows_may_post(aws: EmbeddedAws, webhook: Webhook, mods: Webhook) -> None:
     relay = new_relay(aws, webhook)
     _add_mods(relay, mods)
     url = f"{aws.api_url(relay.outputs['ProxyApiId'])}/destinations/mods"

@@ -1,4 +1,4 @@
-"""Deployment: what changes is changed, the rest is left alone, and the webhook's URL stays a secret."""
+"""Deploying to the embedded AWS: it changes what differs, keeps the rest, and never shows the webhook URL."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ WITH_USER = {"CreateBotUser": "true"}
 
 @pytest.fixture
 def stack(aws: EmbeddedAws) -> Iterator[str]:
-    """The name of a stack that is destroyed afterwards, whatever state it is in."""
+    """The name of a stack, which is destroyed afterwards in whatever state it is."""
     name = unique("stack")
     yield name
     destroy(aws.client, stack_name=name, poll_s=POLL_S)
@@ -55,7 +55,7 @@ def _mutated(tmp_path: Path, resource: str, **properties: Any) -> Path:
     return path
 
 
-def test_creates_the_stack_and_returns_its_outputs(aws: EmbeddedAws, stack: str) -> None:
+def test_creates_stack_and_returns_outputs(aws: EmbeddedAws, stack: str) -> None:
     events: list[StackEvent] = []
 
     outputs = _deploy(aws, stack, conduct=Conduct(on_event=events.append, poll_s=POLL_S))
@@ -66,7 +66,7 @@ def test_creates_the_stack_and_returns_its_outputs(aws: EmbeddedAws, stack: str)
     assert _integration_uri(aws, outputs) == URL.get_secret_value()
 
 
-def test_does_nothing_the_second_time(aws: EmbeddedAws, stack: str) -> None:
+def test_repeated_deployment_changes_nothing(aws: EmbeddedAws, stack: str) -> None:
     first = _deploy(aws, stack)
     versions = _secret_versions(aws, stack)
     events: list[StackEvent] = []
@@ -83,8 +83,8 @@ def _secret_versions(aws: EmbeddedAws, stack: str) -> set[str]:
     return set(described["VersionIdsToStages"])
 
 
-def test_a_new_webhook_takes_effect(aws: EmbeddedAws, stack: str) -> None:
-    """A dynamic reference is looked up only when its resource changes, so the version is a parameter."""
+def test_new_webhook_takes_effect(aws: EmbeddedAws, stack: str) -> None:
+    """Dynamic references are resolved only when their resource changes, so the version is a parameter."""
     _deploy(aws, stack)
     other = pydantic.SecretStr("https://discord.test/api/webhooks/100/other")
 
@@ -93,7 +93,7 @@ def test_a_new_webhook_takes_effect(aws: EmbeddedAws, stack: str) -> None:
     assert _integration_uri(aws, outputs) == other.get_secret_value()
 
 
-def test_keeps_the_webhook_where_none_is_named(aws: EmbeddedAws, stack: str) -> None:
+def test_keeps_webhook_if_none_given(aws: EmbeddedAws, stack: str) -> None:
     _deploy(aws, stack)
 
     outputs = _deploy(aws, stack, webhook_url=None)
@@ -101,7 +101,7 @@ def test_keeps_the_webhook_where_none_is_named(aws: EmbeddedAws, stack: str) -> 
     assert _integration_uri(aws, outputs) == URL.get_secret_value()
 
 
-def test_keeps_the_secrets_other_destinations(aws: EmbeddedAws, stack: str) -> None:
+def test_keeps_other_keys_of_secret(aws: EmbeddedAws, stack: str) -> None:
     secrets = aws.client("secretsmanager")
     secrets.create_secret(
         Name=f"{stack}/webhooks", SecretString=json.dumps({"mods": "https://discord.test/m"})
@@ -113,7 +113,7 @@ def test_keeps_the_secrets_other_destinations(aws: EmbeddedAws, stack: str) -> N
     assert held == {"mods": "https://discord.test/m", "default": URL.get_secret_value()}
 
 
-def test_keeps_parameters_that_are_not_named_again(aws: EmbeddedAws, stack: str) -> None:
+def test_keeps_previous_parameters(aws: EmbeddedAws, stack: str) -> None:
     _deploy(aws, stack, parameters={"IngressRateLimit": "7"})
 
     _deploy(aws, stack, parameters={"IngressBurstLimit": "9"})
@@ -124,7 +124,7 @@ def test_keeps_parameters_that_are_not_named_again(aws: EmbeddedAws, stack: str)
     assert values["ProxyRateLimit"] == "50"
 
 
-def test_a_changed_template_changes_the_stack(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+def test_applies_changed_template(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
     before = _deploy(aws, stack)
 
     after = _deploy(aws, stack, template=_mutated(tmp_path, "ProxyApi", Description="Changed."))
@@ -133,8 +133,8 @@ def test_a_changed_template_changes_the_stack(aws: EmbeddedAws, stack: str, tmp_
     assert aws.client("apigatewayv2").get_api(ApiId=after["ProxyApiId"])["Description"] == "Changed."
 
 
-def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
-    """The ingress integration is what the embedded AWS keeps by a hook, on update as on creation."""
+def test_update_keeps_ingress_working(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """A hook of the embedded AWS keeps the ingress integration on update as on creation."""
     with Webhook() as webhook:
         url = pydantic.SecretStr(webhook.url)
         outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
@@ -147,12 +147,12 @@ def test_an_update_keeps_the_path_open(aws: EmbeddedAws, stack: str, tmp_path: P
         assert relay.finished(name)["status"] == "SUCCEEDED"
 
 
-def test_an_update_changes_the_integrations_role(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
-    """Which the embedded AWS keeps by a hook too: with a role that is not there, the ingress fails."""
+def test_update_changes_integration_role(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """A hook of the embedded AWS keeps the role too: with a missing role, the ingress fails."""
     with Webhook() as webhook:
         url = pydantic.SecretStr(webhook.url)
         outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
-        # By name: ministack takes one GetAtt for another when it looks for changes.
+        # By name: ministack does not tell one GetAtt from another when it looks for changes.
         other = {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/nobody"}
         changed = _mutated(tmp_path, "NotifyIntegration", CredentialsArn=other)
         _deploy(aws, stack, webhook_url=url, template=changed)
@@ -163,8 +163,8 @@ def test_an_update_changes_the_integrations_role(aws: EmbeddedAws, stack: str, t
     assert (answer.status, answer.json()) == (500, {"message": "Internal Server Error"})
 
 
-def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
-    """As ``aws cloudformation package`` leaves the template: the definition in a bucket, and its address."""
+def test_deploys_packaged_template(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """As ``aws cloudformation package`` leaves it: definitions in a bucket, and their addresses."""
     bucket = unique("artefacts")
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=bucket)
@@ -188,9 +188,7 @@ def test_works_packaged_into_a_bucket_too(aws: EmbeddedAws, stack: str, tmp_path
         assert relay.finished(name)["status"] == "SUCCEEDED"
 
 
-def test_names_the_resource_that_failed_and_its_own_reason(
-    aws: EmbeddedAws, stack: str, tmp_path: Path
-) -> None:
+def test_names_failed_resource(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
     broken = _mutated(tmp_path, "ProxyApi", Description="{{resolve:secretsmanager:missing}}")
 
     with pytest.raises(DeployError) as failed:
@@ -202,10 +200,8 @@ def test_names_the_resource_that_failed_and_its_own_reason(
     assert "\n" not in message
 
 
-def test_a_failed_update_leaves_the_previous_stack_at_work(
-    aws: EmbeddedAws, stack: str, tmp_path: Path
-) -> None:
-    """It says why in one line; and an event still gets through, to the webhook that the stack had before."""
+def test_failed_update_keeps_stack_working(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """The error is one line, and an event still reaches the previous webhook."""
     with Webhook() as webhook:
         url = pydantic.SecretStr(webhook.url)
         outputs = _deploy(aws, stack, webhook_url=url, parameters=WITH_USER)
@@ -216,7 +212,7 @@ def test_a_failed_update_leaves_the_previous_stack_at_work(
 
         assert str(failed.value).startswith(f"stack {stack}: ProxyStage: ")
         assert "missing" in str(failed.value)
-        assert str(failed.value).endswith("The stack is as it was before, and works as it did.")
+        assert str(failed.value).endswith("The stack is back to what it was and works as before.")
         assert "\n" not in str(failed.value)
         relay = Relay(aws, webhook, stack, outputs, _bot_key(aws, outputs))
         name = unique("after")
@@ -225,15 +221,14 @@ def test_a_failed_update_leaves_the_previous_stack_at_work(
         assert [posted.path.partition("?")[0] for posted in webhook.posted] == [
             urllib.parse.urlsplit(webhook.url).path
         ]
-        # The next deployment needs no more than what was wrong put right.
+        # Once the cause is fixed, the next deployment succeeds.
         _deploy(aws, stack, webhook_url=None)
         assert _integration_uri(aws, outputs) == webhook.url + "-new"
 
 
-def test_a_template_too_large_for_a_request_goes_by_way_of_a_bucket(
-    aws: EmbeddedAws, stack: str, tmp_path: Path
-) -> None:
-    # Not a comment, which would be left out.
+def test_uploads_large_template(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """A template too large for a request needs a bucket and is uploaded once."""
+    # Not a comment, which the deployment strips.
     large = _mutated(tmp_path, "ProxyApi", Description="Changed.")
     large.write_text(large.read_text() + " " * MAX_INLINE_BYTES)
     with pytest.raises(DeployError, match="--bucket"):
@@ -253,14 +248,14 @@ def test_a_template_too_large_for_a_request_goes_by_way_of_a_bucket(
     assert held["Size"] == large.stat().st_size
 
 
-def test_no_bucket_is_used_where_none_is_needed(aws: EmbeddedAws, stack: str) -> None:
+def test_small_template_skips_bucket(aws: EmbeddedAws, stack: str) -> None:
     conduct = Conduct(poll_s=POLL_S, bucket="there-is-no-such-bucket")
 
     assert _deploy(aws, stack, conduct=conduct)
 
 
-def test_deploys_other_templates_beside_the_relay(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
-    """They are told the relay's name once, if they ask for it; and what is not named again stays."""
+def test_deploys_other_template(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+    """Defaults fill declared parameters only, and unnamed parameters keep their values."""
     _deploy(aws, stack)
     topic = {"TopicName": {"Fn::Sub": "${RelayStack}-${Suffix}"}, "DisplayName": {"Ref": "Suffix"}}
     parameters = {"RelayStack": {"Type": "String", "Default": "voice-relay"}, "Suffix": {"Type": "String"}}
@@ -288,8 +283,8 @@ def test_deploys_other_templates_beside_the_relay(aws: EmbeddedAws, stack: str, 
         destroy(aws.client, stack_name=f"{stack}-m", has_secret=False, poll_s=POLL_S)
 
 
-def test_uses_the_secret_that_the_stack_names(aws: EmbeddedAws, stack: str) -> None:
-    """By whatever name, or its ARN, as with the AWS command line."""
+def test_uses_secret_named_by_stack(aws: EmbeddedAws, stack: str) -> None:
+    """The secret may be named by any name or by ARN, as with the AWS CLI."""
     secrets, name = aws.client("secretsmanager"), unique("hooks")
     arn = secrets.create_secret(Name=name, SecretString=json.dumps({"default": URL.get_secret_value()}))[
         "ARN"
@@ -304,7 +299,7 @@ def test_uses_the_secret_that_the_stack_names(aws: EmbeddedAws, stack: str) -> N
     assert name not in {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
 
 
-def test_comes_back_after_a_failed_creation(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
+def test_redeploys_after_failed_creation(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
     broken = _mutated(tmp_path, "ProxyApi", Description="{{resolve:secretsmanager:no}}")
     with pytest.raises(DeployError):
         _deploy(aws, stack, template=broken)
@@ -312,28 +307,29 @@ def test_comes_back_after_a_failed_creation(aws: EmbeddedAws, stack: str, tmp_pa
     assert _integration_uri(aws, _deploy(aws, stack)) == URL.get_secret_value()
 
 
-def test_says_which_parameter_is_refused(aws: EmbeddedAws, stack: str) -> None:
+def test_names_refused_parameter(aws: EmbeddedAws, stack: str) -> None:
     with pytest.raises(DeployError, match=f"stack {stack}: .*LogRetentionDays"):
         _deploy(aws, stack, parameters={"LogRetentionDays": "4"})
 
 
-def test_wants_a_webhook_the_first_time(aws: EmbeddedAws, stack: str) -> None:
+def test_first_deployment_needs_webhook(aws: EmbeddedAws, stack: str) -> None:
     with pytest.raises(DeployError, match="destination default has no webhook"):
         _deploy(aws, stack, webhook_url=None)
 
 
-def test_leaves_a_secret_alone_that_holds_something_else(aws: EmbeddedAws, stack: str) -> None:
+def test_refuses_foreign_secret(aws: EmbeddedAws, stack: str) -> None:
     secrets = aws.client("secretsmanager")
     secrets.create_secret(Name=f"{stack}/webhooks", SecretString="hunter2")
 
-    with pytest.raises(DeployError, match="something else") as failed:
+    with pytest.raises(DeployError, match="does not hold webhook URLs") as failed:
         _deploy(aws, stack)
 
     assert "hunter2" not in str(failed.value)
     assert secrets.get_secret_value(SecretId=f"{stack}/webhooks")["SecretString"] == "hunter2"
 
 
-def test_an_unreachable_aws_is_one_line_without_a_secret(stack: str) -> None:
+def test_unreachable_aws_is_one_line(stack: str) -> None:
+    """The error is one line and shows no secret."""
     unreachable = EmbeddedAws()
 
     with pytest.raises(DeployError) as failed:
@@ -343,7 +339,7 @@ def test_an_unreachable_aws_is_one_line_without_a_secret(stack: str) -> None:
     assert "\n" not in str(failed.value)
 
 
-def test_destroys_everything_and_does_it_twice(aws: EmbeddedAws, stack: str) -> None:
+def test_destroy_is_idempotent(aws: EmbeddedAws, stack: str) -> None:
     outputs = _deploy(aws, stack)
 
     for _ in range(2):

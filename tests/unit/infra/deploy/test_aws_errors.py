@@ -1,4 +1,4 @@
-"""What AWS refuses is a sentence and a next step, on one line."""
+"""Errors of AWS are explained in one line with the next step."""
 
 import botocore.exceptions as bc
 import pytest
@@ -20,34 +20,38 @@ def _refusal(code: str, message: str = "", operation: str = "DescribeStacks") ->
         (_refusal("ExpiredTokenException"), "have expired", "log in again"),
         (_refusal("InvalidClientTokenId"), "does not know these credentials", "aws configure list"),
         (_refusal("UnrecognizedClientException"), "not for this region", "aws configure list"),
-        (_refusal("SignatureDoesNotMatch"), "secret access key is wrong", "see the clock"),
-        (_refusal("RequestExpired"), "clock is off", "see the clock"),
-        (_refusal("OptInRequired"), "not turned this region on", "--region"),
+        (_refusal("SignatureDoesNotMatch"), "secret access key is wrong", "check the clock"),
+        (_refusal("RequestExpired"), "clock is off", "check the clock"),
+        (_refusal("OptInRequired"), "region is not enabled", "--region"),
         (_refusal("Throttling", "Rate exceeded"), "throttles", "wait a minute"),
-        (_refusal("ServiceUnavailable"), "in trouble", "wait a minute"),
+        (_refusal("ServiceUnavailable"), "internal error", "wait a minute"),
         (
             _refusal(
                 "AccessDenied",
                 f"User: {ANN} is not authorized to perform: cloudformation:CreateChangeSet "
                 f"on resource: {STACK} because no identity-based policy allows it",
             ),
-            f"{ANN} may not cloudformation:CreateChangeSet on {STACK}: have this permission added",
+            f"{ANN} may not cloudformation:CreateChangeSet on {STACK}: add this permission",
             "--profile",
         ),
         (
             _refusal("AccessDeniedException", "", operation="GetSecretValue"),
-            "AWS refuses GetSecretValue",
+            "AWS denies GetSecretValue",
             "--profile",
         ),
         (bc.NoCredentialsError(), "no AWS credentials", "aws configure"),
         (bc.PartialCredentialsError(provider="env", cred_var="b"), "incomplete", "give both"),
-        (bc.UnauthorizedSSOTokenError(), "single sign-on has expired", "aws sso login"),
+        (bc.UnauthorizedSSOTokenError(), "single sign-on session is missing", "aws sso login"),
         (bc.SSOTokenLoadError(error_msg="gone"), "single sign-on", "aws sso login"),
-        (bc.LoginRefreshRequired(), "sign-in has expired", "aws login"),
-        (bc.CredentialRetrievalError(provider="x", error_msg="y"), "could not be had", "aws configure list"),
+        (bc.LoginRefreshRequired(), "login session is missing", "aws login"),
+        (
+            bc.CredentialRetrievalError(provider="x", error_msg="y"),
+            "could not be fetched",
+            "aws configure list",
+        ),
         (bc.ProfileNotFound(profile="x"), "no such AWS profile", "aws configure list-profiles"),
         (bc.NoRegionError(), "no AWS region", "--region"),
-        (bc.InvalidRegionError(region_name="eu/1"), "not the name of a region", "--region"),
+        (bc.InvalidRegionError(region_name="eu/1"), "not a valid region name", "--region"),
         (bc.EndpointConnectionError(endpoint_url="https://x"), "cannot be reached", "region's name"),
         (bc.ConnectTimeoutError(endpoint_url="https://x"), "cannot be reached", "network"),
         (bc.SSLError(endpoint_url="https://x", error=OSError("e")), "not trusted", "AWS_CA_BUNDLE"),
@@ -55,9 +59,7 @@ def _refusal(code: str, message: str = "", operation: str = "DescribeStacks") ->
     ],
     ids=lambda value: value.__class__.__name__ if isinstance(value, Exception) else "",
 )
-def test_every_refusal_has_a_sentence_and_a_next_step(
-    error: Exception, sentence: str, next_step: str
-) -> None:
+def test_explains_error_with_next_step(error: Exception, sentence: str, next_step: str) -> None:
     text = explain(error)
 
     assert sentence in text
@@ -65,17 +67,17 @@ def test_every_refusal_has_a_sentence_and_a_next_step(
     assert "\n" not in text
 
 
-def test_a_mistake_in_what_was_asked_is_told_in_the_services_words() -> None:
+def test_validation_error_keeps_service_message() -> None:
     assert explain(_refusal("ValidationError", "Parameters: [X]\n must have values")) == (
         "Parameters: [X] must have values"
     )
 
 
-def test_what_has_no_row_keeps_its_operation_and_code() -> None:
+def test_unknown_code_keeps_operation_and_code() -> None:
     assert explain(_refusal("Odd", "because")) == "DescribeStacks: Odd: because"
 
 
-def test_an_error_of_botocores_without_a_row_is_one_line() -> None:
+def test_unknown_botocore_error_is_one_line() -> None:
     assert explain(bc.ParamValidationError(report="a\nb")) == "Parameter validation failed: a b"
 
 
@@ -90,13 +92,13 @@ def test_an_error_of_botocores_without_a_row_is_one_line() -> None:
         ("a (with reason)\n b", "a (with reason) b"),
     ],
 )
-def test_ids_for_the_services_support_are_left_out(reason: str, shown: str) -> None:
+def test_strips_support_ids(reason: str, shown: str) -> None:
     assert one_line(reason) == shown
 
 
-def test_only_botocores_errors_are_turned() -> None:
+def test_converts_only_botocore_errors() -> None:
     with (
-        pytest.raises(DeployError, match=r"^stack relay: there are no AWS credentials"),
+        pytest.raises(DeployError, match=r"^stack relay: no AWS credentials found"),
         explained("stack relay"),
     ):
         raise bc.NoCredentialsError

@@ -1,4 +1,4 @@
-"""What a person reads before saying yes."""
+"""The change set as it is shown for review."""
 
 from typing import Any
 
@@ -38,11 +38,12 @@ def _render(
         (_change("SyncWithActual", "A"), "MAY CHANGE   AWS::Test  A"),
     ],
 )
-def test_says_what_happens_to_each_resource(change: dict[str, Any], line: str) -> None:
+def test_renders_each_action(change: dict[str, Any], line: str) -> None:
     assert line in _render(change)
 
 
-def test_what_is_lost_comes_first_and_is_said_again() -> None:
+def test_lists_losses_first_and_notes_them() -> None:
+    """Destructive changes come first, and a note says what each one loses."""
     text = _render(
         _change("Add", "New"),
         _change("Modify", "IngressApi", "AWS::ApiGatewayV2::Api", Replacement="True"),
@@ -58,7 +59,7 @@ def test_what_is_lost_comes_first_and_is_said_again() -> None:
     ]
 
 
-def test_names_what_changes_about_a_resource() -> None:
+def test_names_changed_properties() -> None:
     details = [
         {"Target": {"Attribute": "Properties", "Name": "Description"}},
         {"Target": {"Attribute": "Properties", "Name": "Description"}},
@@ -68,7 +69,8 @@ def test_names_what_changes_about_a_resource() -> None:
     assert "A (Description, Tags)" in _render(_change("Modify", "A", Replacement="False", Details=details))
 
 
-def test_parameters_are_shown_with_what_they_were() -> None:
+def test_renders_parameter_changes() -> None:
+    """Each changed parameter shows its old and new value."""
     changes = compare_parameters(
         {"A": "1", "B": "2", "Old": "x", "Same": "s"}, {"A": "1", "B": "", "New": "n", "Same": "s"}
     )
@@ -80,11 +82,11 @@ def test_parameters_are_shown_with_what_they_were() -> None:
     assert "No resource changes." in text
 
 
-def test_a_new_stack_has_no_parameters_before() -> None:
+def test_new_stack_shows_values_only() -> None:
     changes = (ParameterChange("A", "1", "2"),)
 
     assert "  A: 2\n" in _render(parameters=changes, creates=True)
 
 
-def test_nothing_that_a_name_holds_moves_the_cursor() -> None:
+def test_escapes_control_characters() -> None:
     assert "\x1b" not in _render(parameters=(ParameterChange("A", None, "\x1b[2J"),))

@@ -1,4 +1,4 @@
-"""What a deployment of the relay makes of the answers that the embedded AWS never gives."""
+"""Deploying the relay against answers that the embedded AWS never gives."""
 
 import json
 from collections.abc import Sequence
@@ -51,9 +51,8 @@ def _deploy_relay(
         (0, "Transformation data limit exceeded", False),
     ],
 )
-def test_names_the_bucket_where_many_destinations_make_the_template_too_large(
-    number: int, reason: str, bucket: bool
-) -> None:
+def test_suggests_bucket_for_many_destinations(number: int, reason: str, bucket: bool) -> None:
+    """Only a refusal for size with many destinations gets the hint to use a bucket."""
     client = CloudFormation("CREATE_COMPLETE")
     client.refusal = reason
     more = [f"d{each}" for each in range(number)]
@@ -65,7 +64,8 @@ def test_names_the_bucket_where_many_destinations_make_the_template_too_large(
     assert ("21 destinations" in str(failed.value) and "--bucket" in str(failed.value)) is bucket
 
 
-def test_tells_nobody_the_webhook_where_a_service_quotes_it() -> None:
+def test_masks_quoted_webhook() -> None:
+    """Errors and events hide a webhook's token that a service quotes."""
     client = CloudFormation(
         "none",
         ["ROLLBACK_COMPLETE"],
@@ -77,15 +77,15 @@ def test_tells_nobody_the_webhook_where_a_service_quotes_it() -> None:
         _deploy_relay(client, Secrets(), Conduct(on_event=seen.append, poll_s=0))
 
     assert "/webhooks/99/…" in str(failed.value)
-    for told in (str(failed.value), repr(failed.value.__cause__), repr(seen)):
-        assert "s3cret-webhook_token" not in told
+    for text in (str(failed.value), repr(failed.value.__cause__), repr(seen)):
+        assert "s3cret-webhook_token" not in text
 
 
 @pytest.mark.parametrize("answer", ["no", "ctrl-c"])
 @pytest.mark.parametrize(
     ("status", "deleted"), [("none", ["change set", "arn:stack"]), ("CREATE_COMPLETE", ["change set"])]
 )
-def test_a_deployment_that_is_declined_changes_nothing(answer: str, status: str, deleted: list[str]) -> None:
+def test_declined_deployment_changes_nothing(answer: str, status: str, deleted: list[str]) -> None:
     client, secrets = CloudFormation(status), Secrets()
 
     def review(_: object) -> bool:
@@ -101,14 +101,14 @@ def test_a_deployment_that_is_declined_changes_nothing(answer: str, status: str,
     assert secrets.put == []
 
 
-def test_takes_the_change_set_back_where_the_secret_cannot_be_written() -> None:
+def test_discards_change_set_if_secret_fails() -> None:
     class Refusing(Secrets):
         def put_secret_value(self, **given: Any) -> None:
             raise client_error("PutSecretValue", "AccessDeniedException", "no")
 
     client = CloudFormation("none")
 
-    with pytest.raises(DeployError, match=r"not stored in secret .* AWS refuses PutSecretValue"):
+    with pytest.raises(DeployError, match=r"could not store .* in secret .* AWS denies PutSecretValue"):
         _deploy_relay(client, Refusing(), Conduct(poll_s=0), url="https://discord.test/other")
 
     assert client.deleted == ["change set", "arn:stack"]

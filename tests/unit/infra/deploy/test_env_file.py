@@ -1,4 +1,4 @@
-"""A value is changed, and not a character of the rest."""
+"""Editing .env files: one value changes and not a character of the rest."""
 
 import os
 import stat
@@ -20,29 +20,27 @@ URL = "https://abc.execute-api.eu-central-1.amazonaws.com"
     [
         pytest.param("", "K=v\n", id="a new file"),
         pytest.param("A=1\n", "A=1\nK=v\n", id="a new line comes last"),
-        pytest.param("A=1", "A=1\nK=v\n", id="the last line had no end"),
+        pytest.param("A=1", "A=1\nK=v\n", id="the last line had no newline"),
         pytest.param("K=old\nA=1\n", "K=v\nA=1\n", id="the line stays where it is"),
         pytest.param("K=\n", "K=v\n", id="an empty value is filled"),
         pytest.param("K=v\n", "K=v\n", id="nothing to do"),
         pytest.param("K='v'\n", "K='v'\n", id="the same value in quotes stays"),
-        pytest.param("K=a\nB=1\nK=b\n", "K=a\nB=1\nK=v\n", id="the last of two counts"),
+        pytest.param("K=a\nB=1\nK=b\n", "K=a\nB=1\nK=v\n", id="the last of two wins"),
         pytest.param("#K=example\nA=1\n", "#K=example\nK=v\nA=1\n", id="an example stays, the line follows"),
-        pytest.param("# K = example", "# K = example\nK=v\n", id="an example without an end"),
-        pytest.param("#K=e\nA=1\nK=b\n", "#K=e\nA=1\nK=v\n", id="a line goes before an example"),
+        pytest.param("# K = example", "# K = example\nK=v\n", id="an example without a newline"),
+        pytest.param("#K=e\nA=1\nK=b\n", "#K=e\nA=1\nK=v\n", id="a setting takes precedence over an example"),
         pytest.param(
-            "#KEY=1\n#OK=1\n# about K\n", "#KEY=1\n#OK=1\n# about K\nK=v\n", id="no example of another"
+            "#KEY=1\n#OK=1\n# about K\n", "#KEY=1\n#OK=1\n# about K\nK=v\n", id="examples of other names"
         ),
-        pytest.param("A=1\r\n\r\nK=old\r\n", "A=1\r\n\r\nK=v\r\n", id="the ends of lines stay"),
-        pytest.param("A=1\r\n", "A=1\r\nK=v\r\n", id="and a new line has the same"),
+        pytest.param("A=1\r\n\r\nK=old\r\n", "A=1\r\n\r\nK=v\r\n", id="line endings stay"),
+        pytest.param("A=1\r\n", "A=1\r\nK=v\r\n", id="a new line uses the same ending"),
         pytest.param(
-            "\n\nexport  K = 'old' # why\n\n", "\n\nexport  K =v # why\n\n", id="what stands around it stays"
+            "\n\nexport  K = 'old' # why\n\n", "\n\nexport  K =v # why\n\n", id="surrounding text stays"
         ),
-        pytest.param(
-            'A="1\nK=no\n2"\nK="x\ny"\nB=2\n', 'A="1\nK=no\n2"\nK=v\nB=2\n', id="values of several lines"
-        ),
-        pytest.param("\ufeffA=1\nK=o\n", "\ufeffA=1\nK=v\n", id="a mark of the byte order"),
+        pytest.param('A="1\nK=no\n2"\nK="x\ny"\nB=2\n', 'A="1\nK=no\n2"\nK=v\nB=2\n', id="multi-line values"),
+        pytest.param("\ufeffA=1\nK=o\n", "\ufeffA=1\nK=v\n", id="a byte order mark"),
         pytest.param("k=old\n", "k=v\n", id="a name in another case"),
-        pytest.param("not a setting\nK=old\n", "not a setting\nK=v\n", id="a line that is none"),
+        pytest.param("not a setting\nK=old\n", "not a setting\nK=v\n", id="an invalid line"),
     ],
 )
 def test_sets_a_value(before: str, after: str) -> None:
@@ -68,7 +66,8 @@ _LINES = st.lists(
 
 
 @given(lines=_LINES, end=st.sampled_from(["\n", "\r\n"]), ended=st.booleans())
-def test_the_bot_reads_the_value_and_all_else_as_before(lines: list[str], end: str, ended: bool) -> None:
+def test_preserves_other_values(lines: list[str], end: str, ended: bool) -> None:
+    """python-dotenv reads the new value, and every other value as before."""
     import io
 
     text = end.join(lines) + (end if ended else "")
@@ -84,12 +83,12 @@ def test_the_bot_reads_the_value_and_all_else_as_before(lines: list[str], end: s
     assert set_values(after, {"K": URL}) == after
 
 
-def test_refuses_a_value_that_readers_take_differently() -> None:
+def test_refuses_value_needing_quotes() -> None:
     with pytest.raises(ValueError, match="quotes"):
         set_values("", {"K": "a b"})
 
 
-def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_new_file_is_private(tmp_path: Path) -> None:
     file = EnvFile(tmp_path / ".env")
 
     assert file.write({"K": "v"}) == ["K"]
@@ -99,7 +98,7 @@ def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert file.values() == {"K": "v"}
 
 
-def test_another_file_keeps_its_permissions(tmp_path: Path) -> None:
+def test_keeps_file_permissions(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("A=1\n")
     path.chmod(0o640)
@@ -110,7 +109,7 @@ def test_another_file_keeps_its_permissions(tmp_path: Path) -> None:
     assert EnvFile(path).readable_by_others()
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+def test_keeps_symlink(tmp_path: Path) -> None:
     target = tmp_path / "settings"
     target.write_text("A=1\n")
     link = tmp_path / ".env"
@@ -122,7 +121,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert target.read_text() == "A=1\nK=v\n"
 
 
-def test_nothing_to_change_writes_nothing(tmp_path: Path) -> None:
+def test_writes_nothing_if_unchanged(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("K=v\n")
     before = path.stat().st_ino
@@ -132,9 +131,7 @@ def test_nothing_to_change_writes_nothing(tmp_path: Path) -> None:
     assert path.stat().st_ino == before
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_keeps_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ".env"
     path.write_text("A=1\n")
 
@@ -151,14 +148,14 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(
 
 
 @pytest.mark.parametrize("place", ["nowhere/.env", "."])
-def test_says_beforehand_where_it_cannot_write(tmp_path: Path, place: str) -> None:
+def test_check_reports_unwritable_path(tmp_path: Path, place: str) -> None:
     with pytest.raises(DeployError, match="cannot be"):
         EnvFile(tmp_path / place).check()
 
 
-def test_says_what_cannot_be_read(tmp_path: Path) -> None:
+def test_reports_undecodable_file(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(DeployError, match="not text in UTF-8"):
+    with pytest.raises(DeployError, match="not UTF-8 text"):
         EnvFile(path).values()

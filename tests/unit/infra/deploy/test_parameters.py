@@ -1,4 +1,4 @@
-"""What a template asks for is found in its text, and all that is wrong is said at once."""
+"""Parameter checks: declarations are parsed from the template, and every problem is reported at once."""
 
 import pytest
 
@@ -26,7 +26,8 @@ Resources:
 """
 
 
-def test_names_all_that_is_missing_and_all_that_is_unknown() -> None:
+def test_reports_every_problem() -> None:
+    """One error names every missing and every unknown parameter."""
     with pytest.raises(SettingsError) as raised:
         check_parameters(BODY, given=["Sise"], present=[])
 
@@ -36,12 +37,13 @@ def test_names_all_that_is_missing_and_all_that_is_unknown() -> None:
     )
 
 
-def test_what_the_stack_has_need_not_be_given() -> None:
+def test_accepts_parameters_of_the_stack() -> None:
     check_parameters(BODY, given=["VpcId"], present=["SubnetId"])
 
 
 @pytest.mark.parametrize("kind", STACK_KINDS.values(), ids=lambda kind: kind.name)
-def test_reads_the_templates_as_a_parser_does(kind: StackKind) -> None:
+def test_matches_yaml_parser(kind: StackKind) -> None:
+    """The regular expressions find what a YAML parser finds in each template."""
     declared = load_template(kind.template.read_text())["Parameters"]
 
     assert parse_declared(kind.template.read_text()) == {

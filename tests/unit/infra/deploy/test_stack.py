@@ -1,4 +1,4 @@
-"""What a stack makes of the answers that the embedded AWS never gives."""
+"""Stack operations against answers that the embedded AWS never gives."""
 
 import pytest
 
@@ -22,7 +22,8 @@ def _deploy(client: CloudFormation, seen: list[StackEvent] | None = None) -> boo
     return change_set is not None
 
 
-def test_has_changes_made_as_the_role_that_is_named_and_as_nobody_else_otherwise() -> None:
+def test_passes_the_role_arn() -> None:
+    """The change set names the role if one is given, and none otherwise."""
     client = CloudFormation("CREATE_COMPLETE")
     role = "arn:aws:iam::123456789012:role/deployer"
 
@@ -33,7 +34,8 @@ def test_has_changes_made_as_the_role_that_is_named_and_as_nobody_else_otherwise
     assert "RoleARN" not in client.asked
 
 
-def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
+def test_reports_events_in_order() -> None:
+    """A deployment waits for the final status and reports every event."""
     client = CloudFormation(
         "none",
         ["CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"],
@@ -57,8 +59,8 @@ def test_waits_until_the_stack_rests_and_tells_what_happened_in_order() -> None:
         pytest.param("none", "CREATE_COMPLETE", id="a creation"),
     ],
 )
-def test_does_not_take_the_status_before_the_operation_for_its_end(before: str, after: str) -> None:
-    """AWS may need a moment to begin, and to let everybody see that it has."""
+def test_ignores_status_before_operation_begins(before: str, after: str) -> None:
+    """AWS may need a moment to begin an operation and to show that it has."""
     shell = "REVIEW_IN_PROGRESS" if before == "none" else before
     events = [("relay", "SOME_IN_PROGRESS", ""), ("A", "SOME_COMPLETE", ""), ("relay", after, "")]
     client = CloudFormation(before, [shell, shell, shell, after], events, silent=2)
@@ -69,7 +71,8 @@ def test_does_not_take_the_status_before_the_operation_for_its_end(before: str, 
     assert [(event.logical_id, event.status, event.reason) for event in seen] == events
 
 
-def test_does_not_take_a_stack_for_undeletable_whose_deletion_has_not_begun() -> None:
+def test_waits_for_deletion_to_begin() -> None:
+    """The old status right after DeleteStack does not count as a failed deletion."""
     client = CloudFormation("CREATE_COMPLETE", ["CREATE_COMPLETE", "CREATE_COMPLETE", "none"], silent=9)
 
     _stack(client).delete()
@@ -77,7 +80,8 @@ def test_does_not_take_a_stack_for_undeletable_whose_deletion_has_not_begun() ->
     assert client.deleted == ["arn:stack"]
 
 
-def test_an_old_stacks_history_is_neither_read_nor_told() -> None:
+def test_skips_old_events() -> None:
+    """Events from before the operation are neither read nor reported."""
     client = CloudFormation(
         "CREATE_COMPLETE",
         ["UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"],
@@ -89,11 +93,11 @@ def test_an_old_stacks_history_is_neither_read_nor_told() -> None:
     assert _deploy(client, seen)
 
     assert [event.status for event in seen] == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
-    # One before, two more with what was new, one a look, and one more at the end.
+    # One before, three with the new events, then one per poll and one at the end.
     assert client.event_pages_read == 1 + 3 + 1 + 1 + 1 + 1
 
 
-def test_waits_while_an_update_cleans_up() -> None:
+def test_waits_for_update_cleanup() -> None:
     client = CloudFormation(
         "CREATE_COMPLETE", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"]
     )
@@ -105,14 +109,15 @@ def test_waits_while_an_update_cleans_up() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "left"),
     [
-        ("none", "ROLLBACK_COMPLETE", "gone again; put this right, then deploy again."),
-        ("CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "as it was before, and works as it did."),
+        ("none", "ROLLBACK_COMPLETE", "removed again; fix this, then deploy again."),
+        ("CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "back to what it was and works as before."),
         ("CREATE_COMPLETE", "UPDATE_ROLLBACK_FAILED", "continue-update-rollback --stack-name relay"),
         ("none", "ROLLBACK_FAILED", "voice-relay destroy"),
         ("none", "SOMETHING_NEW_FAILED", "The stack is in SOMETHING_NEW_FAILED."),
     ],
 )
-def test_a_failure_is_its_first_reason_and_how_the_stack_was_left(before: str, after: str, left: str) -> None:
+def test_reports_first_failure_and_outcome(before: str, after: str, left: str) -> None:
+    """The error names the first root cause and the state of the stack afterwards, on one line."""
     client = CloudFormation(
         before,
         ["ROLLBACK_IN_PROGRESS", after],
@@ -146,7 +151,8 @@ def test_a_failure_is_its_first_reason_and_how_the_stack_was_left(before: str, a
         ),
     ],
 )
-def test_says_why_a_stack_turned_back_where_no_resource_failed(status: str, reason: str) -> None:
+def test_reports_rollback_reason(status: str, reason: str) -> None:
+    """If no resource failed, the error gives the reason of the rollback."""
     client = CloudFormation(
         "CREATE_COMPLETE",
         [status, status.replace("IN_PROGRESS", "COMPLETE")],
@@ -163,9 +169,9 @@ def test_says_why_a_stack_turned_back_where_no_resource_failed(status: str, reas
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        ("UPDATE_IN_PROGRESS", "another operation is under way (UPDATE_IN_PROGRESS): wait until it is done"),
-        ("DELETE_IN_PROGRESS", "under way"),
-        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "under way"),
+        ("UPDATE_IN_PROGRESS", "another operation is in progress (UPDATE_IN_PROGRESS): wait for it"),
+        ("DELETE_IN_PROGRESS", "operation is in progress"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "operation is in progress"),
         ("CREATE_FAILED", "delete it with voice-relay destroy"),
         ("ROLLBACK_FAILED", "delete it with voice-relay destroy"),
         ("DELETE_FAILED", "voice-relay destroy again"),
@@ -173,7 +179,8 @@ def test_says_why_a_stack_turned_back_where_no_resource_failed(status: str, reas
         ("IMPORT_ROLLBACK_FAILED", "then deploy again"),
     ],
 )
-def test_a_stuck_stack_is_left_alone_and_named_with_the_next_step(status: str, sentence: str) -> None:
+def test_refuses_stuck_stack(status: str, sentence: str) -> None:
+    """A stuck or busy stack is not touched, and the error names the next step."""
     client = CloudFormation(status)
     client.resources = [
         {
@@ -203,16 +210,16 @@ def test_a_stuck_stack_is_left_alone_and_named_with_the_next_step(status: str, s
     assert client.deleted == []
 
 
-def test_does_not_delete_what_something_else_works_on() -> None:
+def test_delete_refuses_busy_stack() -> None:
     client = CloudFormation("UPDATE_IN_PROGRESS")
 
-    with pytest.raises(DeployError, match="under way"):
+    with pytest.raises(DeployError, match="operation is in progress"):
         _stack(client).delete()
 
     assert client.deleted == []
 
 
-def test_names_what_could_not_be_deleted() -> None:
+def test_names_undeletable_resource() -> None:
     client = CloudFormation(
         "CREATE_COMPLETE",
         ["DELETE_IN_PROGRESS", "DELETE_FAILED"],
@@ -223,18 +230,20 @@ def test_names_what_could_not_be_deleted() -> None:
         _stack(client).delete()
 
     assert str(failed.value) == (
-        "stack relay: Role: must delete policies first. Put this right, then run the same command again."
+        "stack relay: Role: must delete policies first. Fix this, then run the same command again."
     )
 
 
-def test_clears_away_what_an_earlier_failed_creation_left() -> None:
+def test_deletes_rolled_back_stack_first() -> None:
+    """What a failed creation left behind is deleted before the new one."""
     client = CloudFormation("ROLLBACK_COMPLETE", ["DELETE_COMPLETE", "CREATE_COMPLETE"])
 
     assert _deploy(client)
     assert client.deleted == ["arn:stack"]
 
 
-def test_uses_the_shell_that_a_change_set_left() -> None:
+def test_reuses_empty_stack() -> None:
+    """An empty stack of an earlier change set is used, not deleted."""
     client = CloudFormation("REVIEW_IN_PROGRESS", ["CREATE_COMPLETE"])
 
     assert _deploy(client)
@@ -244,11 +253,12 @@ def test_uses_the_shell_that_a_change_set_left() -> None:
 @pytest.mark.parametrize(
     ("status", "deleted"),
     [
-        pytest.param("none", ["change set", "arn:stack"], id="the shell of a new stack goes too"),
-        pytest.param("CREATE_COMPLETE", ["change set"], id="a stack that was there stays"),
+        pytest.param("none", ["change set", "arn:stack"], id="an empty new stack is deleted too"),
+        pytest.param("CREATE_COMPLETE", ["change set"], id="an existing stack stays"),
     ],
 )
-def test_says_why_a_change_set_failed_and_removes_it(status: str, deleted: list[str]) -> None:
+def test_deletes_failed_change_set(status: str, deleted: list[str]) -> None:
+    """A failed change set is deleted, and the error gives its reason."""
     client = CloudFormation(status)
     client.refusal = "Transform failed"
 
@@ -264,8 +274,8 @@ CHECKS_FAILED = (
 )
 
 
-def test_says_what_the_checks_of_a_change_set_have_found() -> None:
-    """Each thing once, without what is no more than a warning."""
+def test_reports_validation_failures() -> None:
+    """Validation failures appear once each; warnings and skipped checks do not."""
     client = CloudFormation("CREATE_COMPLETE")
     client.refusal = CHECKS_FAILED
     found = {
@@ -287,7 +297,8 @@ def test_says_what_the_checks_of_a_change_set_have_found() -> None:
     assert client.deleted == ["change set"]
 
 
-def test_says_at_least_that_there_were_checks_to_who_may_not_ask_for_more() -> None:
+def test_falls_back_to_change_set_reason() -> None:
+    """Without permission for DescribeEvents, the error is the change set's own reason."""
     client = CloudFormation("CREATE_COMPLETE")
     client.refusal, client.findings = CHECKS_FAILED, None
 
@@ -295,7 +306,7 @@ def test_says_at_least_that_there_were_checks_to_who_may_not_ask_for_more() -> N
         _deploy(client)
 
 
-def test_keeps_a_shell_that_holds_somebody_elses_change_set() -> None:
+def test_keeps_empty_stack_with_other_change_set() -> None:
     client = CloudFormation("none")
     client.waiting = ["another"]
     stack = _stack(client)
@@ -314,7 +325,7 @@ def test_keeps_a_shell_that_holds_somebody_elses_change_set() -> None:
         "No updates are to be performed.",
     ],
 )
-def test_a_change_set_without_changes_is_no_failure(reason: str) -> None:
+def test_accepts_empty_change_set(reason: str) -> None:
     client = CloudFormation("UPDATE_COMPLETE")
     client.refusal = reason
 
@@ -322,7 +333,8 @@ def test_a_change_set_without_changes_is_no_failure(reason: str) -> None:
     assert client.deleted == ["change set"]
 
 
-def test_ctrl_c_says_that_aws_goes_on_and_how_to_look() -> None:
+def test_ctrl_c_names_the_follow_command() -> None:
+    """Ctrl-C says that AWS continues and how to follow it."""
     client = CloudFormation("CREATE_COMPLETE", ["UPDATE_IN_PROGRESS"])
 
     def interrupt(_: float) -> None:
@@ -332,11 +344,13 @@ def test_ctrl_c_says_that_aws_goes_on_and_how_to_look() -> None:
     change_set = stack.prepare(SOURCE, {})
     assert change_set is not None
 
-    with pytest.raises(StillInProgressError, match=r"goes on .* describe-stack-events --stack-name relay"):
+    with pytest.raises(
+        StillInProgressError, match=r"AWS continues; .* describe-stack-events --stack-name relay"
+    ):
         stack.execute(change_set)
 
 
-def test_does_not_wait_where_nobody_wants_to() -> None:
+def test_executes_without_waiting() -> None:
     client = CloudFormation("CREATE_COMPLETE", ["UPDATE_IN_PROGRESS"])
     stack = _stack(client)
     change_set = stack.prepare(SOURCE, {})
@@ -347,6 +361,6 @@ def test_does_not_wait_where_nobody_wants_to() -> None:
     assert client.executed
 
 
-def test_names_the_parameter_that_may_be_meant() -> None:
+def test_suggests_parameter_name() -> None:
     with pytest.raises(DeployError, match=r"no parameter Destination: did you mean Destinations\?"):
         _stack(CloudFormation("CREATE_COMPLETE")).prepare(SOURCE, {"Destination": "a"})

@@ -1,4 +1,4 @@
-"""What the command line can deploy is there, in the package too."""
+"""The kinds of stack match the command line, AWS's name limits and the package's files."""
 
 import re
 import subprocess
@@ -16,7 +16,8 @@ from infra.deploy.stack_kinds import STACK_KINDS
 ROOT = Path(__file__).parents[4]
 
 
-def test_the_command_line_knows_the_kinds_without_reading_them() -> None:
+def test_matches_command_line_choices() -> None:
+    """The command line lists the kinds itself, so that it need not import them."""
     assert tuple(STACK_KINDS) == deploy_arguments.KINDS
     assert STACK_KINDS["relay"].template == TEMPLATE
     assert STACK_KINDS["relay"].stack_name(DEFAULT_STACK_NAME) == DEFAULT_STACK_NAME
@@ -30,7 +31,8 @@ def test_the_command_line_knows_the_kinds_without_reading_them() -> None:
 LONGEST = {"UserName": 64, "StateMachineName": 80, "LogGroupName": 512, "Name": 128}
 
 
-def test_a_relay_of_the_longest_name_gets_no_name_that_is_too_long() -> None:
+def test_longest_stack_name_fits_resources() -> None:
+    """No resource name built from the longest stack name exceeds AWS's limit."""
     made = re.findall(r" (\w*Name): !Sub (\S*\$\{AWS::StackName\}\S*)", TEMPLATE.read_text())
     assert {kind for kind, _ in made} == LONGEST.keys()
     lengths = {
@@ -41,22 +43,22 @@ def test_a_relay_of_the_longest_name_gets_no_name_that_is_too_long() -> None:
     assert LONGEST["UserName"] in lengths.values()
 
 
-def test_a_name_that_is_too_long_is_refused_before_aws_is_asked(
+def test_refuses_overlong_name_before_aws(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(**_: object) -> None:
-        raise AssertionError("it was let through")
+        raise AssertionError("AWS was asked")
 
     monkeypatch.setattr("infra.cli.deploy.open_account", ask)
     longest = STACK_KINDS["relay"].max_name
 
     assert cli.main(["deploy", "--yes", "--no-env", "--stack-name", "r" * (longest + 1)]) == 2
     assert "has 61 characters, and may have 60" in capsys.readouterr().err
-    with pytest.raises(AssertionError, match="let through"):
+    with pytest.raises(AssertionError, match="AWS was asked"):
         cli.main(["deploy", "--yes", "--no-env", "--stack-name", "r" * longest])
 
 
-def test_the_wheel_has_every_template_and_workflow(tmp_path: Path) -> None:
+def test_wheel_contains_templates_and_workflows(tmp_path: Path) -> None:
     """So that an installed voice-relay, and the one in the container, can deploy."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
