@@ -20,10 +20,10 @@ PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak docs lock clean
+.PHONY: help demo test check bench soak docs workflows lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## play an evening in a Discord guild through the whole path, on this machine alone
 	@$(BIN)/voice-relay demo
@@ -55,6 +55,9 @@ soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million ev
 
 docs: $(STAMP) ## regenerate the tables in infra/README.md
 	@$(TOOLING).docs
+
+workflows: $(STAMP) ## build the definitions in workflow/ from their sources
+	@$(TOOLING).workflows
 
 lock: $(STAMP) $(SCAN_STAMP) ## upgrade and rewrite the requirements files, from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FLAGS) --extra local -o requirements.txt pyproject.toml

@@ -9,14 +9,12 @@ from infra.local.discord import Guild, Transition
 # How the workflow's lines begin after the time.
 _SIGNS = {"🟢": "joined", "🔴": "left", "🔵": "moved", "🟡": "updated"}
 _LINE = re.compile(r"<t:\d+:T> (?P<sign>\S+) <@(?P<user>\d+)> (?P<rest>.*)")
-_GAP_LINE = re.compile(
-    r"<t:\d+:T> \S+ Nobody was watching from <t:\d+:f> until <t:\d+:f>(?: \([^)]+\))?: (?P<why>.*)"
-)
+_GAP_LINE = re.compile(r"\S+ Not watching <t:\d+:[TS]>-<t:\d+:[TS]> \((?P<why>.*)\)")
 _REASONS = {
-    "the relay was not running": "restart",
-    "the session with Discord was lost": "session_lost",
-    "the server was unavailable": "guild_unavailable",
-    "the relay could not store events": "store_full",
+    "relay restarted": "restart",
+    "Discord session lost": "session_lost",
+    "server unavailable": "guild_unavailable",
+    "relay could not store events": "store_full",
 }
 _CHANNEL = re.compile(r"<#(\d+)>")
 _INFERRED_LINE = "(inferred afterwards)"

@@ -27,7 +27,7 @@ _MOST_LINES = 8
 _LINES_OF_MANY = 3
 _LOG_LINES = 15
 # A gap, or what was inferred.
-_TELLING = re.compile(r"^▌ \S+ ⚠|\(inferred afterwards\)$")
+_TELLING = re.compile(r"^▌ ⚠|\(inferred afterwards\)$")
 _MENTION = "#a5b0ff"
 _BAR = "▌ "
 

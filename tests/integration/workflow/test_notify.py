@@ -47,7 +47,9 @@ async def test_a_batch_of_every_kind_takes_one_task_and_one_message(relay: Relay
     assert (len(ended.entered), relay.webhook.answers.total()) == (NOTIFY.states, NOTIFY.posts)
     (message,) = relay.webhook.messages
     description = message.body["embeds"][0]["description"]
-    assert [line.split(" ")[1] for line in description.split("\n")] == ["🟢", "🔴", "🔵", "🟡", "⚠️"]
+    *voice_lines, gap_line = description.split("\n")
+    assert [line.split(" ")[1] for line in voice_lines] == ["🟢", "🔴", "🔵", "🟡"]
+    assert gap_line.startswith("⚠️ Not watching until ")
     assert "nelly" not in message.raw.decode()
     assert "everyone" not in message.raw.decode()
 

@@ -104,14 +104,14 @@ def gap(time: str = WHEN) -> Event:
             [
                 "📊 1 joined, by 1 person",
                 f"From {AT} until {UNTIL}",
-                "⚠️ Nobody was watching for a while, so there may have been more",
+                "⚠️ Not watching for a while, so there may have been more",
             ],
         ),
         (
             [gap(), gap(LATER)],
             [
                 f"From {AT} until {UNTIL}",
-                "⚠️ Nobody was watching for a while (2 times), so there may have been more",
+                "⚠️ Not watching for a while (2 times), so there may have been more",
             ],
         ),
         ([], ["Nothing happened"]),
@@ -185,7 +185,7 @@ def test_says_nothing_that_an_input_of_another_shape_says(
     """Numbers and the digest's own words, whoever wrote the input."""
     words = (
         r"joined|left|moved|changes?|other events?|by|person|people|At|From|until|<t:\d+:f>|\d+|of these"
-        r"|inferred afterwards|Nobody was watching for a while|\(\d+ times\)|so there may have been more"
+        r"|inferred afterwards|Not watching for a while|\(\d+ times\)|so there may have been more"
         r"|Nothing happened|[📊·,⚠️ \n]"
     )
     description = message(batch)["embeds"][0]["description"]

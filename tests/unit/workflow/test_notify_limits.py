@@ -80,7 +80,7 @@ def longest(kind: str, *, name: str = WIDE, flags: int = len(FLAGS)) -> Event:
     channel = {"id": "9" * 20, "name": name, "kind": "stage"}
     guild = {"id": "9" * 20, "name": name}
     if kind == "gap":
-        return envelope("gap", {"guild": guild, "from": NOW, "until": NOW, "reason": "session_lost"})
+        return envelope("gap", {"guild": guild, "from": NOW, "until": NOW, "reason": "store_full"})
     data = {
         "guild": guild,
         "user": {"id": "9" * 20, "name": name, "display_name": name, "bot": False},

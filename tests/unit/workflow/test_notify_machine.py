@@ -231,7 +231,7 @@ def test_waiting_ends_after_120_times_or_six_hours(
 
 def test_the_history_stays_far_below_its_limit(states: States) -> None:
     """Were every post retried to the end and then throttled, as often as it is worth waiting."""
-    (limit,) = re.findall(r"throttled > (\d+)", states["StillWorthWaiting"]["Choices"][0]["Condition"])
+    (limit,) = re.findall(r"throttled>(\d+)", states["StillWorthWaiting"]["Choices"][0]["Condition"])
     attempts = 1 + states["Post"]["Retry"][-1]["MaxAttempts"]
     # Scheduled, started, failed; around them entered and exited, of the choice and the wait as well.
     per_round = 3 * attempts + 2 * 3

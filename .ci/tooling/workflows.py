@@ -1,0 +1,147 @@
+"""Builds the workflow definitions that are deployed from the sources that people edit: ``make workflows``.
+
+``workflow/source/NAME.yaml`` becomes ``workflow/NAME.asl.json``. On the way
+
+- ``$include: FILE`` in a mapping puts that file's mapping below the keys that stand beside it,
+- a list of error names within a list of error names is taken apart, so that YAML's anchors can name groups,
+- each ``{% expression %}`` loses its comments and blanks, and gets in front of it the definitions it uses of
+  ``source/shared/*.jsonata`` and ``source/NAME.jsonata``,
+- all is written as ASCII, because CloudFormation reads other characters back as question marks.
+  https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jsonata.jsonata import Jsonata
+
+from tooling.jsonata_text import JsonataError, Library, link, parse_library
+
+WORKFLOWS: Final = Path(__file__).parents[2] / "workflow"
+_INCLUDE: Final = "$include"
+_WIDTH: Final = 110
+
+
+class SourceError(Exception):
+    """A source that no definition can be built from."""
+
+
+def build(source: Path) -> str:
+    """Return the definition that *source*, a YAML file, stands for."""
+    try:
+        own = yaml.safe_load(source.read_text(encoding="utf-8"))
+        machine = _fill(_include(own, source.parent, outermost=True), _read_libraries(source))
+    except (OSError, yaml.YAMLError, JsonataError) as error:
+        raise SourceError(f"{source}: {error}") from error
+    machine["Comment"] += f" Built from workflow/source/{source.name} by make workflows: edit that."
+    return render(machine) + "\n"
+
+
+def _read_libraries(source: Path) -> Library:
+    library: dict[str, Any] = {}
+    for path in [*sorted((source.parent / "shared").glob("*.jsonata")), source.with_suffix(".jsonata")]:
+        if not path.exists():
+            continue
+        try:
+            definitions = parse_library(path.read_text(encoding="utf-8"))
+        except JsonataError as error:
+            raise JsonataError(f"{path.name}: {error}") from error
+        if twice := sorted(definitions.keys() & library.keys()):
+            raise JsonataError(f"{path.name}: ${twice[0]} is defined in another file already")
+        library |= definitions
+    return library
+
+
+def _include(node: Any, folder: Path, *, outermost: bool = False) -> Any:
+    """Return *node* with every included file in its place."""
+    if isinstance(node, list):
+        return [_include(item, folder) for item in node]
+    if not isinstance(node, dict):
+        return node
+    own = {key: _include(value, folder) for key, value in node.items() if key != _INCLUDE}
+    if _INCLUDE not in node:
+        return own
+    path = folder / node[_INCLUDE]
+    included = _include(yaml.safe_load(path.read_text(encoding="utf-8")), path.parent)
+    merged = _overlay(included, own)
+    return {key: merged[key] for key in [*own, *merged]} if outermost else merged
+
+
+def _overlay(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    both = {key: _overlay(below[key], above[key]) for key in below.keys() & above.keys()}
+    return {key: both.get(key, value) for key, value in {**below, **above}.items()}
+
+
+def _fill(node: Any, library: Library) -> Any:
+    """Return *node* with its expressions linked and its error names in one list."""
+    if isinstance(node, dict):
+        return {
+            key: list(_flatten(value)) if key == "ErrorEquals" else _fill(value, library)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_fill(item, library) for item in node]
+    if isinstance(node, str) and (text := node.strip()).startswith("{%"):
+        return f"{{% {_check(link(text.removeprefix('{%').removesuffix('%}'), library))} %}}"
+    return node
+
+
+def _flatten(names: Any) -> Iterator[str]:
+    if isinstance(names, list):
+        for name in names:
+            yield from _flatten(name)
+    else:
+        yield names
+
+
+def _check(expression: str) -> str:
+    try:
+        Jsonata.jsonata(expression)
+    except Exception as error:
+        raise JsonataError(f"{error} in: {expression}") from error
+    return expression
+
+
+def render(node: Any, indent: str = "") -> str:
+    """Return *node* as JSON, each list and object on one line where it fits."""
+    line = json.dumps(node)
+    if not isinstance(node, dict | list) or len(indent) + len(line) <= _WIDTH:
+        return line
+    deeper = indent + "  "
+    if isinstance(node, list):
+        items, brackets = [render(item, deeper) for item in node], "[]"
+    else:
+        items = [f"{json.dumps(key)}: {render(value, deeper)}" for key, value in node.items()]
+        brackets = "{}"
+    lines = f",\n{deeper}".join(items)
+    return f"{brackets[0]}\n{deeper}{lines}\n{indent}{brackets[1]}"
+
+
+def target(source: Path) -> Path:
+    """Return where the definition built from *source* belongs."""
+    return WORKFLOWS / f"{source.stem}.asl.json"
+
+
+def sources() -> list[Path]:
+    return sorted((WORKFLOWS / "source").glob("*.yaml"))
+
+
+def main() -> int:
+    try:
+        definitions = {target(source): build(source) for source in sources()}
+    except SourceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for path, definition in definitions.items():
+        path.write_text(definition, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
