@@ -1,13 +1,13 @@
 """The composition root: the one place that builds the bot's parts and wires them to each other.
 
-    gateway ──payload──▶ intake (capture, rules) ──▶ outbox (thread, SQLite) ──batch──▶ dispatcher ──▶ ingress
+    gateway ──payload──▶ intake (tracker, rules) ──▶ outbox (thread, SQLite) ──batch──▶ dispatcher ──▶ API
                                                         ▲                                   │         ▲
                                                         └────────── delivered, refused ─────┘         │
                                                                                heartbeat, while ready ┘
 
-Stopping goes the same way: no more frames, then no more batches, then what is in flight comes home or is
-given up within the grace, then what happened is on disk and the file is closed. What was given up goes out
-again, the same, by the next process. The signs of life end before all of it.
+Stopping goes the same way: the heartbeat ends, then no more frames, then no more batches, then what is in
+flight finishes or is given up within the grace, then everything is on disk and the file is closed. The next
+process sends again, the same, what was given up.
 """
 
 import asyncio
@@ -28,17 +28,18 @@ from bot.gateway.client import Gateway, run_gateway, use_api
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
 from bot.outbox.service import MAX_IN_FLIGHT, Outbox
-from bot.outbox.store import Limits, Store, Watched
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import Watched
 from bot.routing.rules import DEFAULT_RULES
 from bot.routing.rules_file import load_rules
 from bot.settings.settings import Settings
 from bot.telemetry.http import OpsServer
 from bot.telemetry.logs import log_loop_exception
 from bot.ulid import UlidFactory
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 _WATCH_TICK_S = 5.0
-_SETTLE_TICK_S = 0.2
+_DEBOUNCE_TICK_S = 0.2
 _CANCEL_AGAIN_S = 0.2
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 async def run(settings: Settings, target: Target) -> None:
     """Run the relay until SIGTERM or SIGINT; raises a RelayError for what keeps it from running."""
-    _calm_garbage_collector()
+    _tune_garbage_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_loop_exception)
@@ -77,20 +78,15 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
     # One more connection for the heartbeat, which must not wait for batches.
     api = ApiClient(target, max_connections=MAX_IN_FLIGHT + 1)
     async with api, asyncio.TaskGroup() as tasks:
-        outbox = Outbox(
-            store,
-            lambda batch: dispatcher.deliver(batch),
-            lambda on_disk, since_ms: intake.resync(on_disk, since_ms),
-        )
-        dispatcher = Dispatcher(api.start, outbox.report, tasks.create_task)
-        capture = Capture(
-            await asyncio.to_thread(store.load_occupancy), UlidFactory(), lost_ms=database.lost_ms
-        )
+        outbox = Outbox(store)
+        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task)
+        occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
-        intake = Intake(capture, rules, outbox.put, outbox.settled, held=held)
+        tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms)
+        intake = Intake(tracker, rules, outbox.put, held=held)
         relay = Relay(settings, outbox, dispatcher, intake, tasks, api.start)
         intake.begin()
-        outbox.start()
+        outbox.start(deliver=dispatcher.deliver, resync=intake.resync)
         alive = tasks.create_task(outbox.wait_broken())
         try:
             yield relay
@@ -99,11 +95,11 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
             await relay.close()
 
 
-def _calm_garbage_collector() -> None:
-    """Look for cycles less often, and no more in what is there from the start.
+def _tune_garbage_collector() -> None:
+    """Run the collector less often, and freeze the objects of the start.
 
-    Events are made and gone by the thousand without a cycle among them, and looking for some cost an eighth
-    of the time of a burst.
+    Events come and go by the thousand without a cycle among them, and the collector took an eighth of the
+    time of a burst.
     """
     gc.collect()
     gc.freeze()
@@ -158,13 +154,13 @@ class Relay:
                 log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
             watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
             tick = self._tasks.create_task(self._keep_watch())
-            release = self._tasks.create_task(self._release_settled())
+            release = self._tasks.create_task(self._release_held())
             beat = self._tasks.create_task(self._beat())
             try:
                 await stop.wait()
                 log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
             finally:
-                # Whoever counts on the signs of life is not to get one more while the rest comes to its end.
+                # No heartbeat while the rest shuts down: it would say that all is well.
                 await _end(beat)
                 tick.cancel()
                 release.cancel()
@@ -173,29 +169,29 @@ class Relay:
                 await asyncio.wait([tick, release])
 
     def reload_rules(self) -> None:
-        """Read the rules file again; one that is wrong changes nothing, and is said."""
+        """Read the rules file again; a wrong one is logged and changes nothing."""
         path = self._settings.rules_file
         if path is None:
-            log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set: the built-in rules hold")
+            log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set, so the built-in rules apply")
             return
         try:
             rules = load_rules(path)
         except SettingsError as error:
             log.error(
-                "rules_kept", reason="the file is wrong, the rules from before hold", problems=error.problems
+                "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems
             )
             return
         self._intake.rules = rules
         log.info("rules_reloaded", rules=len(rules.rules))
 
     async def close(self) -> None:
-        """Begin nothing new, finish or give up what is in flight, and put everything on disk."""
+        """Start nothing new, finish or give up what is in flight, and put everything on disk."""
         self._outbox.drain()
         await self._dispatcher.close(self._settings.shutdown_grace_s)
         await self._outbox.close()
 
     def not_ready(self) -> list[str]:
-        """Return why the relay is not doing its work now; empty while it is."""
+        """Return why the relay is not ready; empty while it is."""
         reasons = []
         if self._gateway is None:
             reasons.append("not connected to Discord yet")
@@ -227,7 +223,7 @@ class Relay:
         return 0 if self._gateway is None else self._gateway.connected_shards
 
     def _describe(self) -> dict[str, int]:
-        """Return what a heartbeat tells about the bot."""
+        """Return what a heartbeat tells."""
         return {
             "guilds": self._intake.watched_guilds,
             "shards": self._connected_shards,
@@ -252,10 +248,10 @@ class Relay:
             await asyncio.sleep(_WATCH_TICK_S)
             self._note_watched()
 
-    async def _release_settled(self) -> None:
+    async def _release_held(self) -> None:
         while True:
-            await asyncio.sleep(_SETTLE_TICK_S)
-            # While the disk fails, what is held may be known here alone, and the resync will tell of it.
+            await asyncio.sleep(_DEBOUNCE_TICK_S)
+            # While the disk fails, held events may exist in memory only; the resync will bring them.
             if self._intake.held and self._outbox.failing is None:
                 self._intake.release()
 
@@ -273,7 +269,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:
     if stop.is_set():
-        # Whoever asks twice wants out now; everything that matters is on disk or was never acknowledged.
+        # A second signal exits at once: everything that matters is on disk, or was never acknowledged.
         os._exit(128 + number)
     log.info("signal_received", signal=signal.Signals(number).name)
     stop.set()

@@ -160,8 +160,8 @@ def _render_rule(rule: Rule) -> str:
         return "yes: dropped"
     route = rule.routes[0]
     said = f"yes: workflow {route.workflow}, destination {route.destination}"
-    if route.settle_s:
-        said += f", settles for {route.settle_s:g} s"
+    if route.debounce_s:
+        said += f", debounced for {route.debounce_s:g} s"
     if route.batch_max_events is not None:
         said += f", up to {route.batch_max_events} events at once"
     return said + (", and on" if rule.continues else "")

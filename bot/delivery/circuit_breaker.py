@@ -1,28 +1,33 @@
-"""One sick endpoint pauses for everybody: while it is down one request at a time asks whether it is back.
+"""A circuit breaker: while an endpoint is down, one request at a time asks whether it is back.
 
-    open     requests go as they come
-             ── several failures in a row, no success between them ──▶ paused
-    paused   nothing goes; after the backoff one caller is let through as the probe
-             ── the probe succeeds ──▶ open, and everybody goes on
-             ── the probe fails ──▶ paused for longer
+    closed      requests go as they come
+                ── several failures in a row ──▶ open
+    open        no request goes; after the backoff, one caller is let through as the probe ──▶ half-open
+    half-open   the probe is out
+                ── it succeeds ──▶ closed, and everybody goes on
+                ── it fails ──▶ open, for longer
 
-Without it every lane would knock by itself for as long as an outage lasts, and all of them at its end.
+Without it every lane would retry by itself for as long as an outage lasts, and all of them at its end.
 """
+
+# https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
 from bot.backoff import backoff_s
 
-FAILURES_TO_PAUSE: Final = 3
+FAILURES_TO_OPEN: Final = 3
 """A single failure may be one connection's; this many in a row are the endpoint's."""
 
+State = Literal["closed", "open", "half-open"]
 
-class EndpointGate:
-    """Stands before one endpoint.
 
-    Every ``enter`` is followed by one ``succeed``, ``fail`` or ``leave`` with what it returned: whether the
+class CircuitBreaker:
+    """Guards one endpoint.
+
+    Every ``enter`` is followed by one ``succeed``, ``fail`` or ``abandon`` with what it returned: whether the
     caller is the probe.
     """
 
@@ -35,48 +40,53 @@ class EndpointGate:
         self._sleep = sleep
         self._backoff = backoff
         self._failures = 0
-        self._probing = False
+        self._probe_waits = False
+        self._probe_out = False
         self._changed = asyncio.Event()
-        self.pause_s = 0.0
+        self.open_s = 0.0
+        """How long it stays open before the next probe."""
 
     @property
-    def paused(self) -> bool:
-        return self._failures >= FAILURES_TO_PAUSE
+    def state(self) -> State:
+        if self._failures < FAILURES_TO_OPEN:
+            return "closed"
+        return "half-open" if self._probe_out else "open"
 
     async def enter(self) -> bool:
-        """Return when a request may go: at once, when the pause is over, or as the probe."""
-        while self.paused:
-            if self._probing:
+        """Wait until a request may go, and return whether it is the probe."""
+        while self.state != "closed":
+            if self._probe_waits or self._probe_out:
                 await self._changed.wait()
                 continue
-            self._probing = True
+            self._probe_waits = True
             try:
-                await self._sleep(self.pause_s)
+                await self._sleep(self.open_s)
             except BaseException:
-                self.leave(probe=True)
+                self.abandon(probe=True)
                 raise
+            self._probe_waits, self._probe_out = False, True
             return True
         return False
 
     def succeed(self, *, probe: bool) -> None:
-        """Take note that the endpoint does its work, be it that it refused the batch for good."""
+        """Note that the endpoint does its work, even if it refused the request for good."""
         self._failures = 0
-        self._tell(probe)
+        self._wake(probe)
 
     def fail(self, retry_after_s: float | None = None, *, probe: bool) -> None:
-        """Take note that the endpoint did not do its work; *retry_after_s* is its own wish."""
-        # What was sent before the pause and fails after its beginning is no news.
-        if probe or not self.paused:
+        """Note that the endpoint failed; it may have asked to be left alone for *retry_after_s*."""
+        # A request that was sent before the breaker opened tells nothing new.
+        if probe or self.state == "closed":
             self._failures += 1
-            self.pause_s = self._backoff(self._failures, retry_after_s)
-        self._tell(probe)
+            self.open_s = self._backoff(self._failures, retry_after_s)
+        self._wake(probe)
 
-    def leave(self, *, probe: bool) -> None:
-        """Give up without having learned anything; somebody else may probe."""
-        self._tell(probe)
+    def abandon(self, *, probe: bool) -> None:
+        """Give up without having learned anything; another caller may probe."""
+        self._wake(probe)
 
-    def _tell(self, probe: bool) -> None:
+    def _wake(self, probe: bool) -> None:
         if probe:
-            self._probing = False
+            self._probe_waits = self._probe_out = False
         self._changed.set()
         self._changed = asyncio.Event()

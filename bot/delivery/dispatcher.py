@@ -1,18 +1,18 @@
-"""From the outbox to the API: every batch is sent until the API has taken it, or has said that it never will.
+"""From the outbox to the API: every batch is sent until the API accepts it, or says that it never will.
 
-Batches come one per lane, so they are sent side by side without disturbing the order within a lane. A failure
-that may pass keeps the batch and its place; a refusal of the caller does so too, and is said aloud. When the
-endpoint fails for all, all wait for one probe.
+Batches come one per lane, so they are sent side by side without disturbing the order within a lane. After a
+temporary failure the batch keeps its place and is retried; so it is when the caller is refused, which is said
+loudly. When a workflow's route fails for every batch, its circuit breaker lets one probe through at a time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import structlog
 
 from bot.backoff import backoff_s
-from bot.delivery.circuit_breaker import EndpointGate
+from bot.delivery.circuit_breaker import CircuitBreaker
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 
@@ -22,10 +22,10 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """*start* is the API client's, *report* the outbox's; *spawn* runs a task and minds its failure.
+    """*start* is the API client's, *report* the outbox's; *spawn* runs a task and watches over it.
 
-    ``deliver`` takes a batch; ``close`` waits for what is in flight and gives up the rest, which stays in the
-    outbox as it is and is sent again, the same, by the next process.
+    ``deliver`` takes batches. ``close`` waits for those in flight and gives up the rest, which stay in the
+    outbox as they are, and are sent again, the same, by the next process.
     """
 
     def __init__(
@@ -39,37 +39,38 @@ class Dispatcher:
         self._start = start
         self._report = report
         self._spawn = spawn
-        self._gates: dict[str, EndpointGate] = {}
         self._sleep = sleep
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()
         self._closing = False
         self.delivered = 0
         self.trouble: str | None = None
-        """Why nothing gets through; ``None`` while the API takes what it is given."""
+        """Why nothing gets through; ``None`` while the API accepts batches."""
 
-    def deliver(self, batch: Batch) -> None:
-        """Begin to send *batch*."""
-        if self._closing:
-            return
-        delivery = self._deliver(batch)
-        try:
-            task = self._spawn(delivery)
-        except RuntimeError:
-            # The task group is on its way out; the batch stays in the outbox for the next process.
-            delivery.close()
-            return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def deliver(self, batches: Iterable[Batch]) -> None:
+        """Begin to send *batches*."""
+        for batch in batches:
+            if self._closing:
+                return
+            delivery = self._deliver(batch)
+            try:
+                task = self._spawn(delivery)
+            except RuntimeError:
+                # The task group is shutting down; the batch stays in the outbox for the next process.
+                delivery.close()
+                return
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     @property
     def in_flight(self) -> int:
         return len(self._tasks)
 
     async def close(self, grace_s: float) -> None:
-        """Let requests that are out come home for *grace_s*; what waits for its next attempt ends now."""
+        """Give requests that are out *grace_s* to finish; end at once what waits for its next attempt."""
         self._closing = True
-        for task in self._waiting:
+        for task in self._idle:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
@@ -79,31 +80,31 @@ class Dispatcher:
 
     async def _deliver(self, batch: Batch) -> None:
         attempts = 0
-        gate = self._gate_of(batch)
+        breaker = self._breaker(batch.lane.workflow)
         while True:
-            probe = await self._waiting_for(gate.enter())
+            probe = await self._idle_for(breaker.enter())
             attempts += 1
             try:
                 arn = await self._start(batch.lane.workflow, batch.execution, batch.body)
             except (TemporaryFailure, Unauthorized) as error:
-                gate.fail(_wish(error), probe=probe)
+                breaker.fail(_retry_after_s(error), probe=probe)
                 if self._closing:
                     return
                 self._report(Failed(batch, attempts, str(error)))
-                await self._fail(batch, gate, error, attempts)
+                await self._back_off(batch, breaker, error, attempts)
             except Rejected as error:
-                gate.succeed(probe=probe)
-                self._reject(batch, error)
+                breaker.succeed(probe=probe)
+                self._refused(batch, error)
                 return
             except BaseException:
-                gate.leave(probe=probe)
+                breaker.abandon(probe=probe)
                 raise
             else:
-                gate.succeed(probe=probe)
-                self._succeed(batch, arn, attempts)
+                breaker.succeed(probe=probe)
+                self._delivered(batch, arn, attempts)
                 return
 
-    def _succeed(self, batch: Batch, arn: str, attempts: int) -> None:
+    def _delivered(self, batch: Batch, arn: str, attempts: int) -> None:
         self.delivered += len(batch.event_ids)
         self.trouble = None
         self._report(Delivered(batch, arn, attempts))
@@ -116,7 +117,7 @@ class Dispatcher:
             attempts=attempts,
         )
 
-    def _reject(self, batch: Batch, error: Rejected) -> None:
+    def _refused(self, batch: Batch, error: Rejected) -> None:
         self._report(Refused(batch, str(error)))
         if len(batch.event_ids) > 1:
             log.warning(
@@ -130,18 +131,19 @@ class Dispatcher:
                 reason=str(error),
             )
 
-    def _gate_of(self, batch: Batch) -> EndpointGate:
-        """Return the gate before the batch's route: a workflow that is not deployed stops no other."""
-        workflow = batch.lane.workflow
-        if workflow not in self._gates:
-            self._gates[workflow] = EndpointGate(sleep=self._sleep)
-        return self._gates[workflow]
+    def _breaker(self, workflow: str) -> CircuitBreaker:
+        """Return the breaker of the workflow's route: one that is not deployed stops no other."""
+        if workflow not in self._breakers:
+            self._breakers[workflow] = CircuitBreaker(sleep=self._sleep)
+        return self._breakers[workflow]
 
-    async def _fail(self, batch: Batch, gate: EndpointGate, error: DeliveryError, attempts: int) -> None:
-        """Wait for the next attempt, unless the endpoint's pause is the wait."""
-        paused = gate.paused
-        delay_s = gate.pause_s if paused else backoff_s(attempts, _wish(error))
-        if paused or isinstance(error, Unauthorized):
+    async def _back_off(
+        self, batch: Batch, breaker: CircuitBreaker, error: DeliveryError, attempts: int
+    ) -> None:
+        """Wait for the next attempt, unless the open breaker is the wait."""
+        is_open = breaker.state != "closed"
+        delay_s = breaker.open_s if is_open else backoff_s(attempts, _retry_after_s(error))
+        if is_open or isinstance(error, Unauthorized):
             self.trouble = str(error)
         write = log.error if isinstance(error, Unauthorized) else log.warning
         write(
@@ -152,24 +154,24 @@ class Dispatcher:
             reason=str(error),
             status=error.status,
             retry_s=round(delay_s, 1),
-            endpoint_paused=paused,
+            circuit_breaker=breaker.state,
         )
-        if paused:
-            # Whoever has waited longer probes next: this batch may be what is wrong.
+        if is_open:
+            # Let a batch that has waited longer probe next: this one may be what is wrong.
             await asyncio.sleep(0)
         else:
-            await self._waiting_for(self._sleep(delay_s))
+            await self._idle_for(self._sleep(delay_s))
 
-    async def _waiting_for(self, wait: Awaitable[_T]) -> _T:
-        """Await *wait*, as a task that ends at once when the dispatcher closes."""
+    async def _idle_for(self, wait: Awaitable[_T]) -> _T:
+        """Await *wait*; closing the dispatcher ends it at once."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # it is one of ours
-        self._waiting.add(task)
+        self._idle.add(task)
         try:
             return await wait
         finally:
-            self._waiting.discard(task)
+            self._idle.discard(task)
 
 
-def _wish(error: DeliveryError) -> float | None:
+def _retry_after_s(error: DeliveryError) -> float | None:
     return error.retry_after_s if isinstance(error, TemporaryFailure) else None

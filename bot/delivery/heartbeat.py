@@ -1,8 +1,8 @@
-"""The sign of life: while the relay does its work, it starts a workflow that does nothing, every so often.
+"""The heartbeat: while the relay is ready, it regularly starts a workflow that does nothing.
 
-That takes all that a delivery takes: the process, Discord, the store, credentials, the API. So an alarm on
-its absence finds what no error tells of, above all a bot that is online and hears nothing. It never goes
-through the outbox, because one that comes late says nothing.
+A heartbeat needs all that a delivery needs: the process, Discord, the store, credentials and the API. So an
+alarm on its absence finds what no error reports, above all a bot that is online but hears nothing. It never
+goes through the outbox, because a late heartbeat says nothing.
 """
 
 import asyncio
@@ -29,10 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """*start* starts an execution of a workflow, by its name, with a body; *describe* says how the bot is.
+    """Beats every *every_s* while *not_ready* returns no reason; *describe* returns what a beat tells.
 
-    It beats every *every_s* while *not_ready* has nothing to say. What goes wrong is counted, logged once
-    until it goes otherwise, and never raised.
+    *start* is the API client's. Failures are counted, logged when they change, and never raised.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Heartbeat:
         clock: Clock = system_clock,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._start = start
         self._every_s = every_s
@@ -54,7 +53,7 @@ class Heartbeat:
         self._clock = clock
         self._monotonic_s = monotonic_s
         self._sleep = sleep
-        self._chance = chance
+        self._random = random
         self._new_id = UlidFactory()
         self._state = ""
         self._well_s = monotonic_s()
@@ -63,8 +62,8 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        # Processes that were started together do not beat together.
-        await self._sleep(self._every_s * self._chance())
+        # Processes started together do not beat together.
+        await self._sleep(self._every_s * self._random())
         while True:
             begun_s = self._monotonic_s()
             pause_s = self._every_s if self._not_ready() else await self._beat()
@@ -72,15 +71,15 @@ class Heartbeat:
 
     @property
     def age_s(self) -> float:
-        """How long ago the last one was accepted; before the first, how long ago this was made."""
+        """Seconds since the last accepted heartbeat; before the first, since the start."""
         return self._monotonic_s() - self._well_s
 
     async def _beat(self) -> float:
-        """Send one and return how long after its beginning the next is due."""
+        """Send a heartbeat, and return how long after its start the next is due."""
         name = f"{WORKFLOW}-{self._new_id(self._clock())}"
         try:
             await self._start(WORKFLOW, name, orjson.dumps({"id": name, **self._describe()}))
-        except Exception as error:  # noqa: BLE001  # a sign of life must not end the life
+        except Exception as error:  # noqa: BLE001  # a heartbeat must not end the process
             return self._fail(error)
         self.beats += 1
         self._well_s = self._monotonic_s()

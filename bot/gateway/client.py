@@ -1,9 +1,9 @@
-"""Discord's gateway, by discord.py: connects, resumes, shards, and hands every payload over as it came.
+"""Discord's gateway, by discord.py: connects, resumes, shards, and hands over every payload as it came.
 
-discord.py turns payloads into events as tasks, and its voice states change under a handler that is still
-to run. Its table of parsers, though, is called for each frame, in order, before the next is read: the relay's
-own functions stand in it, before discord.py's or instead of them. What goes wrong in discord.py's parser for
-a guild (a channel that is hidden from the bot, say) is logged and costs no more than discord.py's own cache.
+discord.py dispatches events as tasks, and mutates voice states before the handlers run. But it calls its
+table of parsers for each frame, in order, before it reads the next: the relay puts its own functions there,
+before discord.py's or instead of them. An error in one of discord.py's parsers (over a hidden channel, say)
+is logged and costs no more than discord.py's own cache.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ _LOGIN_REFUSED = (
 
 
 class Gateway(discord.AutoShardedClient):
-    """The bot's one connection to Discord, all shards of it; the rest of the bot never sees discord.py.
+    """The bot's connection to Discord, with all its shards; the rest of the bot never sees discord.py.
 
-    *seen_ms* is when something last came through each shard; a later gateway of the process goes on with it.
+    *seen_ms* is when each shard last heard something; a later gateway of the process continues it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Gateway(discord.AutoShardedClient):
         self._take_over_parsers()
 
     async def setup_hook(self) -> None:
-        """Take the gateway's address from the API: discord.py would use Discord's own after some failures."""
+        """Take the gateway's address from the API; after some failures discord.py would use Discord's own."""
         count, url, limits = await self.http.get_bot_gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
         self.shard_count = self.shard_count or count
@@ -88,14 +88,14 @@ class Gateway(discord.AutoShardedClient):
 
     @property
     def unconnected_shards(self) -> list[int]:
-        """The shards that ought to be connected and are not; shard 0 at least before any was."""
+        """The shards that should be connected and are not; before the first connection, at least shard 0."""
         return [shard_id for shard_id in self._expected_shards() if shard_id not in self._connected]
 
     def watched_until(self) -> tuple[int, dict[int, int]]:
-        """Return the number of shards there are, and until when each here is known to have been watching."""
+        """Return the number of shards, and until when each of this process is known to have been watching."""
         now_ms = self._clock()
         for shard_id, info in self.shards.items():
-            # discord.py has no public word for when something last came in, by a clock of its own.
+            # discord.py keeps when it last received something, on a clock of its own, but not in public.
             keep_alive = info._parent.ws._keep_alive
             if keep_alive is not None and shard_id in self._connected:
                 silence_s = time.perf_counter() - keep_alive._last_recv
@@ -106,7 +106,7 @@ class Gateway(discord.AutoShardedClient):
         self._seen_ms[shard_id] = max(self._seen_ms.get(shard_id, 0), seen_ms)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Pass discord.py's own events on, but for the one that it makes for every single frame."""
+        """Pass on discord.py's events, except the one that it dispatches for every frame."""
         if event == "socket_event_type":
             return
         if event == "shard_disconnect":
@@ -115,7 +115,7 @@ class Gateway(discord.AutoShardedClient):
         super().dispatch(event, *args, **kwargs)
 
     def _take_over_parsers(self) -> None:
-        """Put the relay's functions before discord.py's parsers, and see that no parser ends a connection."""
+        """Put the relay's functions before discord.py's parsers, and let no parser end a connection."""
         ours: dict[str, _Parser] = {
             "READY": self._on_session,
             "RESUMED": self._on_resumed,
@@ -128,21 +128,21 @@ class Gateway(discord.AutoShardedClient):
         }
         parsers: dict[str, Any] = self._connection.parsers
         for name, theirs in parsers.items():
-            parsers[name] = _chain(name, ours.get(name), theirs)
-        # discord.py's parser of this one only fills a cache that nothing here reads.
-        parsers["VOICE_STATE_UPDATE"] = _chain("VOICE_STATE_UPDATE", self._on_voice_state, None)
+            parsers[name] = _chain(name, [ours[name]] if name in ours else [], theirs)
+        # discord.py's parser only fills a cache that nothing here reads.
+        ours_alone = [self._intake.voice_state, self._note_voice_state]
+        parsers["VOICE_STATE_UPDATE"] = _chain("VOICE_STATE_UPDATE", ours_alone, None)
 
-    def _on_voice_state(self, payload: Payload) -> None:
-        self._intake.voice_state(payload)
+    def _note_voice_state(self, payload: Payload) -> None:
         guild_id = parse_id(payload.get("guild_id"))
         shard_id = None if guild_id is None else self._shard_of_guild(guild_id)
-        # A gap that begins later is not to reach back before something that was seen; but what is replayed
-        # happened earlier, and as long as its end has not come it is not known what is missing.
+        # A later gap must not reach back before an event that was seen. During a replay that is unknown: the
+        # event happened earlier, and more may be missing.
         if shard_id in self._connected:
             self._seen_ms[shard_id] = self._clock()
 
     def _on_session(self, payload: Payload) -> None:
-        """Take READY: a new session, to which nothing of the one before is replayed."""
+        """Take READY: a new session, to which nothing of the old one is replayed."""
         shard_id = _shard_of(payload)
         guild_ids = {parse_id(guild.get("id")) for guild in parse_objects(payload, "guilds")}
         self._intake.session_began(
@@ -170,7 +170,7 @@ class Gateway(discord.AutoShardedClient):
 
 
 async def run_gateway(open_gateway: Callable[[], Gateway], token: str) -> None:
-    """Stay connected until cancelled. What only time can mend is retried with backoff and said so.
+    """Stay connected until cancelled. Temporary failures are logged and retried with backoff.
 
     Raises SettingsError for a token that Discord refuses, and StartupError where it refuses the bot for good.
     """
@@ -210,23 +210,23 @@ def use_api(url: str) -> None:
     """Point discord.py at the REST API at *url*; it takes the gateway's address from there."""
     Route.BASE = url
     use_draining_websocket()
-    # The relay listens to who is in voice, and to nobody's voice: the libraries for that are not missed.
+    # The relay never joins voice, so the libraries for that are not missed.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
-def _chain(name: str, ours: _Parser | None, theirs: _Parser | None) -> _Parser:
+def _chain(name: str, ours: Sequence[_Parser], theirs: _Parser | None) -> _Parser:
     """Return a parser that runs *ours*, then *theirs*; what either raises is logged and ends there."""
 
     def parse(payload: Payload) -> None:
-        if ours is not None:
-            try:
-                ours(payload)
-            except Exception:
-                log.exception("payload_not_taken", type=name, guild_id=_guild_id(payload))
+        try:
+            for take in ours:
+                take(payload)
+        except Exception:
+            log.exception("payload_not_taken", type=name, guild_id=_guild_id(payload))
         if theirs is not None:
             try:
                 theirs(payload)
-            except Exception as error:  # noqa: BLE001  # whatever it trips over, its cache alone is the poorer
+            except Exception as error:  # noqa: BLE001  # only its cache suffers
                 log.warning("payload_not_cached", type=name, guild_id=_guild_id(payload), reason=repr(error))
 
     return parse

@@ -1,6 +1,6 @@
-"""From a frame to the outbox: capture derives what happened, the rules say where it goes.
+"""From a frame to the outbox: the tracker derives what happened, the rules say where it goes.
 
-Called by the gateway for each frame, in order, and done with it before the next: nothing here waits.
+The gateway calls it for each frame, in order, and nothing here waits.
 """
 
 import logging
@@ -10,76 +10,80 @@ import orjson
 import structlog
 
 from bot.clock import Clock, system_clock
-from bot.outbox.batch import AS_BEFORE, OutgoingEvent
-from bot.outbox.service import Seen, Settled
-from bot.routing.debounce import Held, HeldKey, Settler
+from bot.outbox.work import UNCHANGED, Captured, OutgoingEvent, Released
+from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import Lane
 from bot.routing.rules import UNKNOWN, Rules, Surroundings
 from bot.voice.events import Event
 from bot.voice.observation import Observation
 from bot.voice.occupancy import GuildOccupancy
 from bot.voice.payloads import Payload, parse_id, parse_roles
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Takes the gateway's payloads; *put* and *settled* are the outbox's, *held* is from an earlier process.
+    """Takes the gateway's payloads; *put* is the outbox's, *held* what an earlier process held back.
 
-    ``rules`` can be replaced at any time: the next frame goes by the new ones.
+    ``rules`` can be replaced at any time: the new ones apply from the next frame on.
     """
 
     def __init__(
         self,
-        capture: Capture,
+        tracker: Tracker,
         rules: Rules,
-        put: Callable[[Seen], object],
-        settled: Callable[[Settled], object],
+        put: Callable[[Captured | Released], object],
         *,
         held: dict[HeldKey, Held] | None = None,
         clock: Clock = system_clock,
     ) -> None:
-        self._capture = capture
+        self._tracker = tracker
         self.rules = rules
         self._put = put
-        self._settled = settled
-        self._settler = Settler(held or {}, capture.people_in)
+        self._debouncer = Debouncer(held or {}, tracker.people_in)
         self._clock = clock
-        # Bound once: for a line that is not written, the lazy logger costs more than the rest of an event.
+        # Bound once: the lazy logger costs more for a line that is not written than the rest of an event.
         self._log = log.bind()
         self.transitions = 0
 
     @property
     def held(self) -> int:
-        """How many comings and goings wait to settle."""
-        return len(self._settler)
+        """How many events the debounce holds back."""
+        return len(self._debouncer)
 
     @property
     def watched_guilds(self) -> int:
         """How many guilds are watched now."""
-        return self._capture.watched_guilds
+        return self._tracker.watched_guilds
 
     def begin(self) -> None:
-        """Note that the guilds of an earlier process are not watched yet; comes before everything else."""
-        for observation in self._capture.begin():
+        """Note that the guilds of an earlier process are not watched yet; call it before all else."""
+        for observation in self._tracker.begin():
             self._take(observation)
 
     def release(self) -> None:
-        """Let go of what has settled."""
-        due = self._settler.release(self._clock())
+        """Let go of the held events that are due."""
+        due = self._debouncer.release(self._clock())
         if due:
-            self._settled(
-                Settled({key: _outgoing(key.lane, key.destination, event, AS_BEFORE) for key, event in due})
+            self._put(
+                Released(
+                    {
+                        key: OutgoingEvent(key.lane, key.destination, event["id"], _encode(event), UNCHANGED)
+                        for key, event in due
+                    }
+                )
             )
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        self._take(self._capture.voice_state(payload, self._clock()), payload)
+        observation = self._tracker.voice_state(payload, self._clock())
+        if observation is not None:
+            self._put(self._route(observation, payload))
 
     def guild_created(self, payload: Payload) -> None:
-        """Take a GUILD_CREATE: a snapshot, unless the guild is only announced."""
-        self._take(self._capture.snapshot(payload, self._clock()), payload)
+        """Take a GUILD_CREATE: a snapshot, unless it only announces an unavailable guild."""
+        self._take(self._tracker.snapshot(payload, self._clock()), payload)
 
     def guild_deleted(self, payload: Payload) -> None:
         """Take a GUILD_DELETE: an outage, or the bot's removal."""
@@ -88,90 +92,84 @@ class Intake:
             return
         if payload.get("unavailable") is True:
             log.warning("guild_unavailable", guild_id=guild_id)
-            self._take(self._capture.unwatch(guild_id, "guild_unavailable", since_ms=self._clock()))
+            self._take(self._tracker.unwatch(guild_id, "guild_unavailable", since_ms=self._clock()))
         else:
             log.info("guild_left", guild_id=guild_id)
-            self._take(self._capture.forget(guild_id))
+            self._take(self._tracker.forget(guild_id))
 
     def guild_updated(self, payload: Payload) -> None:
         """Take a GUILD_UPDATE."""
-        self._take(self._capture.guild_changed(payload))
+        self._take(self._tracker.guild_changed(payload))
 
     def session_began(
         self, is_of_shard: Callable[[str], bool], guild_ids: Collection[str], *, since_ms: int | None
     ) -> None:
-        """Take a new session of a shard, which is in *guild_ids*: nothing since *since_ms* is replayed.
+        """Take a new session of a shard, with *guild_ids*: nothing since *since_ms* is replayed.
 
-        The guilds that it followed are unwatched until their snapshots come; those that it is no longer in
-        are forgotten.
+        The shard's guilds are unwatched until their snapshots come; the bot has left any not in *guild_ids*.
         """
-        for guild_id in [guild_id for guild_id in self._capture.guild_ids if is_of_shard(guild_id)]:
+        for guild_id in [guild_id for guild_id in self._tracker.guild_ids if is_of_shard(guild_id)]:
             if guild_id in guild_ids:
-                self._take(self._capture.unwatch(guild_id, "session_lost", since_ms=since_ms))
+                self._take(self._tracker.unwatch(guild_id, "session_lost", since_ms=since_ms))
             else:
-                self._take(self._capture.forget(guild_id))
+                self._take(self._tracker.forget(guild_id))
 
-    def resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> list[Seen]:
-        """Return what makes up for observations that the outbox had to let go since *since_ms*.
+    def resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> list[Captured]:
+        """Return what makes up for the observations that the outbox let go since *since_ms*.
 
-        With it comes all that is held of these guilds: some of it may not be on disk.
+        It includes everything held back in these guilds, because some of it may not be on disk.
         """
-        observations = self._capture.resync(on_disk, since_ms, self._clock())
-        self.transitions += sum(len(observation.events) for observation in observations)
-        seen = [self._route(observation, {}) for observation in observations]
-        return [one._replace(held=self._settler.of_guild(one.observation.guild_id)) for one in seen]
+        observations = self._tracker.resync(on_disk, since_ms, self._clock())
+        captured = [self._route(observation, {}) for observation in observations]
+        return [one._replace(held=self._debouncer.of_guild(one.observation.guild_id)) for one in captured]
 
     def channel_changed(self, payload: Payload) -> None:
         """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""
-        self._capture.channel_changed(payload)
+        self._tracker.channel_changed(payload)
 
     def channel_deleted(self, payload: Payload) -> None:
         """Take a CHANNEL_DELETE."""
-        self._capture.channel_deleted(payload)
+        self._tracker.channel_deleted(payload)
 
     def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
-        """Take what capture makes of a frame; *payload* is the frame, where rules may ask for more of it."""
-        if observation is None:
-            return
-        self.transitions += len(observation.events)
-        self._put(self._route(observation, payload or {}))
+        if observation is not None:
+            self._put(self._route(observation, payload or {}))
 
-    def _route(self, observation: Observation, payload: Payload) -> Seen:
+    def _route(self, observation: Observation, payload: Payload) -> Captured:
+        """Return *observation* with its events on their ways; rules may look into *payload*, the frame."""
+        self.transitions += len(observation.events)
         rules = self.rules
         around = self._surroundings(observation.guild_id, payload) if rules.asks_around else UNKNOWN
         outgoing: list[OutgoingEvent] = []
         held: dict[HeldKey, Held | None] = {}
-        if observation.forgotten and len(self._settler):
-            held.update(dict.fromkeys(self._settler.forget(observation.guild_id)))
+        if observation.forgotten and len(self._debouncer):
+            held.update(dict.fromkeys(self._debouncer.forget(observation.guild_id)))
         for event in observation.events:
             routes = rules.route(event, around)
-            for route in routes:
-                lane = Lane(route.workflow, observation.guild_id)
-                if route.settle_s or len(self._settler):
-                    taken = self._settler.take(
-                        lane,
-                        route.destination,
-                        event,
-                        settle_ms=int(route.settle_s * 1000),
-                        now_ms=self._clock(),
+            for workflow, destination, debounce_s, batch_max_events in routes:
+                lane = Lane(workflow, observation.guild_id)
+                if debounce_s or len(self._debouncer):
+                    debounce_ms = int(debounce_s * 1000)
+                    taken = self._debouncer.take(
+                        lane, destination, event, debounce_ms=debounce_ms, now_ms=self._clock()
                     )
                     if taken is not None:
                         held[taken[0]] = taken[1]
                         continue
-                outgoing.append(_outgoing(lane, route.destination, event, route.batch_max_events))
+                outgoing.append(
+                    OutgoingEvent(lane, destination, event["id"], _encode(event), batch_max_events)
+                )
             if self._log.is_enabled_for(logging.DEBUG):
                 met = [verdict.label for verdict in rules.explain(event, around) if verdict.unmet is None]
                 self._log.debug(
                     "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
                 )
-        return Seen(observation, outgoing, held)
+        return Captured(observation, outgoing, held)
 
     def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
-        categories, afk_channel_id = self._capture.places(guild_id)
+        categories, afk_channel_id = self._tracker.places(guild_id)
         return Surroundings(parse_roles(payload), categories, afk_channel_id)
 
 
-def _outgoing(
-    lane: Lane, destination: str, event: Event, batch_max_events: int | None = None
-) -> OutgoingEvent:
-    return OutgoingEvent(lane, destination, event["id"], orjson.dumps(event).decode(), batch_max_events)
+def _encode(event: Event) -> str:
+    return orjson.dumps(event).decode()

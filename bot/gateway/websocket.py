@@ -1,12 +1,12 @@
-"""discord.py's WebSocket, reading a burst at the price of its frames alone.
+"""discord.py's WebSocket, without a timer for frames that have already arrived.
 
-discord.py guards the wait for each frame with a timer. Under a burst the next frame is there already, and the
-timer costs as much as reading it. So one frame is waited for, under the timer, and those that have arrived
-behind it are read without.
+discord.py guards the wait for each frame with a timer, which costs as much as reading the frame. In a burst
+the next frame is there already. So only the first frame is awaited under the timer; those behind it are read
+without one.
 """
 
-# Written against discord.py 2.7 and aiohttp 3.14, of which it uses names that are not public; a test counts
-# the timers of a burst and fails if any of them changes.
+# Uses private names of discord.py 2.7 and aiohttp 3.14; a test counts the timers of a burst and fails if one
+# of them changes.
 
 import discord.shard
 from discord.gateway import DiscordWebSocket
@@ -18,7 +18,7 @@ class DrainingWebSocket(DiscordWebSocket):
     async def poll_event(self) -> None:
         await super().poll_event()
         timeout_s = self._max_heartbeat_timeout
-        # None is no timer at all; what is in the buffer is not waited for.
+        # None means no timer: what is in the buffer is not waited for.
         self._max_heartbeat_timeout = None  # type: ignore[assignment]
         try:
             while self.socket._reader._buffer:

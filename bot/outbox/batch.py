@@ -1,30 +1,13 @@
-"""What the outbox hands to the dispatcher, and what the dispatcher says of it."""
+"""Batches, and what becomes of them: the data that the outbox and the dispatcher exchange."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
 
 from bot.routing.lane import Lane
-
-AS_BEFORE: Final = 0
-
-
-class OutgoingEvent(NamedTuple):
-    """An event on its way into a lane; ``body`` is its JSON, sent as it is.
-
-    ``batch_max_events`` is how many events its lane's batches may have from now on: ``None`` for as many as
-    the setting says, ``AS_BEFORE`` for no change.
-    """
-
-    lane: Lane
-    destination: str
-    event_id: str
-    body: str
-    batch_max_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that start one execution together: one name and the same bytes at every attempt."""
+    """Events that start one execution together: the same name and the same bytes at every attempt."""
 
     lane_id: int
     lane: Lane
@@ -36,7 +19,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The API has accepted the batch; ``arn`` is the execution that it started."""
+    """The API accepted the batch; ``arn`` is the execution that it started."""
 
     batch: Batch
     arn: str
@@ -45,7 +28,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The API will never accept the batch, for ``reason``: fit for a person, free of secrets."""
+    """The API will never accept the batch. ``reason`` is fit for a person and holds no secret."""
 
     batch: Batch
     reason: str
@@ -53,7 +36,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt at the batch failed and will be repeated; ``attempts`` failed so far."""
+    """An attempt failed and will be repeated; ``attempts`` have failed so far."""
 
     batch: Batch
     attempts: int

@@ -1,89 +1,50 @@
-"""The SQLite file: all SQL of the relay, each public method one transaction.
+"""The SQLite file as the relay uses it: each public method is one transaction.
 
 Occupancy and the events that its changes gave rise to are committed together, so that a crash leaves either
-both or neither. A lane's batch is a range of its events, written down before it is first sent.
+both or neither. A lane's batch is written down before it is first sent, and what becomes of it is written in
+the transaction that ends it. So at any instant an event is in exactly one place: held back, waiting or in a
+batch, receipted, or a dead letter.
 
-Where many rows are written they go in a few statements: the sqlite3 module lets go of the interpreter's
-lock at each step of a statement, and a thread that asks for it a thousand times beside a busy event loop
-waits each time.
+The SQL stands in the modules of the tables (``occupancy_rows``, ``held_rows``, ``batch_rows``), and here that
+of lanes, waiting events and dead letters. ``LaneSchedule`` keeps in memory which lanes may begin a batch.
 """
 
-import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-import orjson
 import structlog
 
 from bot.errors import StoreFullError
-from bot.outbox.batch import AS_BEFORE, Batch, Delivered, Failed, OutgoingEvent, Refused, Report
+from bot.outbox import batch_rows, held_rows, occupancy_rows, statements
+from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.outbox.database import Database
 from bot.outbox.lanes import Change, LaneSchedule
+from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
 from bot.ulid import UlidFactory
-from bot.voice.observation import GuildRow, Observation
-from bot.voice.occupancy import GuildOccupancy, Occupant
-from bot.voice.payloads import shard_of
+from bot.voice.occupancy import GuildOccupancy
+
+_DAY_MS: Final = 24 * 3600 * 1000
+_REDRIVE_MAX: Final = 1000
+_ROOM_AGAIN: Final = 0.9
+"""A full file must shrink below this share of its full size before it takes new events again."""
+
+_PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
+_TO_REDRIVE: Final = (
+    "SELECT letter_id, lane_id, event_id, destination, body FROM dead_letter "
+    "WHERE redrive = 1 ORDER BY letter_id LIMIT ?"
+)
 
 log = structlog.get_logger(__name__)
-
-BATCH_MAX_BYTES = 200 * 1024
-"""Room for the events of one batch; Step Functions takes an input of 262,144 bytes."""
-_DAY_MS = 24 * 3600 * 1000
-_REDRIVE_MAX = 1000
-_ROOM_AGAIN = 0.9
-"""The share of its full size that the file must have gone below before new events are taken again."""
-
-_CHUNKS = (256, 64, 16, 4, 1)
-
-_PUT_GUILD = "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason) VALUES "
-_PUT_OCCUPANT = (
-    "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
-)
-_PUT_HELD = (
-    "INSERT OR REPLACE INTO held (lane_id, destination, user_id, due_ms, stay_s, origin, event) VALUES "
-)
-_PUT_EVENT = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
-
-# group_concat takes the rows in the order in which the ordered subquery hands them over.
-_EVENTS = """
-SELECT min(seq), max(seq), coalesce(min(entered_ms), 0), min(destination), max(destination),
-       sum(length(CAST(body AS BLOB)) + 1), group_concat(body, ','), group_concat(event_id, ',')
-FROM (SELECT seq, entered_ms, destination, body, event_id
-      FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
-"""
-_SIZES = """
-SELECT seq, destination, length(CAST(body AS BLOB)) + 1
-FROM event WHERE lane_id = ? ORDER BY seq LIMIT ?
-"""
-_LAST_SEQ = 2**63 - 1
-
-_DROP_EVENTS = """
-DELETE FROM event WHERE lane_id = ?1 AND seq BETWEEN (SELECT first_seq FROM batch WHERE lane_id = ?1)
-                                                 AND (SELECT last_seq FROM batch WHERE lane_id = ?1)
-"""
-_BURY = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, execution, reason, died_ms)
-SELECT lane_id, event_id, destination, body, execution, ?, ? FROM event JOIN batch USING (lane_id)
-WHERE lane_id = ? AND seq BETWEEN first_seq AND last_seq
-"""
-_BURY_EXPIRED = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms)
-SELECT lane_id, event_id, destination, body, 'expired: it waited for longer than MAX_EVENT_AGE_S', ?
-FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq
-"""
-_NOTE_FAILURE = """
-UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much and how long: events of a batch, bytes of the file, ages of what waits and of receipts."""
+    """How much and how long: events of a batch, bytes of the file, ages of events and of receipts."""
 
     batch_events: int = 25
     file_bytes: int = 1 << 30
@@ -91,54 +52,10 @@ class Limits:
     receipt_age_ms: int = 7 * _DAY_MS
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """Until when each shard, of so many, is known to have been watching."""
-
-    shard_count: int
-    until_ms: Mapping[int, int]
-
-    def of_guild(self, guild_id: str) -> int | None:
-        return self.until_ms.get(shard_of(guild_id, self.shard_count))
-
-
-@dataclass(slots=True)
-class Work:
-    """What goes to disk in one transaction: what was seen, what it leads to, and what became of batches.
-
-    ``held`` has what is held now of each key that changed, ``None`` for nothing; of the guilds in
-    ``held_anew`` nothing else is held. ``released`` are events that were held, and are taken whatever the
-    size of the file.
-    ``housekeeping`` sends the dead letters that somebody wants sent again, and drops old receipts.
-    """
-
-    observations: list[Observation] = field(default_factory=list)
-    events: list[OutgoingEvent] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    held: dict[HeldKey, Held | None] = field(default_factory=dict)
-    held_anew: set[str] = field(default_factory=set)
-    released: list[OutgoingEvent] = field(default_factory=list)
-    watched: Watched | None = None
-    housekeeping: bool = False
-
-
-class _Events(NamedTuple):
-    """A stretch of a lane, joined up; in a batch, the destinations are one."""
-
-    first_seq: int | None
-    last_seq: int
-    entered_ms: int
-    destination: str
-    last_destination: str
-    bytes: int
-    bodies: str
-    event_ids: str
-
-
 class Store:
     """One open outbox file, owned by this process alone; not for use from several threads at once.
 
-    Every method raises StoreError where the disk or the file fails; what it was to write is then unwritten.
+    Every method raises StoreError where the disk or the file fails; nothing of it is written then.
     """
 
     def __init__(self, database: Database, limits: Limits | None = None) -> None:
@@ -164,54 +81,23 @@ class Store:
 
     @property
     def waiting(self) -> int:
-        """How many events wait or are on their way."""
+        """How many events wait or are in flight."""
         return self._schedule.total
 
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
         """Return every guild with the people in it, none of them watched, by guild id."""
         with self._transaction():
-            watch_rows = self._db.execute("SELECT shard_count, shard_id, until_ms FROM watch").fetchall()
-            guild_rows = self._db.execute("SELECT * FROM guild").fetchall()
-            occupant_rows = self._db.execute("SELECT * FROM occupant").fetchall()
-        watched = [Watched(count, {shard_id: until_ms}) for count, shard_id, until_ms in watch_rows]
-        guilds: dict[str, GuildOccupancy] = {}
-        for guild_id, name, known, since_ms, reason in guild_rows:
-            guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
-            if reason is None:
-                known = [until_ms for each in watched if (until_ms := each.of_guild(guild_id)) is not None]
-                since_ms = max(known, default=None)
-            guild.unwatched_since_ms = since_ms
-            guild.gap_reason = reason or "restart"
-        for guild_id, _user_id, channel_id, since_ms, flags, user in occupant_rows:
-            guild = guilds.setdefault(guild_id, GuildOccupancy({"id": guild_id, "name": None}))
-            guild.put(Occupant(orjson.loads(user), channel_id, since_ms, flags))
-        return guilds
+            return occupancy_rows.read_occupancy(self._db)
 
     def load_held(self) -> dict[HeldKey, Held]:
-        """Return what waits to settle."""
+        """Return what the debounce holds back."""
         with self._transaction():
-            rows = self._db.execute(
-                "SELECT lane_id, destination, user_id, due_ms, stay_s, origin, event FROM held"
-            ).fetchall()
-        return {
-            HeldKey(self._lanes[lane_id], destination, user_id): Held(
-                None if origin is None else orjson.loads(origin), stay_s, orjson.loads(event), due_ms
-            )
-            for lane_id, destination, user_id, due_ms, stay_s, origin, event in rows
-        }
+            return held_rows.read_held(self._db, self._lanes)
 
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
         with self._transaction():
-            rows = self._db.execute(
-                "SELECT lane_id, execution, first_seq, last_seq, created_ms FROM batch ORDER BY first_seq"
-            ).fetchall()
-            return [
-                self._build_batch(
-                    lane_id, execution, created_ms, self._read_events(lane_id, first_seq, last_seq)
-                )
-                for lane_id, execution, first_seq, last_seq, created_ms in rows
-            ]
+            return batch_rows.open_batches(self._db, self._lanes)
 
     def apply(self, work: Work, *, slots: int, now_ms: int) -> list[Batch]:
         """Commit *work* and begin up to *slots* new batches, in lanes that have none in flight."""
@@ -221,25 +107,22 @@ class Store:
                 f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
             )
         events = [*work.released, *work.events]
-        self._add_lanes(itertools.chain((event.lane for event in events), (key.lane for key in work.held)))
+        self._add_lanes({event.lane for event in events} | {key.lane for key in work.held})
         change = Change()
         with self._transaction():
-            self._write_observations(work.observations)
+            occupancy_rows.write_observations(self._db, work.observations)
             if work.watched is not None:
-                count = work.watched.shard_count
-                self._insert(
-                    "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES ",
-                    [(count, shard_id, until_ms) for shard_id, until_ms in work.watched.until_ms.items()],
-                )
+                occupancy_rows.write_watched(self._db, work.watched)
             self._write_events(events, change, now_ms)
-            self._write_held(work)
+            held_rows.write_held(self._db, work, self._lane_ids)
             for report in work.reports:
-                self._take_report(report, change, now_ms)
+                self._write_report(report, change, now_ms)
             if work.housekeeping:
                 self._redrive(change, now_ms)
                 oldest_ms = now_ms - self._limits.receipt_age_ms
                 self._db.execute("DELETE FROM receipt WHERE delivered_ms < ?", (oldest_ms,))
-            batches = self._begin_batches(change, slots, now_ms)
+            due = self._schedule.choose(change, slots)
+            batches = [batch for lane_id in due if (batch := self._begin_batch(lane_id, change, now_ms))]
         self._schedule.commit(change, [batch.lane_id for batch in batches])
         return batches
 
@@ -278,8 +161,8 @@ class Store:
         return (pages - free) * page_bytes
 
     def _add_lanes(self, lanes: Iterable[Lane]) -> None:
-        """Give each new lane its number, in a transaction of its own: a lane without events does no harm."""
-        new = {lane for lane in lanes if lane not in self._lane_ids}
+        """Number the new lanes, in a transaction of its own: a lane without events does no harm."""
+        new = [lane for lane in lanes if lane not in self._lane_ids]
         if not new:
             return
         added = []
@@ -292,193 +175,66 @@ class Store:
             self._lanes[lane_id] = lane
             self._lane_ids[lane] = lane_id
 
-    def _write_observations(self, observations: Iterable[Observation]) -> None:
-        """Write the rows that *observations* leave behind: of several for one row, the last."""
-        guilds: dict[str, GuildRow] = {}
-        occupants: dict[tuple[str, str], Occupant | None] = {}
-        for observation in observations:
-            guild_id = observation.guild_id
-            if observation.forgotten:
-                guilds.pop(guild_id, None)
-                occupants = {key: value for key, value in occupants.items() if key[0] != guild_id}
-                self._db.execute("DELETE FROM guild WHERE guild_id = ?", (guild_id,))
-                self._db.execute("DELETE FROM occupant WHERE guild_id = ?", (guild_id,))
-                continue
-            if observation.guild is not None:
-                guilds[guild_id] = observation.guild
-            for user_id, occupant in observation.occupants.items():
-                occupants[guild_id, user_id] = occupant
-        self._insert(_PUT_GUILD, [(guild_id, *row) for guild_id, row in guilds.items()])
-        self._insert(
-            _PUT_OCCUPANT,
-            [
-                (guild_id, user_id, o.channel_id, o.since_ms, o.flags, orjson.dumps(o.user).decode())
-                for (guild_id, user_id), o in occupants.items()
-                if o is not None
-            ],
-        )
-        for keys in _chunks([key for key, occupant in occupants.items() if occupant is None]):
-            places = ",".join(["(?,?)"] * len(keys))
-            self._db.execute(
-                f"DELETE FROM occupant WHERE (guild_id, user_id) IN (VALUES {places})",  # noqa: S608
-                list(itertools.chain.from_iterable(keys)),
-            )
-
     def _write_events(self, events: Iterable[OutgoingEvent], change: Change, now_ms: int) -> None:
         rows = []
         maxima: dict[int, int | None] = {}
         for lane, destination, event_id, body, batch_max_events in events:
             lane_id = self._lane_ids[lane]
-            if batch_max_events not in (AS_BEFORE, self._batch_max.get(lane_id)):
+            if batch_max_events not in (UNCHANGED, self._batch_max.get(lane_id)):
                 maxima[lane_id] = batch_max_events
             change.delta[lane_id] += 1
             rows.append((lane_id, event_id, destination, body, now_ms))
-        self._insert(_PUT_EVENT, rows)
+        statements.insert(self._db, _PUT_EVENT, rows)
         for lane_id, maximum in maxima.items():
             self._db.execute("UPDATE lane SET batch_max_events = ? WHERE lane_id = ?", (maximum, lane_id))
-            # Taken over at once: should this be rolled back, the worst is a batch of another size.
+            # In memory at once: should this be rolled back, the worst is a batch of another size.
             self._batch_max[lane_id] = maximum
 
-    def _write_held(self, work: Work) -> None:
-        for guild_id in work.held_anew:
-            self._db.execute(
-                "DELETE FROM held WHERE lane_id IN (SELECT lane_id FROM lane WHERE guild_id = ?)", (guild_id,)
-            )
-        rows = []
-        for key, held in work.held.items():
-            columns = (self._lane_ids[key.lane], key.destination, key.user_id)
-            if held is None:
-                self._db.execute(
-                    "DELETE FROM held WHERE lane_id = ? AND destination = ? AND user_id = ?", columns
-                )
-            else:
-                origin = None if held.origin is None else orjson.dumps(held.origin).decode()
-                event = orjson.dumps(held.event).decode()
-                rows.append((*columns, held.due_ms, held.stay_s, origin, event))
-        self._insert(_PUT_HELD, rows)
-
-    def _take_report(self, report: Report, change: Change, now_ms: int) -> None:
+    def _write_report(self, report: Report, change: Change, now_ms: int) -> None:
         lane_id, size = report.batch.lane_id, len(report.batch.event_ids)
+        split = False
         match report:
-            case Failed(attempts=attempts, reason=reason):
-                self._db.execute(_NOTE_FAILURE, (attempts, now_ms, reason, lane_id))
+            case Failed():
+                batch_rows.note_failure(self._db, report, now_ms)
                 return
             case Delivered():
-                self._put_receipt(report, now_ms)
+                batch_rows.put_receipt(self._db, report, now_ms)
                 change.limits[lane_id] = None
             case Refused() if size > 1:
                 # Nothing of it was accepted: its events go again, half as many at a time.
                 change.limits[lane_id] = size // 2
-                size = 0
+                split = True
             case Refused(reason=reason):
-                self._db.execute(_BURY, (reason, now_ms, lane_id))
-        if size:
-            self._db.execute(_DROP_EVENTS, (lane_id,))
-        self._db.execute("DELETE FROM batch WHERE lane_id = ?", (lane_id,))
+                batch_rows.bury(self._db, lane_id, reason, now_ms)
+        batch_rows.end_batch(self._db, lane_id, keep_events=split)
         change.settled.add(lane_id)
-        change.delta[lane_id] -= size
-
-    def _put_receipt(self, delivered: Delivered, now_ms: int) -> None:
-        batch = delivered.batch
-        self._db.execute(
-            "INSERT OR REPLACE INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                batch.execution,
-                delivered.arn,
-                batch.lane_id,
-                ",".join(batch.event_ids),
-                delivered.attempts,
-                batch.created_ms,
-                now_ms,
-            ),
-        )
+        change.delta[lane_id] -= 0 if split else size
 
     def _redrive(self, change: Change, now_ms: int) -> None:
-        """Put the dead letters that are asked for at the ends of their lanes."""
-        rows = self._db.execute(
-            "SELECT letter_id, lane_id, event_id, destination, body FROM dead_letter "
-            "WHERE redrive = 1 ORDER BY letter_id LIMIT ?",
-            (_REDRIVE_MAX,),
-        ).fetchall()
-        for chunk in _chunks(rows):
-            places = ",".join("?" * len(chunk))
-            ids = [letter_id for letter_id, *_ in chunk]
-            self._db.execute(f"DELETE FROM dead_letter WHERE letter_id IN ({places})", ids)  # noqa: S608
-        self._insert(_PUT_EVENT, [(*row, now_ms) for _, *row in rows])
+        """Put the dead letters that are marked at the ends of their lanes."""
+        rows = self._db.execute(_TO_REDRIVE, (_REDRIVE_MAX,)).fetchall()
+        statements.delete(self._db, "dead_letter", ("letter_id",), [row[:1] for row in rows])
+        statements.insert(self._db, _PUT_EVENT, [(*row, now_ms) for _, *row in rows])
         change.delta.update(lane_id for _, lane_id, *_ in rows)
 
-    def _begin_batches(self, change: Change, slots: int, now_ms: int) -> list[Batch]:
-        batches = []
-        for lane_id in self._schedule.choose(change, slots):
-            limit = self._schedule.limit(lane_id, change, self._batch_max.get(lane_id))
-            batch = self._begin_batch(lane_id, limit, change, now_ms)
-            if batch is not None:
-                batches.append(batch)
-        return batches
-
-    def _begin_batch(self, lane_id: int, limit: int, change: Change, now_ms: int) -> Batch | None:
+    def _begin_batch(self, lane_id: int, change: Change, now_ms: int) -> Batch | None:
         """Cut the lane's next batch and write it down; ``None`` if all that waited was too old."""
-        events = self._read_events(lane_id, 0, _LAST_SEQ, limit)
+        limit = self._schedule.limit(lane_id, change, self._batch_max.get(lane_id))
+        events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
         if events.entered_ms < now_ms - self._limits.event_age_ms:
             change.delta[lane_id] -= self._expire(lane_id, now_ms)
-            events = self._read_events(lane_id, 0, _LAST_SEQ, limit)
+            events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
             if events.first_seq is None:
                 return None
-        if events.bytes > BATCH_MAX_BYTES or events.destination != events.last_destination:
-            events = self._read_events(lane_id, 0, self._find_cut(lane_id, limit), limit)
-        execution = f"{self._lanes[lane_id].guild_id}-{self._new_id(now_ms)}"
-        self._db.execute(
-            "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms) VALUES (?, ?, ?, ?, ?)",
-            (lane_id, execution, events.first_seq, events.last_seq, now_ms),
-        )
-        return self._build_batch(lane_id, execution, now_ms, events)
+        events = batch_rows.fit(self._db, lane_id, events, limit)
+        lane = self._lanes[lane_id]
+        execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
+        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events)
+        batch_rows.put_batch(self._db, batch, events)
+        return batch
 
     def _expire(self, lane_id: int, now_ms: int) -> int:
-        """Move what has waited too long to the dead letters, and return how many events that were."""
-        oldest_ms = now_ms - self._limits.event_age_ms
-        self._db.execute(_BURY_EXPIRED, (now_ms, lane_id, oldest_ms))
-        cursor = self._db.execute(
-            "DELETE FROM event WHERE lane_id = ? AND entered_ms < ?", (lane_id, oldest_ms)
-        )
-        log.warning("events_expired", lane=self._lanes[lane_id], events=cursor.rowcount)
-        return cursor.rowcount
-
-    def _find_cut(self, lane_id: int, limit: int) -> int:
-        """Return the last event of the lane that a batch may have: it fits the bytes, for one destination."""
-        total = cut = 0
-        first = None
-        for seq, destination, size in self._db.execute(_SIZES, (lane_id, limit)):
-            first = destination if first is None else first
-            total += size
-            if cut and (destination != first or total > BATCH_MAX_BYTES):
-                break
-            cut = seq
-        return cut
-
-    def _read_events(self, lane_id: int, first_seq: int, last_seq: int, limit: int = -1) -> _Events:
-        return _Events(*self._db.execute(_EVENTS, (lane_id, first_seq, last_seq, limit)).fetchone())
-
-    def _build_batch(self, lane_id: int, execution: str, created_ms: int, events: _Events) -> Batch:
-        name, to = orjson.dumps(execution).decode(), orjson.dumps(events.destination).decode()
-        return Batch(
-            lane_id=lane_id,
-            lane=self._lanes[lane_id],
-            execution=execution,
-            body=f'{{"id":{name},"destination":{to},"events":[{events.bodies}]}}'.encode(),
-            event_ids=tuple(events.event_ids.split(",")),
-            created_ms=created_ms,
-        )
-
-    def _insert(self, head: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        for chunk in _chunks(rows):
-            row = "(" + ",".join("?" * len(chunk[0])) + ")"
-            self._db.execute(head + ",".join([row] * len(chunk)), list(itertools.chain.from_iterable(chunk)))
-
-
-def _chunks(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Cut *rows* into pieces of few sizes, so that sqlite3 finds the statements in its cache."""
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
+        """Move events that waited too long to the dead letters, and return how many those were."""
+        expired = batch_rows.expire(self._db, lane_id, now_ms - self._limits.event_age_ms, now_ms)
+        log.warning("events_expired", lane=self._lanes[lane_id], events=expired)
+        return expired

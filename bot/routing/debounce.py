@@ -1,16 +1,16 @@
-"""Flapping: a coming or going that is held for a while, and undone or merged by what follows.
+"""Debounce: holds a coming or going until it has settled, and merges what follows into it.
 
 For each person, lane and destination at most one event is held. What follows before it is due changes it:
 
     held before            followed by            held after
     nothing                joined, left, moved    that event
     origin → somewhere     ... → elsewhere        origin → elsewhere, as one event
-    origin → somewhere     ... → origin           nothing: they are where they were
+    origin → somewhere     ... → origin           nothing: the person is back where they were
     origin → somewhere     updated                the same, with the newer flags
 
-so that leaving and coming back is nothing, joining A and moving to B is joining B, and A → B → A is nothing.
-Each change begins the wait anew. It is places that are compared, of one person, in order, and never events
-by what they look like: two joins with a leave between them that was reported are two joins.
+So leaving and coming back is nothing, joining A and moving to B is joining B, and A → B → A is nothing. Each
+change restarts the wait. The places of one person are compared, in order, never the look of events: two joins
+with a reported leave between them stay two joins.
 
 Pure: the caller commits what is held together with what caused it, and asks for what is due.
 """
@@ -31,9 +31,9 @@ class HeldKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """``event`` says how things stand now, compared with ``origin``, where the person was to begin with.
+    """``event`` takes the person from ``origin``, where they were first, to where they are now.
 
-    ``stay_s`` is how long they had been there.
+    ``stay_s`` is how long they had been at ``origin``.
     """
 
     origin: Channel | None
@@ -42,10 +42,10 @@ class Held:
     due_ms: int
 
 
-class Settler:
-    """Holds events; *held* is what an earlier process held.
+class Debouncer:
+    """Holds events back; *held* is what an earlier process held.
 
-    *people_in* counts who is in a channel of a guild now, by the ids of both.
+    *people_in* counts the people in a channel now, by the ids of its guild and of itself.
     """
 
     def __init__(self, held: dict[HeldKey, Held], people_in: Callable[[str, str], int]) -> None:
@@ -56,26 +56,28 @@ class Settler:
         return len(self._held)
 
     def take(
-        self, lane: Lane, destination: str, event: Event, *, settle_ms: int, now_ms: int
+        self, lane: Lane, destination: str, event: Event, *, debounce_ms: int, now_ms: int
     ) -> tuple[HeldKey, Held | None] | None:
-        """Hold *event*, or let it change what is held; return what is held now, to be committed.
+        """Hold *event* or merge it into what is held; return what is held now, to be committed.
 
-        ``None`` if *event* is not for holding, and goes at once. With a *settle_ms* of 0 nothing new is held,
-        but what is held already, under rules that were different then, is changed all the same.
+        ``None`` if *event* is not held, and goes at once. With a *debounce_ms* of 0 nothing new is held, but
+        what is held already, under earlier rules, is still merged with.
         """
         if event["type"] == "discord.voice.gap":
             return None
         key = HeldKey(lane, destination, event["data"]["user"]["id"])
         held = self._held.get(key)
         if held is None:
-            if event["type"] == "discord.voice.updated" or not settle_ms:
+            if event["type"] == "discord.voice.updated" or not debounce_ms:
                 return None
             data = event["data"]
-            after: Held | None = Held(data["previous_channel"], data["duration_s"], event, now_ms + settle_ms)
+            after: Held | None = Held(
+                data["previous_channel"], data["duration_s"], event, now_ms + debounce_ms
+            )
         elif event["type"] == "discord.voice.updated":
             after = Held(held.origin, held.stay_s, _with_flags_of(held.event, event), held.due_ms)
         else:
-            after = self._merge(held, event, now_ms + settle_ms)
+            after = self._merge(held, event, now_ms + debounce_ms)
         if after is None:
             del self._held[key]
         else:
@@ -83,7 +85,7 @@ class Settler:
         return key, after
 
     def release(self, now_ms: int) -> list[tuple[HeldKey, VoiceEvent]]:
-        """Let go of what is due, in the order in which it fell due."""
+        """Let go of the events that are due, in the order in which they fell due."""
         due = sorted(
             ((key, held) for key, held in self._held.items() if held.due_ms <= now_ms),
             key=lambda item: (item[1].due_ms, item[1].event["id"]),
@@ -93,11 +95,11 @@ class Settler:
         return [(key, held.event) for key, held in due]
 
     def of_guild(self, guild_id: str) -> dict[HeldKey, Held | None]:
-        """Return all that is held of the guild."""
+        """Return everything held in the guild."""
         return {key: held for key, held in self._held.items() if key.lane.guild_id == guild_id}
 
     def forget(self, guild_id: str) -> Iterable[HeldKey]:
-        """Let go of whatever is held of a guild that is watched no more; return what that was."""
+        """Drop everything held in a guild that is no longer watched, and return its keys."""
         gone = [key for key in self._held if key.lane.guild_id == guild_id]
         for key in gone:
             del self._held[key]
@@ -141,7 +143,7 @@ def _with_flags_of(event: VoiceEvent, update: VoiceEvent) -> VoiceEvent:
 
 
 def _merge_changes(first: VoiceChanges, then: VoiceChanges) -> VoiceChanges:
-    """Return what both come to: a flag that was changed twice is as it was."""
+    """Return both as one: a flag that changed twice is as it was."""
     once = first.keys() ^ then.keys()
     both = {name: value for name, value in {**first, **then}.items() if name in once}
     return cast("VoiceChanges", both)

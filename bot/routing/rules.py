@@ -1,13 +1,12 @@
-"""Where events go: an ordered list of rules, each with conditions and with what becomes of an event.
+"""Routing rules: an ordered list, each with conditions and with what becomes of an event that meets them.
 
-The first rule that an event meets decides; one that ``continues`` adds its route and lets the next see the
-event too, so that an event can go several ways. A condition that is absent holds for every event; one that
-asks for what is not known of an event does not hold. A gap has neither channel nor person nor flags, so no
-condition on those holds for it.
+The first rule that an event meets decides; one that ``continues`` adds its route and lets the next rules see
+the event too. An absent condition always holds; a condition on something unknown never does. A gap has no
+channel, no person and no flags, so no condition on those holds for it.
 
-Every condition is a set of what is wanted, and holds if it shares anything with the set of what is so: the
-channels of an event, say. ``Rules`` is asked for tens of thousands of events a second, so it sorts its rules
-by type of event and by guild beforehand, and gathers what is so once for all of them.
+A condition is a set of wanted values, and holds if it shares one with the event's own values (its channels,
+say). ``Rules`` is asked tens of thousands of times a second, so it indexes its rules by type and guild
+beforehand, and gathers an event's values once for all of them.
 
 ``bot/routing/rules_file.py`` reads the rules, and says how they are written.
 """
@@ -30,7 +29,7 @@ class Route(NamedTuple):
 
     workflow: str
     destination: str
-    settle_s: float = 0.0
+    debounce_s: float = 0.0
     batch_max_events: int | None = None
 
 
@@ -64,7 +63,7 @@ class Rule:
     changed: frozenset[str] | None = None
     workflow: str = "notify"
     destination: str = "default"
-    settle_s: float = 0.0
+    debounce_s: float = 0.0
     batch_max_events: int | None = None
     drop: bool = False
     continues: bool = False
@@ -74,7 +73,7 @@ class Rule:
         """Where an event that meets the rule goes; empty for nowhere."""
         if self.drop:
             return ()
-        return (Route(self.workflow, self.destination, self.settle_s, self.batch_max_events),)
+        return (Route(self.workflow, self.destination, self.debounce_s, self.batch_max_events),)
 
     def first_unmet(self, event: Event, around: Surroundings) -> str | None:
         """Return the first condition that *event* does not meet, ``None`` if it meets them all."""

@@ -19,7 +19,7 @@
     users = ["80351110224678912"]
     roles = ["127121515262115842"]              # if Discord told the person's roles along with the event
     afk = false                                 # whether a channel of the event is the guild's AFK channel
-    settle_s = 5                                # how long a join or leave waits for being undone; 0 to 3600
+    debounce_s = 5                                # how long a join or leave waits for being undone; 0 to 3600
     batch_max_events = 100                      # 1 to 1000; the setting BATCH_MAX_EVENTS where absent
 
 What contradicts itself is refused as well: a rule that can never be met, or says where to and nowhere.
@@ -43,9 +43,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SYNTAX_ERROR: Final = re.compile(r"(?P<what>.*) \(at (?:(?P<where>line \d+, column \d+)|end of document)\)")
 _LABEL_MAX: Final = 64
-_SETTLE_MAX_S: Final = 3600
+_DEBOUNCE_MAX_S: Final = 3600
 _BATCH_MAX: Final = 1000
-_TO: Final = ("workflow", "destination", "settle_s", "batch_max_events")
+_TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events")
 
 
 class _Problem(NamedTuple):
@@ -229,8 +229,8 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LABEL_MAX and value.isprintable()
 
 
-def _is_settling(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _SETTLE_MAX_S
+def _is_debounce(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _DEBOUNCE_MAX_S
 
 
 def _is_batch_size(value: Any) -> bool:
@@ -250,7 +250,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "changed": _check_words(FLAGS),
     "workflow": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "destination": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
-    "settle_s": _check(f"must be a number of seconds from 0 to {_SETTLE_MAX_S}", _is_settling),
+    "debounce_s": _check(f"must be a number of seconds from 0 to {_DEBOUNCE_MAX_S}", _is_debounce),
     "batch_max_events": _check(f"must be a whole number from 1 to {_BATCH_MAX}", _is_batch_size),
     "drop": _check("must be true or false", _is_bool),
     "continue": _check("must be true or false", _is_bool),

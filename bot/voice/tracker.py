@@ -1,7 +1,7 @@
-"""From raw payloads to transitions: what happened, as events, and what the occupancy table has become.
+"""From raw payloads to transitions: compares each with the occupancy table, and updates the table.
 
-A VOICE_STATE_UPDATE says where a person is now, and neither where they were nor when it happened. So each one
-is compared, in the order of the frames, with the occupancy table, and the difference is the event:
+A VOICE_STATE_UPDATE says where a person is now, but neither where they were nor when it happened. The
+difference from the occupancy table, taken in the order of the frames, is the event:
 
     before       now          event
     nowhere      channel      joined
@@ -9,8 +9,8 @@ is compared, in the order of the frames, with the occupancy table, and the diffe
     channel      another      moved
     channel      the same     updated, if a flag differs; else nothing
 
-A GUILD_CREATE is a snapshot. The first of a guild is learned in silence. A later one ends a stretch in which
-nobody was watching: it gives a gap event, then an inferred event for each difference from the table.
+A GUILD_CREATE is a snapshot. The first of a guild is learned in silence. A later one ends a gap: it gives a
+gap event, then an inferred event for each difference from the table.
 
 Nothing here does I/O. Each method returns an ``Observation``, which the outbox commits in one transaction;
 the table in memory is ahead of the one on disk by what is still being committed.
@@ -18,19 +18,10 @@ the table in memory is ahead of the one on disk by what is still being committed
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from bot.clock import format_ms
-from bot.voice.events import (
-    Channel,
-    GapEvent,
-    GapReason,
-    Guild,
-    User,
-    VoiceChanges,
-    VoiceEvent,
-    VoiceEventType,
-)
+from bot.voice.events import GapReason, User, VoiceEventType
+from bot.voice.gaps import begin_gap, build_gap, end_gap
 from bot.voice.observation import GuildRow, Observation
-from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes, unpack_flags
+from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes
 from bot.voice.payloads import (
     Payload,
     parse_category_id,
@@ -41,30 +32,35 @@ from bot.voice.payloads import (
     parse_user,
     parse_user_id,
 )
+from bot.voice.transitions import build_transition, seconds_in_channel
 
 
-class Capture:
+class Tracker:
     """Holds the occupancy of every guild; *guilds* is what was on disk, by guild id.
 
-    *lost_ms* says that what was on disk is lost, and when it was last written: guilds met for the first time
-    are declared unwatched since. Not for use from several threads. Times are milliseconds since 1970.
+    *file_lost_ms* is when the file was last written that is lost, if one is: guilds met for the first time
+    are declared unwatched since then. Not for use from several threads. Times are milliseconds since 1970.
     """
 
     def __init__(
-        self, guilds: dict[str, GuildOccupancy], new_id: Callable[[int], str], *, lost_ms: int | None = None
+        self,
+        guilds: dict[str, GuildOccupancy],
+        new_id: Callable[[int], str],
+        *,
+        file_lost_ms: int | None = None,
     ) -> None:
         self._guilds = guilds
         self._new_id = new_id
-        self._lost_ms = lost_ms
+        self._file_lost_ms = file_lost_ms
 
     @property
     def guild_ids(self) -> Collection[str]:
-        """The guilds that anything is known of."""
+        """The guilds that are known."""
         return self._guilds.keys()
 
     @property
     def watched_guilds(self) -> int:
-        """How many guilds' voice channels are seen into now."""
+        """How many guilds are watched now."""
         return sum(guild.watched for guild in self._guilds.values())
 
     def people_in(self, guild_id: str, channel_id: str) -> int:
@@ -75,15 +71,15 @@ class Capture:
     def places(self, guild_id: str) -> tuple[Mapping[str, str], str | None]:
         """Return the category of each of the guild's channels that is in one, and its AFK channel.
 
-        The mapping is the capture's own: it changes with the next frame.
+        The mapping is the tracker's own: it changes with the next frame.
         """
         guild = self._guilds.get(guild_id)
         return ({}, None) if guild is None else (guild.categories, guild.afk_channel_id)
 
     def begin(self) -> list[Observation]:
-        """Return what to write down first: nobody watches the guilds until their snapshots come.
+        """Return what to write down first: the guilds are not watched until their snapshots come.
 
-        Without it the next process would take this one's watching for theirs, snapshot or not.
+        Without it the next process would believe that this one watched them, snapshot or not.
         """
         return [
             Observation(guild_id, guild=_row(guild))
@@ -92,7 +88,7 @@ class Capture:
         ]
 
     def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
-        """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing that the relay knows of."""
+        """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing."""
         guild_id = parse_id(payload.get("guild_id"))
         user_id = parse_user_id(payload)
         if guild_id is None or user_id is None:
@@ -105,7 +101,7 @@ class Capture:
         if channel_id is not None:
             self._arrive(observation, guild, user, channel_id, parse_flags(payload), now_ms)
         elif before is not None or not guild.watched:
-            # Somebody unknown can leave only where the snapshot is still to come.
+            # Before the snapshot, somebody unknown may leave.
             self._depart(observation, guild, user, parse_flags(payload), now_ms)
         return observation if observation.events or observation.occupants else None
 
@@ -118,28 +114,23 @@ class Capture:
         self._describe(guild, payload)
         present = _present(payload, guild)
         observation = Observation(guild_id)
-        if guild.known and not guild.watched:
-            gap = [self._gap(guild, guild.unwatched_since_ms, guild.gap_reason, now_ms)]
-        elif not guild.known and self._lost_ms is not None:
-            gap = [self._gap(guild, self._lost_ms, "restart", now_ms)]
-        else:
-            gap = []
-        observation.events.extend(gap)
+        gap = end_gap(guild, self._new_id(now_ms), now_ms, file_lost_ms=self._file_lost_ms)
         self._infer(observation, guild, present, now_ms)
         if not guild.known:
-            del observation.events[len(gap) :]
-        guild.known = guild.watched = True
-        guild.unwatched_since_ms = None
+            observation.events.clear()
+        if gap is not None:
+            observation.events.insert(0, gap)
+        guild.known = True
         observation.guild = _row(guild)
         return observation
 
     def resync(
         self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int, now_ms: int
     ) -> list[Observation]:
-        """Make up for what was let go since *since_ms*, when the disk would not take it.
+        """Make up for the observations that were let go since *since_ms*, while the disk took nothing.
 
-        *on_disk* is what was last written of each guild concerned, ``None`` where that is nothing. The
-        difference to what is known now is declared as after any other stretch that nobody watched.
+        *on_disk* is what was last written of each guild concerned, ``None`` for nothing. The difference from
+        what is known now is declared as after any other gap.
         """
         observations = []
         for guild_id, written in on_disk.items():
@@ -152,30 +143,29 @@ class Capture:
             guild.empty()
             for occupant in written.occupants.values() if written else ():
                 guild.put(occupant)
-            inferred = written is not None and written.known
-            if inferred:
-                observation.events.append(self._gap(guild, since_ms, "store_full", now_ms))
+            was_known = written is not None and written.known
+            if was_known:
+                gap = build_gap(guild, self._new_id(now_ms), since_ms, "store_full", now_ms)
+                observation.events.append(gap)
             self._infer(observation, guild, present, now_ms)
-            if not inferred:
+            if not was_known:
                 observation.events.clear()
             observations.append(observation)
         return observations
 
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
-        """Note that the guild was last watched at *since_ms*; ``None`` if it was not being watched.
+        """Begin a gap in the guild at *since_ms*; ``None`` if it was not being watched.
 
-        The next snapshot ends the stretch and declares it.
+        The next snapshot ends it.
         """
         guild = self._guilds.get(guild_id)
         if guild is None or not guild.watched:
             return None
-        guild.watched = False
-        guild.unwatched_since_ms = since_ms
-        guild.gap_reason = reason
+        begin_gap(guild, reason, since_ms)
         return Observation(guild_id, guild=_row(guild))
 
     def forget(self, guild_id: str) -> Observation | None:
-        """Drop a guild that the bot was removed from, and who was in it."""
+        """Drop a guild that the bot was removed from, with the people in it."""
         guild = self._guilds.pop(guild_id, None)
         return None if guild is None else Observation(guild_id, forgotten=True)
 
@@ -187,17 +177,17 @@ class Capture:
             guild.describe(channel, parse_category_id(payload))
 
     def channel_deleted(self, payload: Payload) -> None:
-        """Take a CHANNEL_DELETE; whoever was in it leaves by a voice state of their own."""
+        """Take a CHANNEL_DELETE; the people in it leave by voice states of their own."""
         guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
         channel_id = parse_id(payload.get("id")) or ""
         if guild is not None:
             guild.channels.pop(channel_id, None)
-            # A rule about the category is to hold for those leaves too.
+            # A rule about the category still holds for people who are leaving.
             if not guild.people_in(channel_id):
                 guild.categories.pop(channel_id, None)
 
     def guild_changed(self, payload: Payload) -> Observation | None:
-        """Take a GUILD_UPDATE; ``None`` unless the guild's name is another now."""
+        """Take a GUILD_UPDATE; ``None`` unless the guild's name changed."""
         guild = self._guilds.get(parse_id(payload.get("id")) or "")
         name = payload.get("name")
         if guild is not None and "afk_channel_id" in payload:
@@ -210,7 +200,7 @@ class Capture:
     def _infer(
         self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
     ) -> None:
-        """Bring the guild to those who are *present*; each difference is an inferred event."""
+        """Make the guild's people those who are *present*; each difference is an inferred event."""
         here = {occupant.user["id"]: occupant for occupant in present}
         for user_id in [user_id for user_id in guild.occupants if user_id not in here]:
             gone = guild.occupants[user_id]
@@ -249,7 +239,7 @@ class Capture:
         *,
         inferred: bool = False,
     ) -> None:
-        """Place *user* in a channel, wherever they were, and add the event that this is."""
+        """Move *user* to the channel from wherever they were, and add the event."""
         before = guild.occupants.get(user["id"])
         changes = flag_changes(before.flags, flags) if before else {}
         stayed = before is not None and before.channel_id == channel_id
@@ -263,20 +253,20 @@ class Capture:
         observation.occupants[user["id"]] = guild.occupants[user["id"]]
         if stayed and not changes:
             return
+        kind: VoiceEventType = "discord.voice.joined"
+        if before is not None:
+            kind = "discord.voice.updated" if stayed else "discord.voice.moved"
         observation.events.append(
-            self._event(
-                "discord.voice.updated"
-                if stayed
-                else "discord.voice.moved"
-                if before
-                else "discord.voice.joined",
+            build_transition(
+                self._new_id(now_ms),
+                kind,
                 guild,
                 user,
                 now_ms,
                 channel=guild.channel(channel_id),
                 previous=guild.channel(before.channel_id) if before and not stayed else None,
                 changes=changes,
-                duration_s=None if stayed or inferred else _seconds_since(before, now_ms),
+                duration_s=None if stayed or inferred else seconds_in_channel(before, now_ms),
                 flags=flags,
                 inferred=inferred,
             )
@@ -292,13 +282,14 @@ class Capture:
         *,
         inferred: bool = False,
     ) -> None:
-        """Take *user* out of voice and add the event that this is."""
+        """Take *user* out of voice, and add the event."""
         before = guild.occupants.get(user["id"])
         if before is not None:
             guild.remove(user["id"])
             observation.occupants[user["id"]] = None
         observation.events.append(
-            self._event(
+            build_transition(
+                self._new_id(now_ms),
                 "discord.voice.left",
                 guild,
                 user,
@@ -306,65 +297,15 @@ class Capture:
                 channel=None,
                 previous=guild.channel(before.channel_id) if before else None,
                 changes={},
-                duration_s=None if inferred else _seconds_since(before, now_ms),
+                duration_s=None if inferred else seconds_in_channel(before, now_ms),
                 flags=flags,
                 inferred=inferred,
             )
         )
 
-    def _event(
-        self,
-        kind: VoiceEventType,
-        guild: GuildOccupancy,
-        user: User,
-        now_ms: int,
-        *,
-        channel: Channel | None,
-        previous: Channel | None,
-        changes: VoiceChanges,
-        duration_s: float | None,
-        flags: int,
-        inferred: bool,
-    ) -> VoiceEvent:
-        counted = channel or previous
-        return {
-            "specversion": "1.0",
-            "id": self._new_id(now_ms),
-            "source": _source(guild.guild),
-            "type": kind,
-            "subject": "users/" + user["id"],
-            "time": format_ms(now_ms),
-            "data": {
-                "guild": guild.guild,
-                "user": user,
-                "channel": channel,
-                "previous_channel": previous,
-                "changes": changes,
-                "occupants": guild.people_in(counted["id"]) if counted else 0,
-                "duration_s": duration_s,
-                "inferred": inferred,
-                "state": unpack_flags(flags),
-            },
-        }
-
-    def _gap(self, guild: GuildOccupancy, since_ms: int | None, reason: GapReason, now_ms: int) -> GapEvent:
-        return {
-            "specversion": "1.0",
-            "id": self._new_id(now_ms),
-            "source": _source(guild.guild),
-            "type": "discord.voice.gap",
-            "time": format_ms(now_ms),
-            "data": {
-                "guild": guild.guild,
-                "from": None if since_ms is None else format_ms(min(since_ms, now_ms)),
-                "until": format_ms(now_ms),
-                "reason": reason,
-            },
-        }
-
 
 def _present(payload: Payload, guild: GuildOccupancy) -> list[Occupant]:
-    """Return who is in voice according to a GUILD_CREATE; what it lacks of a person comes from *guild*."""
+    """Return the people in voice by a GUILD_CREATE; what it does not say of a person comes from *guild*."""
     members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
     present = []
     for state in parse_objects(payload, "voice_states"):
@@ -385,14 +326,3 @@ def _row(guild: GuildOccupancy) -> GuildRow:
         guild.unwatched_since_ms,
         None if guild.watched else guild.gap_reason,
     )
-
-
-def _source(guild: Guild) -> str:
-    return "/discord/guilds/" + guild["id"]
-
-
-def _seconds_since(before: Occupant | None, now_ms: int) -> float | None:
-    """Return how long *before* lasted, never negative: the clock may have been set back."""
-    if before is None or before.since_ms is None:
-        return None
-    return max(0, now_ms - before.since_ms) / 1000

@@ -11,7 +11,7 @@ import pytest
 
 from bot.clock import format_ms
 from bot.ulid import UlidFactory
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 from infra.local.discord import Guild, StandIn, Transition
 from tests.e2e.reckoning import Life, reckon
 
@@ -27,7 +27,7 @@ class Story:
         self.log = standin.sent
         self.told: Told = []
         self.lives: list[Life] = []
-        self.capture = Capture({}, UlidFactory())
+        self.capture = Tracker({}, UlidFactory())
         asyncio.run(self._happen())
 
     async def _happen(self) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import orjson
 
-from bot.outbox.batch import Batch, Delivered, Failed, OutgoingEvent, Refused, Report
+from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.outbox.database import open_database
-from bot.outbox.store import Limits, Store, Work
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.lane import Lane
 from bot.ulid import UlidFactory
 

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 
-from bot.delivery.circuit_breaker import FAILURES_TO_PAUSE
+from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
 from bot.outbox.database import open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
@@ -289,7 +289,7 @@ async def test_batch_that_always_fails_does_not_hold_up_the_other_guilds(
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules):
         for turn in range(3):
             await wander(sick, 1, random.Random(turn))
-            await api.wait_for_attempts(api.attempt_count + 2 * FAILURES_TO_PAUSE)
+            await api.wait_for_attempts(api.attempt_count + 2 * FAILURES_TO_OPEN)
             told = api.event_count
             for guild in others:
                 await wander(guild, 1, random.Random(turn))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Relay
-from bot.outbox import service as outbox_module
+from bot.outbox import writer
 from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
@@ -122,13 +122,13 @@ async def test_disk_that_fails_for_too_long_is_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What memory has no room for is let go: its net difference is inferred, after a gap."""
-    monkeypatch.setattr(outbox_module, "_HELD_MAX", 300)
+    monkeypatch.setattr(writer, "_HOLD_MAX", 300)
     chance, began_ms = random.Random(42), time.time_ns() // 1_000_000
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
         await see_the_last(guilds, api)
         for _ in range(3):
             set_read_only(relay, on=True)
-            while not relay._outbox._writer._losing:
+            while not relay._outbox.losing:
                 await walk(guilds, 20, chance)
             await walk(guilds, 20, chance)
             set_read_only(relay, on=False)

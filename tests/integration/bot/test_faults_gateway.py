@@ -12,10 +12,11 @@ import pytest
 from bot.clock import format_ms
 from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake
+from bot.outbox.work import Captured, Released
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 from infra.local.discord import Guild, StandIn
 from tests.e2e.accounts import EVERYTHING, add_guilds, wander
 from tests.e2e.crashing import see_the_last
@@ -144,10 +145,9 @@ class Wire:
         self.now_ms = 1_795_259_000_000
         self.events: list[Event] = []
         intake = Intake(
-            Capture({}, UlidFactory()),
+            Tracker({}, UlidFactory()),
             Rules([Rule()]),
-            lambda seen: self.events.extend(seen.observation.events),
-            lambda _: None,
+            self._put,
             clock=self.clock,
         )
         self.gateway = Gateway(intake, clock=self.clock)
@@ -155,12 +155,20 @@ class Wire:
     def clock(self) -> int:
         return self.now_ms
 
+    def _put(self, item: Captured | Released) -> None:
+        assert isinstance(item, Captured)
+        self.events.extend(item.observation.events)
+
+    def _voice_state(self, payload: dict[str, Any]) -> None:
+        self.gateway._intake.voice_state(payload)
+        self.gateway._note_voice_state(payload)
+
     def say(self, name: str, payload: dict[str, Any], at_s: int) -> None:
         self.now_ms = 1_795_259_000_000 + at_s * 1000
         # The relay's own part alone: discord.py's would want a connection.
         ours = {"READY": self.gateway._on_session, "RESUMED": self.gateway._on_resumed}
         intake = self.gateway._intake
-        ours |= {"GUILD_CREATE": intake.guild_created, "VOICE_STATE_UPDATE": self.gateway._on_voice_state}
+        ours |= {"GUILD_CREATE": intake.guild_created, "VOICE_STATE_UPDATE": self._voice_state}
         ours[name](payload)
 
     def connect(self, at_s: int) -> None:

@@ -20,7 +20,7 @@ from bot.outbox.service import MAX_IN_FLIGHT, Outbox
 from bot.outbox.store import Limits, Store
 from bot.routing.rules import DEFAULT_RULES
 from bot.ulid import UlidFactory
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 from tests.e2e.accounts import Event
 from tests.e2e.ledger import Ledger
 
@@ -91,16 +91,12 @@ async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
     target = Target(world.api.endpoint, "us-east-1", FixedCredentials(KEY))
     api = ApiClient(target, max_connections=MAX_IN_FLIGHT)
     async with api, asyncio.TaskGroup() as tasks:
-        world.outbox = outbox = Outbox(
-            store, lambda batch: dispatcher.deliver(batch), lambda *_: [], clock=world.clock
-        )
-        dispatcher = Dispatcher(api.start, outbox.report, tasks.create_task, sleep=world.sleep)
-        world.intake = Intake(
-            Capture({}, UlidFactory()), DEFAULT_RULES, outbox.put, outbox.settled, clock=world.clock
-        )
+        world.outbox = outbox = Outbox(store, clock=world.clock)
+        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, sleep=world.sleep)
+        world.intake = Intake(Tracker({}, UlidFactory()), DEFAULT_RULES, outbox.put, clock=world.clock)
         for guild_id in GUILDS:
             world.intake.guild_created({"id": guild_id, "name": "Base", "voice_states": []})
-        outbox.start()
+        outbox.start(deliver=dispatcher.deliver, resync=lambda *_: [])
         yield
         outbox.drain()
         await dispatcher.close(0)

@@ -10,11 +10,11 @@ import pytest
 from bot.clock import format_ms
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
-from bot.outbox.service import Seen
-from bot.outbox.store import Store, Watched, Work
+from bot.outbox.store import Store
+from bot.outbox.work import Captured, Released, Watched, Work
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILD, NELLY = "41771983423143937", "80351110224678912"
 NOW_MS = 1_795_259_000_000
@@ -26,12 +26,14 @@ class Process:
     def __init__(self, store: Store, now_ms: int) -> None:
         self.now_ms = now_ms
         self.store = store
-        self.pending: list[Seen] = []
-        capture = Capture(store.load_occupancy(), UlidFactory())
-        self.intake = Intake(
-            capture, Rules([Rule()]), self.pending.append, lambda _: None, clock=lambda: self.now_ms
-        )
+        self.pending: list[Captured] = []
+        tracker = Tracker(store.load_occupancy(), UlidFactory())
+        self.intake = Intake(tracker, Rules([Rule()]), self._put, clock=lambda: self.now_ms)
         self.intake.begin()
+
+    def _put(self, item: Captured | Released) -> None:
+        assert isinstance(item, Captured)
+        self.pending.append(item)
 
     def commit(self, *, watched_ms: int | None = None) -> list[dict[str, Any]]:
         """Write what is pending, and until when there was watching; return the events of it."""

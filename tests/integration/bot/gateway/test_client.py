@@ -13,11 +13,11 @@ import pytest
 from bot.errors import RelayError, SettingsError, StartupError
 from bot.gateway.client import Gateway, run_gateway, use_api
 from bot.gateway.intake import Intake
-from bot.outbox.service import Seen
+from bot.outbox.work import Captured, Released
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 from infra.local.discord import Channel, Guild, StandIn, Transition
 
 TIMEOUT_S = 20.0
@@ -33,7 +33,7 @@ class Watcher:
         self.gateway: Gateway | None = None
         self.seen_ms: dict[int, int] = {}
         self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.intake = Intake(Capture({}, UlidFactory()), Rules([Rule()]), self._put, lambda _: None)
+        self.intake = Intake(Tracker({}, UlidFactory()), Rules([Rule()]), self._put)
 
     def open_gateway(self, **options: Any) -> Gateway:
         self.gateway = Gateway(self.intake, seen_ms=self.seen_ms, **options)
@@ -52,9 +52,10 @@ class Watcher:
     def kinds(self) -> list[str]:
         return [event["type"].removeprefix("discord.voice.") for event in self.events]
 
-    def _put(self, seen: Seen) -> None:
-        observation = seen.observation
-        assert len(seen.events) == len(observation.events)
+    def _put(self, item: Captured | Released) -> None:
+        assert isinstance(item, Captured)
+        observation = item.observation
+        assert len(item.events) == len(observation.events)
         self.events.extend(EVENT.validate_python(event) for event in observation.events)
         self.changed.set()
 
@@ -103,8 +104,8 @@ async def _until_watched(standin: StandIn, watcher: Watcher) -> None:
 
 
 def watched(watcher: Watcher) -> set[str]:
-    capture = watcher.intake._capture
-    return {guild_id for guild_id in capture.guild_ids if capture._guilds[guild_id].watched}
+    tracker = watcher.intake._tracker
+    return {guild_id for guild_id in tracker.guild_ids if tracker._guilds[guild_id].watched}
 
 
 def account(event: Event) -> tuple[Any, ...]:

@@ -13,15 +13,16 @@ import pytest
 from bot.clock import format_ms
 from bot.errors import StoreDamagedError, StoreError
 from bot.gateway.intake import Intake
-from bot.outbox import service as outbox_module
+from bot.outbox import writer
 from bot.outbox.batch import Batch, Delivered
 from bot.outbox.database import open_database
 from bot.outbox.service import Outbox
-from bot.outbox.store import Limits, Store, Work
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import Work
 from bot.routing.rules import DEFAULT_RULES, Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.occupancy import GuildOccupancy
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILD = "41771983423143937"
 TIMEOUT_S = 20
@@ -48,10 +49,8 @@ class Relay:
         self.changed = asyncio.Event()
         self.accepting = True
         self.held: list[Batch] = []
-        self.outbox = Outbox(self.store, self._deliver, self._resync, retry_s=0.01, clock=lambda: self.now_ms)
-        self.intake = Intake(
-            Capture({}, UlidFactory()), rules, self.outbox.put, self.outbox.settled, clock=lambda: self.now_ms
-        )
+        self.outbox = Outbox(self.store, retry_s=0.01, clock=lambda: self.now_ms)
+        self.intake = Intake(Tracker({}, UlidFactory()), rules, self.outbox.put, clock=lambda: self.now_ms)
 
     def say(self, user: int, channel: int | None) -> None:
         state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
@@ -68,18 +67,15 @@ class Relay:
 
     def accept_held(self) -> None:
         self.accepting = True
-        for batch in self.held:
-            self._deliver(batch)
+        self.deliver(self.held)
 
-    def _resync(self, on_disk: Any, since_ms: int) -> Any:
-        return self.intake.resync(on_disk, since_ms)
-
-    def _deliver(self, batch: Batch) -> None:
+    def deliver(self, batches: Sequence[Batch]) -> None:
         if not self.accepting:
-            self.held.append(batch)
+            self.held.extend(batches)
             return
-        self.delivered.extend(orjson.loads(batch.body)["events"])
-        self.outbox.report(Delivered(batch, "arn", 1))
+        for batch in batches:
+            self.delivered.extend(orjson.loads(batch.body)["events"])
+            self.outbox.put(Delivered(batch, "arn", 1))
         self.changed.set()
 
 
@@ -88,7 +84,7 @@ async def relaying(
     directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
 ) -> AsyncIterator[Relay]:
     relay = Relay(directory, limits or Limits(), rules)
-    relay.outbox.start()
+    relay.outbox.start(deliver=relay.deliver, resync=relay.intake.resync)
     relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
     try:
         yield relay
@@ -114,7 +110,7 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> No
 async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
+    monkeypatch.setattr(writer, "_HOLD_MAX", 10)
     async with relaying(tmp_path) as relay:
         for user in (1, 2, 3):
             relay.say(user, 5)
@@ -128,7 +124,7 @@ async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recove
         for _ in range(50):
             relay.say(3, 6)
             relay.say(3, 5)
-        await relay.wait(lambda: relay.outbox._writer._losing)
+        await relay.wait(lambda: relay.outbox.losing)
         relay.say(4, 5)
         relay.store.error = None
         await relay.wait(lambda: len(relay.delivered) == 7)
@@ -164,7 +160,7 @@ async def test_a_full_file_is_said_declared_and_left_behind(tmp_path: Path) -> N
         relay.say(101, 5)
         await relay.wait(lambda: relay.delivered[-1]["data"].get("user", {}).get("id") == "101")
     read = replay(relay.delivered)
-    known = relay.intake._capture._guilds[GUILD]
+    known = relay.intake._tracker._guilds[GUILD]
     assert read == {user: occupant.channel_id for user, occupant in known.occupants.items()}
     assert relay.kinds().count("gap") == 1
 
@@ -185,12 +181,12 @@ async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp
     }
 
 
-async def test_what_is_held_to_settle_survives_a_disk_that_leaves_no_room(
+async def test_what_is_held_to_debounce_survives_a_disk_that_leaves_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One came before the trouble, one during it, one only looked in: each is told of once, or not."""
-    monkeypatch.setattr(outbox_module, "_HELD_MAX", 10)
-    async with relaying(tmp_path, rules=Rules([Rule(settle_s=5.0)])) as relay:
+    monkeypatch.setattr(writer, "_HOLD_MAX", 10)
+    async with relaying(tmp_path, rules=Rules([Rule(debounce_s=5.0)])) as relay:
         relay.say(1, 5)
         await relay.outbox.flush()
         relay.store.error = StoreError("disk I/O error")
@@ -198,7 +194,7 @@ async def test_what_is_held_to_settle_survives_a_disk_that_leaves_no_room(
         for n in range(50):
             relay.say(3, 5 if n % 2 else None)
         relay.say(3, None)
-        await relay.wait(lambda: relay.outbox._writer._losing)
+        await relay.wait(lambda: relay.outbox.losing)
         relay.now_ms += 5000
         relay.store.error = None
         await relay.wait(lambda: relay.outbox.failing is None)
@@ -213,7 +209,7 @@ async def test_what_is_held_to_settle_survives_a_disk_that_leaves_no_room(
 
 
 async def test_what_is_held_is_let_go_by_the_next_process(tmp_path: Path) -> None:
-    rules = Rules([Rule(settle_s=5.0, batch_max_events=3)])
+    rules = Rules([Rule(debounce_s=5.0, batch_max_events=3)])
     async with relaying(tmp_path, rules=rules) as relay:
         relay.say(1, 5)
         relay.say(2, 5)

@@ -19,12 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bot.gateway.intake import Intake
 from bot.outbox.batch import Batch, Delivered, Refused, Settlement
 from bot.outbox.database import open_database
-from bot.outbox.service import Seen
-from bot.outbox.store import Limits, Store, Watched, Work
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import Captured, Released, Watched, Work
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILDS = ("1", "2")
 USERS = ("71", "72", "73")
@@ -61,21 +61,24 @@ class OutboxMachine(RuleBasedStateMachine):
         self.taken: dict[str, Batch] = {}
         self.dead: list[str] = []
         self.in_flight: dict[str, Batch] = {}
-        self.pending: list[Seen] = []
+        self.pending: list[Captured] = []
         self.now_ms = 1_763_708_400_000
         self.open()
 
     def open(self) -> None:
         database = open_database(Path(self.directory.name), synchronous="normal")
         self.store = Store(database, Limits(batch_events=3))
-        self.capture = Capture(self.store.load_occupancy(), UlidFactory())
+        self.capture = Tracker(self.store.load_occupancy(), UlidFactory())
         self.intake = Intake(
             self.capture,
             Rules([Rule()]),
-            self.pending.append,
-            lambda _: None,
+            self._put,
             clock=self.tick,
         )
+
+    def _put(self, item: Captured | Released) -> None:
+        assert isinstance(item, Captured)
+        self.pending.append(item)
 
     def tick(self) -> int:
         self.now_ms += 1
@@ -216,7 +219,7 @@ class OutboxMachine(RuleBasedStateMachine):
         )
         assert self.store.waiting == sum(map(len, self.committed.values())) - settled + taken_early
 
-    def places_of(self, capture: Capture) -> dict[str, dict[str, Place]]:
+    def places_of(self, capture: Tracker) -> dict[str, dict[str, Place]]:
         known: dict[str, dict[str, Place]] = {guild: {} for guild in GUILDS}
         for guild in capture.guild_ids:
             for user, occupant in capture._guilds[guild].occupants.items():

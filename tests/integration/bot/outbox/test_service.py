@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from bot.errors import StoreError
-from bot.outbox.batch import Batch, Delivered, OutgoingEvent, Refused
+from bot.outbox.batch import Batch, Delivered, Refused
 from bot.outbox.database import open_database
-from bot.outbox.service import Outbox, Seen
-from bot.outbox.store import Limits, Store, Watched, Work
+from bot.outbox.service import Outbox
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import Captured, OutgoingEvent, Watched, Work
 from bot.routing.lane import Lane
 from bot.voice.observation import GuildRow, Observation
 
@@ -28,8 +29,8 @@ class Post:
         self.batches: list[Batch] = []
         self.changed = asyncio.Event()
 
-    def deliver(self, batch: Batch) -> None:
-        self.batches.append(batch)
+    def deliver(self, batches: Sequence[Batch]) -> None:
+        self.batches.extend(batches)
         self.changed.set()
 
     async def wait_for(self, count: int) -> list[Batch]:
@@ -88,8 +89,8 @@ def disk_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Store], Disk]:
 
 @asynccontextmanager
 async def working(store: Store, post: Post, **options: Any) -> AsyncIterator[Outbox]:
-    outbox = Outbox(store, post.deliver, lambda _on_disk, _since_ms: [], retry_s=0.01, **options)
-    outbox.start()
+    outbox = Outbox(store, retry_s=0.01, **options)
+    outbox.start(deliver=post.deliver, resync=lambda _on_disk, _since_ms: [])
     try:
         yield outbox
     finally:
@@ -101,7 +102,7 @@ def put(outbox: Outbox, *names: str, lane: Lane = LANE) -> None:
     for name in names:
         row = GuildRow(name, True, None, None)
         event = OutgoingEvent(lane, "default", name, f'"{name}"')
-        outbox.put(Seen(Observation(lane.guild_id, guild=row), [event]))
+        outbox.put(Captured(Observation(lane.guild_id, guild=row), [event]))
 
 
 def names(batches: list[Batch]) -> list[str]:
@@ -146,7 +147,7 @@ async def test_a_lane_goes_out_in_order_one_batch_after_the_other(tmp_path: Path
             (batch,) = await post.wait_for(1)
             post.batches.clear()
             seen += batch.event_ids
-            outbox.report(Delivered(batch, "arn", 1))
+            outbox.put(Delivered(batch, "arn", 1))
         await outbox.flush()
         assert outbox.waiting == 0
     assert seen == sent
@@ -160,7 +161,7 @@ async def test_no_more_batches_are_out_than_there_are_places(tmp_path: Path, pos
         first = list(await post.wait_for(2))
         await outbox.flush()
         assert len(post.batches) == 2
-        outbox.report(Refused(first[0], "never"))
+        outbox.put(Refused(first[0], "never"))
         assert len(await post.wait_for(3)) == 3
 
 
@@ -170,7 +171,7 @@ async def test_after_a_drain_nothing_begins_and_everything_is_kept(tmp_path: Pat
         (batch,) = await post.wait_for(1)
         outbox.drain()
         put(outbox, "b", "c")
-        outbox.report(Delivered(batch, "arn", 1))
+        outbox.put(Delivered(batch, "arn", 1))
         await outbox.flush()
         assert outbox.waiting == 2
         assert names(post.batches) == ["a"]
@@ -189,7 +190,7 @@ async def test_a_batch_that_was_never_settled_goes_out_again_the_same(tmp_path: 
     async with working(open_store(tmp_path), later, max_in_flight=1) as outbox:
         await later.wait_for(1)
         assert later.batches == post.batches
-        outbox.report(Delivered(later.batches[0], "arn", 1))
+        outbox.put(Delivered(later.batches[0], "arn", 1))
         assert names(await later.wait_for(2)) == ["a", "b"]
 
 
@@ -216,7 +217,7 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
         await disk.tried.wait()
         put(outbox, "b")
         first = list(await post.wait_for(1))
-        outbox.report(Delivered(first[0], "arn", 1))
+        outbox.put(Delivered(first[0], "arn", 1))
         await outbox.flush()
         assert disk.failures == 0
         assert outbox.failing is None
@@ -269,7 +270,7 @@ async def test_closing_writes_all_that_is_left_or_nothing_of_it(
         # Waits for the next transaction, while the one before is being written, to no avail.
         put(outbox, "c")
         outbox.tick(Watched(1, {0: 1_763_708_400_000}))
-        outbox.report(Delivered(batch, "arn", 1))
+        outbox.put(Delivered(batch, "arn", 1))
         disk.failures = failures
         closing = asyncio.create_task(outbox.close())
         await asyncio.sleep(0)

@@ -15,7 +15,7 @@ import pytest
 from bot.cli.main import main
 from bot.clock import system_clock
 from bot.outbox.database import FILE_NAME
-from bot.outbox.store import Work
+from bot.outbox.work import Work
 from bot.routing.debounce import Held, HeldKey
 from bot.settings.settings import load_data_dir
 from bot.settings.sources import PREFIX

@@ -12,7 +12,7 @@ from bot.cli.main import main
 from bot.settings.sources import PREFIX
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 RULES = """\
 [[rule]]
@@ -23,7 +23,7 @@ drop = true
 [[rule]]
 categories = ["10"]
 workflow = "audit"
-settle_s = 2.5
+debounce_s = 2.5
 continue = true
 
 [[rule]]
@@ -61,7 +61,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_event(*channels: str | None, bot: bool = False) -> str:
     """Write the last event of a person who goes through *channels*, and return the file's name."""
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     events: list[Event] = []
     for channel in channels:
         user = {"id": "7", "username": "nelly", "bot": bot}
@@ -75,7 +75,7 @@ def write_event(*channels: str | None, bot: bool = False) -> str:
 
 
 def write_gap() -> str:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     capture.snapshot({"id": "1"}, 0)
     capture.unwatch("1", "restart", since_ms=None)
     observation = capture.snapshot({"id": "1"}, 0)
@@ -125,7 +125,9 @@ def test_an_event_is_shown_with_what_each_rule_says_of_it(capsys: pytest.Capture
 
 def test_an_event_that_goes_several_ways_is_shown_with_all(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = check(capsys, "rules.toml", "--event", write_event("5"), "--category", "10")
-    assert "  rule 2            yes: workflow audit, destination default, settles for 2.5 s, and on\n" in out
+    assert (
+        "  rule 2            yes: workflow audit, destination default, debounced for 2.5 s, and on\n" in out
+    )
     assert out.endswith("It goes to audit/default, notify/ops.\n")
 
 

@@ -1,11 +1,11 @@
-"""One sick endpoint pauses for everybody."""
+"""While an endpoint is down, one request at a time probes it."""
 
 import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from bot.delivery.circuit_breaker import FAILURES_TO_PAUSE, EndpointGate
+from bot.delivery.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
 
 
 class Sleeper:
@@ -30,8 +30,10 @@ def sleeper() -> Sleeper:
 
 
 @pytest.fixture
-def gate(sleeper: Sleeper) -> EndpointGate:
-    return EndpointGate(sleep=sleeper, backoff=lambda failures, wish: (wish or 0) + failures)
+def breaker(sleeper: Sleeper) -> CircuitBreaker:
+    return CircuitBreaker(
+        sleep=sleeper, backoff=lambda failures, retry_after_s: (retry_after_s or 0) + failures
+    )
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -42,27 +44,31 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came to that")
 
 
-async def pause(gate: EndpointGate) -> None:
-    for _ in range(FAILURES_TO_PAUSE):
-        gate.fail(probe=await gate.enter())
+def state(breaker: CircuitBreaker) -> str:
+    return breaker.state
 
 
-async def test_a_failure_now_and_then_pauses_nobody(gate: EndpointGate) -> None:
+async def trip(breaker: CircuitBreaker) -> None:
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.fail(probe=await breaker.enter())
+
+
+async def test_single_failures_keep_it_closed(breaker: CircuitBreaker) -> None:
     for _ in range(20):
-        gate.fail(probe=await gate.enter())
-        gate.fail(probe=await gate.enter())
-        gate.succeed(probe=await gate.enter())
-    assert not gate.paused
+        breaker.fail(probe=await breaker.enter())
+        breaker.fail(probe=await breaker.enter())
+        breaker.succeed(probe=await breaker.enter())
+    assert state(breaker) == "closed"
 
 
-async def test_while_paused_one_probe_goes_and_its_success_lets_everybody_through(
-    gate: EndpointGate, sleeper: Sleeper
-) -> None:
-    await pause(gate)
+async def test_one_probe_goes_while_open(breaker: CircuitBreaker, sleeper: Sleeper) -> None:
+    """Its success lets everybody through."""
+    await trip(breaker)
+    assert state(breaker) == "open"
     through: list[bool] = []
 
     async def request() -> None:
-        through.append(await gate.enter())
+        through.append(await breaker.enter())
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(50):
@@ -70,58 +76,57 @@ async def test_while_paused_one_probe_goes_and_its_success_lets_everybody_throug
         await until(lambda: len(sleeper.asked) == 1)
         sleeper.wake()
         await until(lambda: through == [True])
-        gate.fail(probe=True)
+        assert state(breaker) == "half-open"
+        breaker.fail(probe=True)
         await until(lambda: len(sleeper.asked) == 2)
         sleeper.wake()
         await until(lambda: through == [True, True])
-        gate.succeed(probe=True)
+        breaker.succeed(probe=True)
     assert through == [True, True] + [False] * 48
-    assert sleeper.asked == [FAILURES_TO_PAUSE, FAILURES_TO_PAUSE + 1]
+    assert sleeper.asked == [FAILURES_TO_OPEN, FAILURES_TO_OPEN + 1]
 
 
-async def test_the_endpoints_own_wish_lengthens_the_pause(gate: EndpointGate, sleeper: Sleeper) -> None:
-    await pause(gate)
-    assert gate.pause_s == FAILURES_TO_PAUSE
-    entering = asyncio.create_task(gate.enter())
+async def test_retry_after_keeps_it_open_longer(breaker: CircuitBreaker, sleeper: Sleeper) -> None:
+    await trip(breaker)
+    assert breaker.open_s == FAILURES_TO_OPEN
+    entering = asyncio.create_task(breaker.enter())
     await until(lambda: len(sleeper.asked) == 1)
     sleeper.wake()
     assert await entering
-    gate.fail(30, probe=True)
-    assert gate.pause_s == 30 + FAILURES_TO_PAUSE + 1
+    breaker.fail(30, probe=True)
+    assert breaker.open_s == 30 + FAILURES_TO_OPEN + 1
 
 
-async def test_requests_from_before_the_pause_do_not_lengthen_it(gate: EndpointGate) -> None:
-    late = await gate.enter()
-    await pause(gate)
+async def test_late_failures_change_nothing(breaker: CircuitBreaker) -> None:
+    late = await breaker.enter()
+    await trip(breaker)
     for _ in range(60):
-        gate.fail(probe=late)
-    assert gate.pause_s == FAILURES_TO_PAUSE
+        breaker.fail(probe=late)
+    assert breaker.open_s == FAILURES_TO_OPEN
 
 
-async def test_a_success_from_before_the_pause_ends_it(gate: EndpointGate, sleeper: Sleeper) -> None:
-    late = await gate.enter()
-    await pause(gate)
-    waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+async def test_late_success_closes_it(breaker: CircuitBreaker, sleeper: Sleeper) -> None:
+    late = await breaker.enter()
+    await trip(breaker)
+    waiting = [asyncio.create_task(breaker.enter()) for _ in range(3)]
     await until(lambda: len(sleeper.asked) == 1)
-    gate.succeed(probe=late)
+    breaker.succeed(probe=late)
     await until(lambda: sum(task.done() for task in waiting) == 2)
     sleeper.wake()
     await asyncio.gather(*waiting)
 
 
 @pytest.mark.parametrize("asleep", [True, False])
-async def test_a_probe_that_is_given_up_hands_over_to_another(
-    gate: EndpointGate, sleeper: Sleeper, asleep: bool
-) -> None:
-    await pause(gate)
-    first = asyncio.create_task(gate.enter())
+async def test_abandoned_probe_hands_over(breaker: CircuitBreaker, sleeper: Sleeper, asleep: bool) -> None:
+    await trip(breaker)
+    first = asyncio.create_task(breaker.enter())
     await until(lambda: len(sleeper.asked) == 1)
-    second = asyncio.create_task(gate.enter())
+    second = asyncio.create_task(breaker.enter())
     if asleep:
         first.cancel()
     else:
         sleeper.wake()
-        gate.leave(probe=await first)
+        breaker.abandon(probe=await first)
     await until(lambda: len(sleeper.asked) == 2)
     sleeper.wake()
     assert await second

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.backoff import BASE_S, CAP_S, backoff_s
-from bot.delivery.circuit_breaker import FAILURES_TO_PAUSE
+from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
 from bot.delivery.dispatcher import Dispatcher
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
@@ -63,7 +63,7 @@ async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
     waits: list[float] = []
     async with dispatching(api.start, settled, waits) as dispatcher:
         for one in batches:
-            dispatcher.deliver(one)
+            dispatcher.deliver([one])
     return settled, waits
 
 
@@ -97,7 +97,7 @@ async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None
     waits: list[float] = []
     api = Api(Unauthorized("no such key"), "arn:1")
     async with dispatching(api.start, settled, waits) as dispatcher:
-        dispatcher.deliver(batch("x"))
+        dispatcher.deliver([batch("x")])
         await until(lambda: bool(waits))
         assert dispatcher.trouble == "no such key"
     assert dispatcher.trouble is None
@@ -120,10 +120,10 @@ async def test_one_batch_that_always_fails_holds_up_no_other(workflow: str) -> N
     async with asyncio.TaskGroup() as tasks:
         dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
         bad = dataclasses.replace(batch("bad"), lane=Lane(workflow, "1"))
-        dispatcher.deliver(bad)
-        await until(lambda: asked["bad"] > FAILURES_TO_PAUSE)
+        dispatcher.deliver([bad])
+        await until(lambda: asked["bad"] > FAILURES_TO_OPEN)
         for number in range(5):
-            dispatcher.deliver(batch(f"good{number}"))
+            dispatcher.deliver([batch(f"good{number}")])
         await until(lambda: len(delivered) == 5, turns=1000)
         await dispatcher.close(0)
     assert asked["bad"] < 100
@@ -142,12 +142,12 @@ async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -
     async with asyncio.TaskGroup() as tasks:
         dispatcher = Dispatcher(start, settled.append, tasks.create_task)
         out, waiting = batch("out"), batch("waiting")
-        dispatcher.deliver(waiting)
-        dispatcher.deliver(out)
-        await until(lambda: bool(dispatcher._waiting))
+        dispatcher.deliver([waiting])
+        dispatcher.deliver([out])
+        await until(lambda: bool(dispatcher._idle))
         closing = tasks.create_task(dispatcher.close(60))
         await asyncio.sleep(0)
-        dispatcher.deliver(batch("too late"))
+        dispatcher.deliver([batch("too late")])
         home.set()
         await closing
     assert settled == [Failed(waiting, 1, "down"), Delivered(out, "arn", 1)]
@@ -163,15 +163,15 @@ async def test_closing_gives_up_a_request_that_outlasts_the_grace() -> None:
 
     async with asyncio.TaskGroup() as tasks:
         dispatcher = Dispatcher(start, settled.append, tasks.create_task)
-        dispatcher.deliver(batch("x"))
+        dispatcher.deliver([batch("x")])
         await asyncio.sleep(0)
         await dispatcher.close(0.01)
     assert settled == []
 
 
 def test_backoff_doubles_up_to_its_cap_and_has_full_jitter() -> None:
-    longest = [backoff_s(attempts, chance=lambda: 1.0) for attempts in range(12)]
+    longest = [backoff_s(attempts, random=lambda: 1.0) for attempts in range(12)]
     assert longest[:4] == [BASE_S, BASE_S * 2, BASE_S * 4, BASE_S * 8]
-    assert longest[-1] == CAP_S == backoff_s(10_000, chance=lambda: 1.0)
-    assert backoff_s(5, chance=lambda: 0.0) == 0
-    assert backoff_s(5, 9.0, chance=lambda: 0.0) == 9
+    assert longest[-1] == CAP_S == backoff_s(10_000, random=lambda: 1.0)
+    assert backoff_s(5, random=lambda: 0.0) == 0
+    assert backoff_s(5, 9.0, random=lambda: 0.0) == 9

@@ -50,7 +50,7 @@ class Bench:
             clock=lambda: 1_700_000_000_000,
             monotonic_s=lambda: self.now_s,
             sleep=self._sleep,
-            chance=lambda: first,
+            random=lambda: first,
         )
 
     async def _start(self, workflow: str, name: str, body: bytes) -> str:
@@ -164,7 +164,7 @@ async def test_ends_when_it_is_cancelled_in_the_middle_of_a_request() -> None:
         asked.set()
         await never.wait()
 
-    heart = Heartbeat(start, every_s=1.0, not_ready=list, describe=dict, chance=lambda: 0.0)
+    heart = Heartbeat(start, every_s=1.0, not_ready=list, describe=dict, random=lambda: 0.0)
     task = asyncio.create_task(heart.run())
     async with asyncio.timeout(10):
         await asked.wait()

@@ -8,12 +8,11 @@ import pytest
 import structlog
 
 from bot.gateway.intake import Intake
-from bot.outbox.batch import OutgoingEvent
-from bot.outbox.service import Seen, Settled
+from bot.outbox.work import Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILD = "41771983423143937"
 LOUNGE, AFK, OFFICE = "127121515262115840", "127121515262115841", "127121515262115842"
@@ -44,8 +43,8 @@ class Relay:
 
     def __init__(self, *rules: Rule) -> None:
         self.out: list[OutgoingEvent] = []
-        self.settled: list[Settled] = []
-        self.intake = Intake(Capture({}, UlidFactory()), Rules(rules), self._put, self.settled.append)
+        self.released: list[Released] = []
+        self.intake = Intake(Tracker({}, UlidFactory()), Rules(rules), self._put)
         self.intake.guild_created(guild_create())
 
     @property
@@ -56,8 +55,11 @@ class Relay:
         self.intake.voice_state(voice_state(to, **fields))
         return self.routed
 
-    def _put(self, seen: Seen) -> None:
-        self.out = list(seen.events)
+    def _put(self, item: Captured | Released) -> None:
+        if isinstance(item, Released):
+            self.released.append(item)
+        else:
+            self.out = list(item.events)
 
 
 def test_an_event_goes_into_the_lane_of_each_of_its_workflows_as_the_same_event() -> None:
@@ -161,7 +163,7 @@ def test_the_debug_log_names_the_rules_that_an_event_met() -> None:
     )
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
     with structlog.testing.capture_logs() as lines:
-        intake = Intake(Capture({}, UlidFactory()), relay.intake.rules, lambda _: None, lambda _: None)
+        intake = Intake(Tracker({}, UlidFactory()), relay.intake.rules, lambda _: None)
         intake.voice_state(voice_state(LOUNGE))
     (line,) = [line for line in lines if line["event"] == "event_captured"]
     assert line["rules"] == ["rule 1 (streams)", "rule 3"]

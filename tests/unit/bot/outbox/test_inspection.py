@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from bot.errors import StoreError
-from bot.outbox.batch import OutgoingEvent
 from bot.outbox.database import FILE_NAME, LOCK_NAME, open_database
 from bot.outbox.inspection import Ledger, open_ledger
 from bot.outbox.records import Chosen
-from bot.outbox.store import Work
+from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
 from tests.support.outboxes import HERE, NOW, THERE, OutboxFile

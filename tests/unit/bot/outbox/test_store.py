@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
-from bot.outbox.batch import Batch, Delivered, Failed, OutgoingEvent, Refused
+from bot.outbox.batch import Batch, Delivered, Failed, Refused
+from bot.outbox.batch_rows import BATCH_MAX_BYTES
 from bot.outbox.database import FILE_NAME, open_database
-from bot.outbox.store import BATCH_MAX_BYTES, Limits, Store, Watched, Work
+from bot.outbox.store import Limits, Store
+from bot.outbox.work import OutgoingEvent, Watched, Work
 from bot.routing.lane import Lane
 from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import Occupant

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.routing.debounce import Held, HeldKey, Settler
+from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import Lane
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, VoiceEvent
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILD = "1"
 LANE = Lane("notify", GUILD)
@@ -22,9 +22,9 @@ class Room:
     """One guild, its capture and a settler that holds everything."""
 
     def __init__(self) -> None:
-        self.capture = Capture({}, UlidFactory())
+        self.capture = Tracker({}, UlidFactory())
         self.capture.snapshot({"id": GUILD}, 0)
-        self.settler = Settler({}, lambda _guild, channel: self.capture._guilds[GUILD].people_in(channel))
+        self.settler = Debouncer({}, lambda _guild, channel: self.capture._guilds[GUILD].people_in(channel))
         self.now_ms = 0
         self.at_once: list[VoiceEvent] = []
         self.released: list[VoiceEvent] = []
@@ -34,7 +34,7 @@ class Room:
         observation = self.capture.voice_state(payload, self.now_ms)
         for event in observation.events if observation else []:
             assert event["type"] != "discord.voice.gap"
-            taken = self.settler.take(LANE, "default", event, settle_ms=SETTLE_MS, now_ms=self.now_ms)
+            taken = self.settler.take(LANE, "default", event, debounce_ms=SETTLE_MS, now_ms=self.now_ms)
             if taken is None:
                 self.at_once.append(event)
 
@@ -144,7 +144,7 @@ def test_a_flag_that_is_changed_and_changed_back_on_the_way_is_no_change(room: R
 def test_what_is_held_goes_on_in_the_next_process(room: Room) -> None:
     room.go(A)
     kept: dict[HeldKey, Held] = dict(room.settler._held)
-    room.settler = Settler(kept, lambda _guild, _channel: 1)
+    room.settler = Debouncer(kept, lambda _guild, _channel: 1)
     room.go(B)
     assert [summary(event) for event in room.wait(SETTLE_MS)] == [("joined", None, B)]
 

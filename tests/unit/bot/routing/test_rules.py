@@ -11,7 +11,7 @@ from bot.routing.rules import DEFAULT_RULES, PREFIX, TYPES, UNKNOWN, Route, Rule
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
 from bot.voice.occupancy import FLAGS
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 NOTIFY = Route("notify", "default")
 IDS = st.sampled_from(["1", "2", "3"])
@@ -19,7 +19,7 @@ IDS = st.sampled_from(["1", "2", "3"])
 
 def take(*channels: str | None, mute: bool = False, **user: Any) -> Event:
     """Return the last event of a person who goes through *channels*."""
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     observation = None
     for place, channel in enumerate(channels):
         muted = mute and place == len(channels) - 1
@@ -33,7 +33,7 @@ def take(*channels: str | None, mute: bool = False, **user: Any) -> Event:
 
 
 def gap() -> Event:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     capture.snapshot({"id": "1"}, 0)
     capture.unwatch("1", "session_lost", since_ms=0)
     observation = capture.snapshot({"id": "1"}, 0)
@@ -141,7 +141,7 @@ def test_rules_that_continue_add_up_until_one_does_not() -> None:
         [
             Rule(workflow="audit", continues=True),
             Rule(types=ids("left"), drop=True),
-            Rule(destination="ops", settle_s=5, batch_max_events=9, continues=True),
+            Rule(destination="ops", debounce_s=5, batch_max_events=9, continues=True),
             Rule(types=ids("joined")),
             Rule(workflow="never"),
         ]
@@ -153,7 +153,7 @@ def test_rules_that_continue_add_up_until_one_does_not() -> None:
 
 
 def test_the_same_way_counts_once_as_the_first_rule_has_it() -> None:
-    rules = Rules([Rule(settle_s=5, continues=True), Rule(destination="ops", continues=True), Rule()])
+    rules = Rules([Rule(debounce_s=5, continues=True), Rule(destination="ops", continues=True), Rule()])
     assert rules.route(JOINED) == (Route("notify", "default", 5), Route("notify", "ops"))
 
 
@@ -202,7 +202,7 @@ RULES = st.lists(
         changed=some(st.sampled_from(FLAGS)),
         workflow=st.sampled_from("ab"),
         destination=st.sampled_from("xy"),
-        settle_s=st.sampled_from([0, 5]),
+        debounce_s=st.sampled_from([0, 5]),
         drop=st.sampled_from([False, False, True]),
         continues=st.booleans(),
     ),
@@ -280,7 +280,7 @@ def naive(rules: Sequence[Rule], event: Event, around: Surroundings) -> list[Rou
             continue
         known = [(route.workflow, route.destination) for route in found]
         if not rule.drop and (rule.workflow, rule.destination) not in known:
-            found.append(Route(rule.workflow, rule.destination, rule.settle_s, rule.batch_max_events))
+            found.append(Route(rule.workflow, rule.destination, rule.debounce_s, rule.batch_max_events))
         if not rule.continues:
             break
     return found

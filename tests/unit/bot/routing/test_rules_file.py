@@ -28,7 +28,7 @@ continue = true
 
 [[rule]]
 destination = "https://discord.com/api/webhooks/1/secret"
-settle_s = nan
+debounce_s = nan
 batch_max_events = true
 roles = []
 types = ["gap", "left"]
@@ -45,7 +45,7 @@ line 9, rule 1 (night shift): {NO_ID}
 line 11, rule 1 (night shift): workflow contradicts drop = true: take one of them out
 line 12, rule 1 (night shift): continue contradicts drop = true: take one of them out
 line 15, rule 2: destination must be 1 to 64 letters, digits, - and _, in quotes
-line 16, rule 2: settle_s must be a number of seconds from 0 to 3600
+line 16, rule 2: debounce_s must be a number of seconds from 0 to 3600
 line 17, rule 2: batch_max_events must be a whole number from 1 to 1000
 line 18, rule 2: roles must not be an empty list, which nothing meets: take it out to ask for nothing
 line 19, rule 2: a gap never meets users: take it out of types and give it a rule of its own
@@ -76,7 +76,7 @@ def test_every_key_is_read() -> None:
     changed = ["self_stream"]
     workflow = "long-one_2"
     destination = "ops"
-    settle_s = 2.5
+    debounce_s = 2.5
     batch_max_events = 1000
     continue = true
     [[rule]]
@@ -97,7 +97,7 @@ def test_every_key_is_read() -> None:
             changed=frozenset({"self_stream"}),
             workflow="long-one_2",
             destination="ops",
-            settle_s=2.5,
+            debounce_s=2.5,
             batch_max_events=1000,
             continues=True,
         ),
@@ -110,7 +110,7 @@ def test_the_documented_example_is_fine() -> None:
     assert rules_file.__doc__ is not None
     example = "\n".join(line for line in rules_file.__doc__.splitlines() if line.startswith("    "))
     first, second, third = parse_rules(example, "example").rules
-    assert (first.drop, second.continues, third.settle_s) == (True, True, 5)
+    assert (first.drop, second.continues, third.debounce_s) == (True, True, 5)
 
 
 def test_every_problem_is_named_at_once_with_its_line() -> None:
@@ -144,12 +144,12 @@ def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
         ("workflow = 'a/b'", "workflow must be"),
         ("workflow = ''", "workflow must be"),
         (f"destination = '{'a' * 65}'", "destination must be"),
-        ("settle_s = true", "settle_s must be"),
-        ("settle_s = -1", "settle_s must be"),
-        ("settle_s = 3601", "settle_s must be"),
-        ("settle_s = inf", "settle_s must be"),
-        (f"settle_s = 1{'0' * 400}", "settle_s must be"),
-        ("settle_s = 2026-11-21 07:00:00.5", "settle_s must be"),
+        ("debounce_s = true", "debounce_s must be"),
+        ("debounce_s = -1", "debounce_s must be"),
+        ("debounce_s = 3601", "debounce_s must be"),
+        ("debounce_s = inf", "debounce_s must be"),
+        (f"debounce_s = 1{'0' * 400}", "debounce_s must be"),
+        ("debounce_s = 2026-11-21 07:00:00.5", "debounce_s must be"),
         ("batch_max_events = 0", "batch_max_events must be"),
         ("batch_max_events = 1001", "batch_max_events must be"),
         ("batch_max_events = 5.0", "batch_max_events must be"),
@@ -163,7 +163,7 @@ def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
         ("types = ['updated', 'left']\nchanged = ['mute']", "no flag changes in left: take it out of types"),
         ("types = ['gap']\nbot = false\nafk = true", "a gap never meets bot and afk"),
         ("drop = true\ndestination = 'x'", "destination contradicts drop = true"),
-        ("drop = true\nsettle_s = 1", "settle_s contradicts drop = true"),
+        ("drop = true\ndebounce_s = 1", "debounce_s contradicts drop = true"),
         ("drop = true\nbatch_max_events = 1", "batch_max_events contradicts drop = true"),
     ],
 )
@@ -177,8 +177,8 @@ def test_a_bad_line_is_refused(line: str, words: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "settle_s = 0",
-        "settle_s = 3600.0",
+        "debounce_s = 0",
+        "debounce_s = 3600.0",
         "batch_max_events = 1",
         "drop = false\nworkflow = 'a'",
         "drop = true\ncontinue = false",

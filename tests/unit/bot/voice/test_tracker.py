@@ -10,7 +10,7 @@ from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
 from bot.voice.observation import Observation
 from bot.voice.occupancy import FLAGS
-from bot.voice.tracker import Capture
+from bot.voice.tracker import Tracker
 
 GUILD = "41771983423143937"
 GENERAL = "127121515262115840"
@@ -67,9 +67,9 @@ def guild_create(present: dict[str, str], **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def capture() -> Capture:
+def capture() -> Tracker:
     """A capture that has seen the guild, with nobody in voice."""
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     capture.snapshot(guild_create({}), T0)
     return capture
 
@@ -80,7 +80,7 @@ def events(observation: Observation | None) -> list[Event]:
     return [EVENT.validate_python(event) for event in observation.events]
 
 
-def test_a_join_is_described_whole(capture: Capture) -> None:
+def test_a_join_is_described_whole(capture: Tracker) -> None:
     (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL, self_mute=True), T0 + 123))
     assert event == {
         "specversion": "1.0",
@@ -103,7 +103,7 @@ def test_a_join_is_described_whole(capture: Capture) -> None:
     }
 
 
-def test_an_evening_gives_each_transition_once_in_order(capture: Capture) -> None:
+def test_an_evening_gives_each_transition_once_in_order(capture: Tracker) -> None:
     steps: list[tuple[dict[str, Any], str, float | None, int]] = [
         (voice_state(NELLY, GENERAL), "joined", None, 1),
         (voice_state(OTHER, GENERAL), "joined", None, 2),
@@ -119,7 +119,7 @@ def test_an_evening_gives_each_transition_once_in_order(capture: Capture) -> Non
         assert (event["data"]["duration_s"], event["data"]["occupants"]) == (duration_s, occupants)
 
 
-def test_a_move_names_both_channels_and_what_else_changed(capture: Capture) -> None:
+def test_a_move_names_both_channels_and_what_else_changed(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     (event,) = events(capture.voice_state(voice_state(NELLY, STAGE, suppress=True), T0))
     assert event["type"] == "discord.voice.moved"
@@ -128,12 +128,12 @@ def test_a_move_names_both_channels_and_what_else_changed(capture: Capture) -> N
     assert event["data"]["changes"] == {"suppress": True}
 
 
-def test_a_repeated_state_is_no_transition(capture: Capture) -> None:
+def test_a_repeated_state_is_no_transition(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     assert capture.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1) is None
 
 
-def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Capture) -> None:
+def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Tracker) -> None:
     assert capture.voice_state(voice_state(NELLY, None), T0) is None
 
 
@@ -148,7 +148,7 @@ def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Capture)
         {"guild_id": GUILD, "user_id": True, "member": [], "channel_id": GENERAL},
     ],
 )
-def test_a_payload_that_names_nobody_is_passed_over(capture: Capture, payload: dict[str, Any]) -> None:
+def test_a_payload_that_names_nobody_is_passed_over(capture: Tracker, payload: dict[str, Any]) -> None:
     assert capture.voice_state(payload, T0) is None
 
 
@@ -161,7 +161,7 @@ def test_a_payload_that_names_nobody_is_passed_over(capture: Capture, payload: d
         ["user_id"],
     ],
 )
-def test_missing_fields_drop_no_transition(capture: Capture, gone: list[str]) -> None:
+def test_missing_fields_drop_no_transition(capture: Tracker, gone: list[str]) -> None:
     payload = voice_state(NELLY, GENERAL)
     for name in gone:
         del payload[name]
@@ -170,7 +170,7 @@ def test_missing_fields_drop_no_transition(capture: Capture, gone: list[str]) ->
     assert event["data"]["user"]["id"] == NELLY
 
 
-def test_a_person_is_remembered_when_a_later_payload_has_no_member(capture: Capture) -> None:
+def test_a_person_is_remembered_when_a_later_payload_has_no_member(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     payload = voice_state(NELLY, None)
     payload["member"] = None
@@ -179,7 +179,7 @@ def test_a_person_is_remembered_when_a_later_payload_has_no_member(capture: Capt
     assert event["data"]["user"]["display_name"] == "Nelly"
 
 
-def test_ids_that_come_as_numbers_become_strings(capture: Capture) -> None:
+def test_ids_that_come_as_numbers_become_strings(capture: Tracker) -> None:
     payload = {
         **voice_state(NELLY, GENERAL),
         "user_id": int(NELLY),
@@ -192,7 +192,7 @@ def test_ids_that_come_as_numbers_become_strings(capture: Capture) -> None:
 
 
 def test_a_hidden_channel_keeps_its_id_and_shows_no_name() -> None:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     hidden = {"id": GENERAL, "type": 2, "name": "___hidden___", "flags": 1 << 17, "bitrate": None}
     capture.snapshot(guild_create({}, channels=[hidden, "nonsense", {"id": STAGE}]), T0)
     (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
@@ -200,7 +200,7 @@ def test_a_hidden_channel_keeps_its_id_and_shows_no_name() -> None:
     assert event["data"]["channel"] == {"id": GENERAL, "name": None, "kind": "voice"}
 
 
-def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Capture) -> None:
+def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Tracker) -> None:
     capture.channel_changed({"guild_id": GUILD, "id": "5", "type": 2, "name": "New"})
     capture.channel_changed({"guild_id": GUILD, "id": GENERAL, "type": 2, "name": "Renamed"})
     (joined,) = events(capture.voice_state(voice_state(NELLY, "5"), T0))
@@ -214,7 +214,7 @@ def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Cap
 
 
 def test_a_guild_that_was_never_described_loses_no_transition() -> None:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     (joined,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
     (left,) = events(capture.voice_state(voice_state(OTHER, None), T0))
     assert joined["type"] == "discord.voice.joined"
@@ -224,7 +224,7 @@ def test_a_guild_that_was_never_described_loses_no_transition() -> None:
 
 
 def test_the_first_snapshot_of_a_guild_is_learned_in_silence() -> None:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     observation = capture.snapshot(guild_create({NELLY: GENERAL}), T0)
     assert observation is not None
     assert observation.events == []
@@ -235,12 +235,12 @@ def test_the_first_snapshot_of_a_guild_is_learned_in_silence() -> None:
     assert left["data"]["user"]["display_name"] == "Nelly"
 
 
-def test_a_guild_that_is_only_announced_is_not_a_snapshot(capture: Capture) -> None:
+def test_a_guild_that_is_only_announced_is_not_a_snapshot(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     assert capture.snapshot({"id": GUILD, "unavailable": True}, T0) is None
 
 
-def test_what_changed_unseen_is_inferred_after_a_gap(capture: Capture) -> None:
+def test_what_changed_unseen_is_inferred_after_a_gap(capture: Tracker) -> None:
     third = "80351110224678914"
     for user in (NELLY, OTHER):
         capture.voice_state(voice_state(user, GENERAL), T0)
@@ -266,7 +266,7 @@ def test_what_changed_unseen_is_inferred_after_a_gap(capture: Capture) -> None:
     assert [event["id"] for event in (gap, *inferred)] == sorted(event["id"] for event in (gap, *inferred))
 
 
-def test_whoever_stayed_through_a_gap_keeps_their_time(capture: Capture) -> None:
+def test_whoever_stayed_through_a_gap_keeps_their_time(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
     (gap,) = events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
@@ -276,12 +276,12 @@ def test_whoever_stayed_through_a_gap_keeps_their_time(capture: Capture) -> None
     assert left["data"]["duration_s"] == 10.0
 
 
-def test_a_snapshot_of_a_guild_that_was_watched_all_along_declares_no_gap(capture: Capture) -> None:
+def test_a_snapshot_of_a_guild_that_was_watched_all_along_declares_no_gap(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     assert events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
 
 
-def test_only_the_first_reason_why_a_guild_is_unwatched_counts(capture: Capture) -> None:
+def test_only_the_first_reason_why_a_guild_is_unwatched_counts(capture: Tracker) -> None:
     capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
     assert capture.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
     (gap,) = events(capture.snapshot(guild_create({}), T0 + 3000))
@@ -289,7 +289,7 @@ def test_only_the_first_reason_why_a_guild_is_unwatched_counts(capture: Capture)
     assert (gap["data"]["reason"], gap["data"]["from"]) == ("guild_unavailable", "2025-11-21T07:00:01.000Z")
 
 
-def test_a_forgotten_guild_begins_anew(capture: Capture) -> None:
+def test_a_forgotten_guild_begins_anew(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     observation = capture.forget(GUILD)
     assert observation is not None
@@ -297,7 +297,7 @@ def test_a_forgotten_guild_begins_anew(capture: Capture) -> None:
     assert events(capture.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
 
 
-def test_a_clock_set_back_gives_no_negative_duration(capture: Capture) -> None:
+def test_a_clock_set_back_gives_no_negative_duration(capture: Tracker) -> None:
     capture.voice_state(voice_state(NELLY, GENERAL), T0)
     (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 - 60_000))
     assert left["type"] == "discord.voice.left"
@@ -318,7 +318,7 @@ JSON = st.recursive(
     )
 )
 def test_no_payload_whatever_raises_or_gives_an_event_off_the_schema(payload: dict[str, Any]) -> None:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     capture.snapshot(guild_create({NELLY: GENERAL}), T0)
     observation = capture.voice_state(payload, T0)
     for event in observation.events if observation else []:
@@ -327,7 +327,7 @@ def test_no_payload_whatever_raises_or_gives_an_event_off_the_schema(payload: di
 
 @given(st.dictionaries(st.sampled_from(["name", "channels", "members", "voice_states", "unavailable"]), JSON))
 def test_no_guild_payload_whatever_raises(fields: dict[str, Any]) -> None:
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     observation = capture.snapshot({**guild_create({NELLY: GENERAL}), **fields}, T0)
     assert observation is None or observation.events == []
 
@@ -346,7 +346,7 @@ def test_the_events_replayed_give_the_states_they_came_from(
     steps: list[tuple[str, str | None, set[str]]],
 ) -> None:
     """An independent reader of the events ends up where Discord's states were, at every step."""
-    capture = Capture({}, UlidFactory())
+    capture = Tracker({}, UlidFactory())
     capture.snapshot(guild_create({}), T0)
     truth: dict[str, tuple[str, set[str]]] = {}
     read: dict[str, tuple[str, set[str]]] = {}

@@ -1,0 +1,75 @@
+"""The tables of who is where: guilds, the people in them, and until when each shard was watching."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from bot.outbox import statements
+from bot.outbox.work import Watched
+from bot.voice.observation import GuildRow, Observation
+from bot.voice.occupancy import GuildOccupancy, Occupant
+
+_PUT_GUILD: Final = (
+    "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason) VALUES "
+)
+_PUT_OCCUPANT: Final = (
+    "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
+)
+_PUT_WATCH: Final = "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES "
+
+
+def read_occupancy(db: sqlite3.Connection) -> dict[str, GuildOccupancy]:
+    """Return every guild with the people in it, none of them watched, by guild id."""
+    watch = [
+        Watched(count, {shard_id: until_ms})
+        for count, shard_id, until_ms in db.execute("SELECT shard_count, shard_id, until_ms FROM watch")
+    ]
+    guilds: dict[str, GuildOccupancy] = {}
+    for guild_id, name, known, since_ms, reason in db.execute("SELECT * FROM guild"):
+        guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
+        if reason is None:
+            # It was watched until the process ended.
+            ends = [until_ms for each in watch if (until_ms := each.of_guild(guild_id)) is not None]
+            since_ms = max(ends, default=None)
+        guild.unwatched_since_ms = since_ms
+        guild.gap_reason = reason or "restart"
+    for guild_id, _user_id, channel_id, since_ms, flags, user in db.execute("SELECT * FROM occupant"):
+        guild = guilds.setdefault(guild_id, GuildOccupancy({"id": guild_id, "name": None}))
+        guild.put(Occupant(orjson.loads(user), channel_id, since_ms, flags))
+    return guilds
+
+
+def write_observations(db: sqlite3.Connection, observations: Iterable[Observation]) -> None:
+    """Write the rows that *observations* leave behind: of several for one row, the last."""
+    guilds: dict[str, GuildRow] = {}
+    occupants: dict[tuple[str, str], Occupant | None] = {}
+    for observation in observations:
+        guild_id = observation.guild_id
+        if observation.forgotten:
+            guilds.pop(guild_id, None)
+            occupants = {key: value for key, value in occupants.items() if key[0] != guild_id}
+            db.execute("DELETE FROM guild WHERE guild_id = ?", (guild_id,))
+            db.execute("DELETE FROM occupant WHERE guild_id = ?", (guild_id,))
+            continue
+        if observation.guild is not None:
+            guilds[guild_id] = observation.guild
+        for user_id, occupant in observation.occupants.items():
+            occupants[guild_id, user_id] = occupant
+    statements.insert(db, _PUT_GUILD, [(guild_id, *row) for guild_id, row in guilds.items()])
+    present = [
+        (guild_id, user_id, o.channel_id, o.since_ms, o.flags, orjson.dumps(o.user).decode())
+        for (guild_id, user_id), o in occupants.items()
+        if o is not None
+    ]
+    statements.insert(db, _PUT_OCCUPANT, present)
+    gone = [key for key, occupant in occupants.items() if occupant is None]
+    statements.delete(db, "occupant", ("guild_id", "user_id"), gone)
+
+
+def write_watched(db: sqlite3.Connection, watched: Watched) -> None:
+    """Note until when each shard was watching."""
+    count = watched.shard_count
+    rows = [(count, shard_id, until_ms) for shard_id, until_ms in watched.until_ms.items()]
+    statements.insert(db, _PUT_WATCH, rows)

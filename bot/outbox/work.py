@@ -1,0 +1,126 @@
+"""What the outbox is given to write: the items that it takes in, and the work of one transaction.
+
+The event loop hands over items one by one. The writer gathers those that have piled up into one ``Work``, and
+the store commits that as one transaction.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from bot.outbox.batch import Report
+from bot.routing.debounce import Held, HeldKey
+from bot.routing.lane import Lane
+from bot.voice.observation import Observation
+from bot.voice.payloads import shard_of
+
+UNCHANGED: Final = 0
+
+
+class OutgoingEvent(NamedTuple):
+    """An event on its way into a lane; ``body`` is its JSON, sent as it is.
+
+    ``batch_max_events`` becomes the lane's batch size: ``None`` for the default, ``UNCHANGED`` to keep it.
+    """
+
+    lane: Lane
+    destination: str
+    event_id: str
+    body: str
+    batch_max_events: int | None = None
+
+
+class Captured(NamedTuple):
+    """What one frame changed, committed as one: rows, events to deliver, and events held back."""
+
+    observation: Observation
+    events: Sequence[OutgoingEvent]
+    held: Mapping[HeldKey, Held | None] = MappingProxyType({})
+
+
+class Released(NamedTuple):
+    """Events that the debounce held back and now lets go."""
+
+    events: Mapping[HeldKey, OutgoingEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Until when each shard, of *shard_count*, is known to have been watching."""
+
+    shard_count: int
+    until_ms: Mapping[int, int]
+
+    def of_guild(self, guild_id: str) -> int | None:
+        return self.until_ms.get(shard_of(guild_id, self.shard_count))
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Do the regular housekeeping, and note until when the shards were watching."""
+
+    watched: Watched | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resynced:
+    """What makes up for lost observations; ``captured`` has everything held back in the guilds."""
+
+    captured: Sequence[Captured]
+    guild_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Begin no more batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Call *done* once everything before this is on disk; *stop* then ends the writer."""
+
+    done: Callable[[], object]
+    stop: bool = False
+
+
+Item = Captured | Released | Tick | Resynced | Report | Drain | Sync
+
+
+@dataclass(slots=True)
+class Work:
+    """What goes to disk in one transaction.
+
+    ``held`` has what is now held under each key that changed, ``None`` for nothing; in the guilds of
+    ``held_anew`` it is all there is. ``released`` are events that the debounce let go: they are taken even
+    into a full file. ``housekeeping`` redrives the dead letters that are marked, and drops old receipts.
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    events: list[OutgoingEvent] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    held: dict[HeldKey, Held | None] = field(default_factory=dict)
+    held_anew: set[str] = field(default_factory=set)
+    released: list[OutgoingEvent] = field(default_factory=list)
+    watched: Watched | None = None
+    housekeeping: bool = False
+
+    def release(self, events: Mapping[HeldKey, OutgoingEvent]) -> None:
+        self.released.extend(events.values())
+        self.held.update(dict.fromkeys(events))
+
+    def tick(self, watched: Watched | None) -> None:
+        self.watched = watched or self.watched
+        self.housekeeping = True
+
+    def drop_captured(self) -> Iterable[str]:
+        """Let go of what was captured, and return the guilds that it concerned.
+
+        What became of batches and what the debounce let go stays: both are few, and already on disk.
+        """
+        guild_ids = {observation.guild_id for observation in self.observations}
+        self.observations.clear()
+        self.events.clear()
+        released = {event.lane for event in self.released}
+        self.held = {key: held for key, held in self.held.items() if held is None and key.lane in released}
+        return guild_ids

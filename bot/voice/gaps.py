@@ -1,0 +1,60 @@
+"""Gaps: the stretches of time in which a guild was not watched, and the events that declare them.
+
+    a gap begins              reason               where the time comes from
+    the process ended         restart              when the guild's shard last heard anything, from disk
+    the session was lost      session_lost         when the shard last heard anything
+    Discord lost the guild    guild_unavailable    when the GUILD_DELETE came
+    the disk took nothing     store_full           the last commit but one
+
+A gap ends with the guild's next snapshot, or with the resync of the outbox. Its event comes before those that
+the snapshot gives rise to, which are marked as inferred. Where the beginning is unknown, ``from`` is null.
+The first snapshot of a guild declares no gap, unless the file that would know of an earlier one is lost.
+"""
+
+from bot.clock import format_ms
+from bot.voice.events import GapEvent, GapReason
+from bot.voice.occupancy import GuildOccupancy
+from bot.voice.transitions import source_of
+
+
+def begin_gap(guild: GuildOccupancy, reason: GapReason, since_ms: int | None) -> None:
+    """Note that the guild is no longer watched, and was last watched at *since_ms*."""
+    guild.watched = False
+    guild.unwatched_since_ms = since_ms
+    guild.gap_reason = reason
+
+
+def end_gap(
+    guild: GuildOccupancy, event_id: str, now_ms: int, *, file_lost_ms: int | None
+) -> GapEvent | None:
+    """Note that the guild is watched from now on; return the gap that this ends, ``None`` for none.
+
+    *file_lost_ms* is when the file was last written that is lost, if one is.
+    """
+    gap = None
+    if guild.known and not guild.watched:
+        gap = build_gap(guild, event_id, guild.unwatched_since_ms, guild.gap_reason, now_ms)
+    elif not guild.known and file_lost_ms is not None:
+        gap = build_gap(guild, event_id, file_lost_ms, "restart", now_ms)
+    guild.watched = True
+    guild.unwatched_since_ms = None
+    return gap
+
+
+def build_gap(
+    guild: GuildOccupancy, event_id: str, since_ms: int | None, reason: GapReason, now_ms: int
+) -> GapEvent:
+    """Return the event that declares a gap from *since_ms* until now."""
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source_of(guild.guild),
+        "type": "discord.voice.gap",
+        "time": format_ms(now_ms),
+        "data": {
+            "guild": guild.guild,
+            "from": None if since_ms is None else format_ms(min(since_ms, now_ms)),
+            "until": format_ms(now_ms),
+            "reason": reason,
+        },
+    }
