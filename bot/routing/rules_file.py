@@ -1,9 +1,9 @@
-"""The file of routing rules: TOML, read whole and checked whole, each problem named with its line.
+"""The rules file: TOML, read and checked whole; each problem is reported with its line.
 
-    [[rule]]                                    # asked in this order; the first that an event meets decides
-    name = "what the bots do is nobody's business"      # shown in messages and in the debug log
+    [[rule]]                                    # in this order; the first that an event meets decides
+    name = "ignore bots"                        # shown in messages and in the debug log
     bot = true                                  # conditions: all of them must hold
-    drop = true                                 # it goes nowhere further
+    drop = true                                 # the event goes nowhere
 
     [[rule]]
     types = ["updated", "moved"]                # joined, left, moved, updated, gap
@@ -13,16 +13,16 @@
     continue = true                             # the rules below see the event too
 
     [[rule]]
-    guilds = ["41771983423143937"]              # ids are in quotes; any of those in a list will do
-    channels = ["127121515262115840"]           # either side of a move, as in the next
+    guilds = ["41771983423143937"]              # ids are in quotes; any one of a list will do
+    channels = ["127121515262115840"]           # either side of a move; so for categories
     categories = ["127121515262115841"]
     users = ["80351110224678912"]
-    roles = ["127121515262115842"]              # if Discord told the person's roles along with the event
+    roles = ["127121515262115842"]              # where Discord sent the person's roles with the event
     afk = false                                 # whether a channel of the event is the guild's AFK channel
-    debounce_s = 5                                # how long a join or leave waits for being undone; 0 to 3600
+    debounce_s = 5                              # how long to hold a join or leave back; 0 to 3600
     batch_max_events = 100                      # 1 to 1000; the setting BATCH_MAX_EVENTS where absent
 
-What contradicts itself is refused as well: a rule that can never be met, or says where to and nowhere.
+A rule that contradicts itself is refused too: one that can never be met, or one that drops and routes.
 """
 
 import difflib
@@ -45,6 +45,7 @@ _SYNTAX_ERROR: Final = re.compile(r"(?P<what>.*) \(at (?:(?P<where>line \d+, col
 _LABEL_MAX: Final = 64
 _DEBOUNCE_MAX_S: Final = 3600
 _BATCH_MAX: Final = 1000
+_RENAMED: Final = {"settle_s": "debounce_s"}
 _TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events")
 
 
@@ -66,12 +67,12 @@ def load_rules(path: Path) -> Rules:
 def read_rules(path: Path) -> Rules:
     """Read the rules in *path*; each problem of the SettingsError begins with the path."""
     try:
-        # Some editors begin a file with a byte order mark, which TOML does not allow.
+        # Some editors write a byte order mark, which TOML does not allow.
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError([f"{path} cannot be read ({error.strerror}): check the path"]) from error
     except UnicodeDecodeError as error:
-        raise SettingsError([f"{path} is not text in UTF-8: write it anew"]) from error
+        raise SettingsError([f"{path} is not UTF-8 text: save it as UTF-8"]) from error
     return parse_rules(text, str(path))
 
 
@@ -83,7 +84,7 @@ def parse_rules(text: str, file: str) -> Rules:
     except ValueError as error:
         raise SettingsError([_explain_syntax(file, error)]) from error
     except RecursionError as error:
-        raise SettingsError([f"{file} is not valid TOML: brackets in brackets, too deep"]) from error
+        raise SettingsError([f"{file} is not valid TOML: brackets are nested too deep"]) from error
     rules: list[Rule] = []
     problems = [(lines.get(place, 0), "", text) for place, text in _check_document(document)]
     for index, table in enumerate(_tables(document)):
@@ -105,7 +106,7 @@ def _explain_syntax(file: str, error: ValueError) -> str:
     match = _SYNTAX_ERROR.fullmatch(str(error))
     if match is None:
         return f"{file} is not valid TOML: {error}"
-    return f"{file} {match['where'] or 'at its end'}: this is not valid TOML: {match['what']}"
+    return f"{file} {match['where'] or 'at the end'}: not valid TOML: {match['what']}"
 
 
 def _tables(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,17 +115,17 @@ def _tables(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _check_document(document: Mapping[str, Any]) -> Iterator[_Problem]:
-    """Yield what is wrong around the rules."""
+    """Yield what is wrong outside the rules."""
     for key in document:
         if key != "rule":
             near = difflib.get_close_matches(key, ["rule"])
-            remedy = "did you mean [[rule]]?" if near else "the file has nothing but [[rule]]"
-            yield _Problem((key,), f"{_show(key)} is not known: {remedy}")
+            remedy = "did you mean [[rule]]?" if near else "only [[rule]] is known here"
+            yield _Problem((key,), f"unknown key {_show(key)}: {remedy}")
     rules = document.get("rule")
     if rules is not None and not isinstance(rules, list):
         yield _Problem(("rule",), "a rule begins with [[rule]], in double brackets")
     elif not rules:
-        # Every event would be dropped, silently.
+        # Every event would be dropped silently.
         yield _Problem(("rule",), "there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if not isinstance(rule, dict):
@@ -138,8 +139,7 @@ def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem]
     for key, value in table.items():
         check = _CHECKS.get(key)
         if check is None:
-            remedy = _nearest(key, _CHECKS) or f"it has {', '.join(_CHECKS)}"
-            problems.append(_Problem((key,), f"{_show(key)} is no key of a rule: {remedy}"))
+            problems.append(_Problem((key,), f"unknown key {_show(key)}: {_explain_key(key)}"))
             continue
         found = [_Problem((key, *place), f"{key} {text}") for place, text in check(value)]
         problems += found
@@ -148,17 +148,23 @@ def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem]
     return values, problems + list(_find_contradictions(values))
 
 
+def _explain_key(key: str) -> str:
+    if key in _RENAMED:
+        return f"it is now called {_RENAMED[key]}"
+    return _nearest(key, _CHECKS) or f"a rule has {', '.join(_CHECKS)}"
+
+
 def _find_contradictions(values: Mapping[str, Any]) -> Iterator[_Problem]:
     if values.get("drop"):
         for key in (*_TO, "continue"):
             if values.get(key, False) is not False:
-                yield _Problem((key,), f"{key} contradicts drop = true: take one of them out")
+                yield _Problem((key,), f"{key} contradicts drop = true: remove one of them")
     types: frozenset[str] = values.get("types", frozenset())
     if "changed" in values and (never := [type_ for type_ in TYPES if type_ in types - CHANGING_TYPES]):
-        text = f"no flag changes in {_list(never)}: take {_them(never)} out of types, or take out changed"
+        text = f"no flag changes in {_list(never)}: remove {_them(never)} from types, or remove changed"
         yield _Problem(("changed",), text)
     elif "gap" in types and (personal := [key for key in FACTS if key in values]):
-        text = f"a gap never meets {_list(personal)}: take it out of types and give it a rule of its own"
+        text = f"a gap never meets {_list(personal)}: remove it from types and write a rule for it"
         yield _Problem(("types",), text)
 
 
@@ -168,9 +174,9 @@ def _build_rule(values: Mapping[str, Any]) -> Rule:
 
 
 _Check = Callable[[Any], Iterator[_Problem]]
-"""Yields what is wrong with a value, each place a path in it, each text one that goes on from the key.
+"""Yields what is wrong with a value: each place is a path in it, each text continues from the key.
 
-No text repeats the value. It may be a secret that went astray: a webhook's URL makes a plausible destination.
+No text repeats the value, which may be a misplaced secret: a webhook's URL makes a plausible destination.
 """
 
 
@@ -188,7 +194,7 @@ def _check_list(of: str, explain: Callable[[Any], str | None]) -> _Check:
             yield _Problem((), f"must be a list of {of}, in square brackets")
         elif not value:
             yield _Problem(
-                (), "must not be an empty list, which nothing meets: take it out to ask for nothing"
+                (), "must not be an empty list, which nothing meets: remove it to have no such condition"
             )
         else:
             for index, item in enumerate(value):
@@ -202,7 +208,7 @@ def _check_ids(like: str) -> _Check:
     def explain(item: Any) -> str | None:
         if isinstance(item, str) and _ID.fullmatch(item):
             return None
-        return f'holds something that is no id: an id is digits in quotes, like "{like}"'
+        return f'holds an invalid id: ids are digits in quotes, like "{like}"'
 
     return _check_list("ids", explain)
 
@@ -212,7 +218,7 @@ def _check_words(words: tuple[str, ...]) -> _Check:
         if item in words:
             return None
         remedy = isinstance(item, str) and _nearest(item, words)
-        return f"may hold {_list(words)} only" + (f": {remedy}" if remedy else "")
+        return f"may hold only {_list(words)}" + (f": {remedy}" if remedy else "")
 
     return _check_list("words in quotes", explain)
 
@@ -263,7 +269,7 @@ def _nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def _show(key: str) -> str:
-    return key if _KEY.fullmatch(key) else "a key with odd characters"
+    return key if _KEY.fullmatch(key) else "with odd characters"
 
 
 def _them(words: Sequence[str]) -> str:

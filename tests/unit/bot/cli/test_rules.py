@@ -103,7 +103,7 @@ def test_every_problem_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) 
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         "voice-relay: bad.toml line 2, rule 1: bot must be true or false",
-        "voice-relay: bad.toml line 3, rule 1: user is no key of a rule: did you mean users?",
+        "voice-relay: bad.toml line 3, rule 1: unknown key user: did you mean users?",
     ]
 
 

@@ -35,20 +35,20 @@ types = ["gap", "left"]
 users = ["1"]
 bot = "yes"
 """
-NO_ID = 'channels holds something that is no id: an id is digits in quotes, like "127121515262115840"'
+NO_ID = 'channels holds an invalid id: ids are digits in quotes, like "127121515262115840"'
 PROBLEMS = f"""\
-line 1: rules is not known: did you mean [[rule]]?
-line 4, rule 1 (night shift): guild is no key of a rule: did you mean guilds?
-line 5, rule 1 (night shift): types may hold joined, left, moved, updated and gap only: did you mean joined?
+line 1: unknown key rules: did you mean [[rule]]?
+line 4, rule 1 (night shift): unknown key guild: did you mean guilds?
+line 5, rule 1 (night shift): types may hold only joined, left, moved, updated and gap: did you mean joined?
 line 7, rule 1 (night shift): {NO_ID}
 line 9, rule 1 (night shift): {NO_ID}
-line 11, rule 1 (night shift): workflow contradicts drop = true: take one of them out
-line 12, rule 1 (night shift): continue contradicts drop = true: take one of them out
+line 11, rule 1 (night shift): workflow contradicts drop = true: remove one of them
+line 12, rule 1 (night shift): continue contradicts drop = true: remove one of them
 line 15, rule 2: destination must be 1 to 64 letters, digits, - and _, in quotes
 line 16, rule 2: debounce_s must be a number of seconds from 0 to 3600
 line 17, rule 2: batch_max_events must be a whole number from 1 to 1000
-line 18, rule 2: roles must not be an empty list, which nothing meets: take it out to ask for nothing
-line 19, rule 2: a gap never meets users: take it out of types and give it a rule of its own
+line 18, rule 2: roles must not be an empty list, which nothing meets: remove it to have no such condition
+line 19, rule 2: a gap never meets users: remove it from types and write a rule for it
 line 21, rule 2: bot must be true or false
 """.splitlines()
 
@@ -132,11 +132,11 @@ def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("types = 'joined'", "types must be a list of words in quotes, in square brackets"),
-        ("types = [['joined']]", "types may hold joined, left, moved, updated and gap only"),
-        ("changed = ['stream']", "suppress only: did you mean self_stream?"),
+        ("types = [['joined']]", "types may hold only joined, left, moved, updated and gap"),
+        ("changed = ['stream']", "suppress: did you mean self_stream?"),
         ("users = '7'", "users must be a list of ids, in square brackets"),
-        ("users = ['+7']", "users holds something that is no id"),
-        ("users = ['123456789012345678901']", "users holds something that is no id"),
+        ("users = ['+7']", "users holds an invalid id"),
+        ("users = ['123456789012345678901']", "users holds an invalid id"),
         ("bot = 1", "bot must be true or false"),
         ("afk = 'false'", "afk must be true or false"),
         ("drop = 0", "drop must be true or false"),
@@ -155,12 +155,16 @@ def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
         ("batch_max_events = 5.0", "batch_max_events must be"),
         ('name = ""', "name must be a text of 1 to 64 printable characters"),
         ('name = "a\\u001bb"', "name must be"),
-        ("category = ['1']", "category is no key of a rule: did you mean categories?"),
-        ("zzz = 1", "zzz is no key of a rule: it has name, types, guilds"),
-        ('"\\u001b[0m" = 1', "a key with odd characters is no key of a rule"),
+        ("category = ['1']", "unknown key category: did you mean categories?"),
+        ("settle_s = 1", "unknown key settle_s: it is now called debounce_s"),
+        ("zzz = 1", "unknown key zzz: a rule has name, types, guilds"),
+        ('"\\u001b[0m" = 1', "unknown key with odd characters"),
         ("types.x = 1", "types must be a list"),
-        ("types = ['joined', 'gap']\nchanged = ['mute']", "no flag changes in joined and gap: take them out"),
-        ("types = ['updated', 'left']\nchanged = ['mute']", "no flag changes in left: take it out of types"),
+        ("types = ['joined', 'gap']\nchanged = ['mute']", "no flag changes in joined and gap: remove them"),
+        (
+            "types = ['updated', 'left']\nchanged = ['mute']",
+            "no flag changes in left: remove it from types",
+        ),
         ("types = ['gap']\nbot = false\nafk = true", "a gap never meets bot and afk"),
         ("drop = true\ndestination = 'x'", "destination contradicts drop = true"),
         ("drop = true\ndebounce_s = 1", "debounce_s contradicts drop = true"),
@@ -197,9 +201,9 @@ def test_what_is_just_allowed_is_taken(line: str) -> None:
         ("\nrule = []", "line 2: there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules"),
         ("[rule]\ndrop = true", "line 1: a rule begins with [[rule]], in double brackets"),
         ("rule = [\n{}, 5]", "line 2: a rule is a table of keys and values: begin it with [[rule]]"),
-        ("[[rule]]\nx =\n", "line 2, column 4: this is not valid TOML: Invalid value"),
-        ("[[rule]]\nx = '''", "at its end: this is not valid TOML: Expected \"'''\""),
-        ("x = " + "[" * 100_000, "is not valid TOML: brackets in brackets, too deep"),
+        ("[[rule]]\nx =\n", "line 2, column 4: not valid TOML: Invalid value"),
+        ("[[rule]]\nx = '''", "at the end: not valid TOML: Expected \"'''\""),
+        ("x = " + "[" * 100_000, "is not valid TOML: brackets are nested too deep"),
         (f"x = {'9' * 5000}", "is not valid TOML: Exceeds the limit"),
     ],
 )
@@ -221,7 +225,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot be read \(Is a directory"):
         load_rules(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="is not text in UTF-8"):
+    with pytest.raises(SettingsError, match="is not UTF-8 text"):
         load_rules(tmp_path / "binary")
 
 
