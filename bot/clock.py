@@ -1,4 +1,4 @@
-"""Time as the relay writes it: milliseconds since 1970 inside, RFC 3339 in UTC outside."""
+"""Time: milliseconds since 1970 internally, RFC 3339 in UTC in events and logs."""
 
 import functools
 import time
@@ -10,12 +10,12 @@ Clock = Callable[[], int]
 
 
 def system_clock() -> int:
-    """Return the machine's time in whole milliseconds since 1970."""
+    """Return the system time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
-# A burst has several events in one millisecond and thousands in one second; writing a date costs as much as
-# the rest of an event.
+# Cached because a burst has several events in a millisecond, and formatting a date costs as much as the
+# rest of an event.
 @functools.lru_cache(maxsize=8)
 def format_ms(ms: int) -> str:
     """Return *ms* as RFC 3339 in UTC, to the millisecond: ``2026-11-21T07:00:00.123Z``."""

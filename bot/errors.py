@@ -1,26 +1,26 @@
-"""Every error that the relay raises on purpose, named for what its catcher does about it.
+"""The relay's errors, named for what their catcher does about them.
 
 RelayError
-├── SettingsError             every bad setting at once; the process exits with 2
-├── StartupError              the process cannot begin its work (token, intents, a port); it exits with 1
-├── StoreError                the data directory or its file cannot be used; the process exits with 3
-│   ├── StoreFullError        the file has its full size; let go of what is new, and declare it
-│   └── StoreDamagedError     the file is no longer a database; set it aside and begin a new one
+├── SettingsError             report every bad setting; exit with 2
+├── StartupError              the process cannot start (token, intents, port); exit with 1
+├── StoreError                the outbox cannot be used; exit with 3
+│   ├── StoreFullError        the file has reached its size limit: drop what is new and declare a gap
+│   └── StoreDamagedError     the file is not a database any more: set it aside and start a new one
 └── DeliveryError
     ├── TemporaryFailure      keep the batch, back off, send the same bytes again
-    ├── Rejected              this batch will never be accepted as it is
-    └── Unauthorized          keep everything, pause, say what is wrong
+    ├── Rejected              split the batch; a single event becomes a dead letter
+    └── Unauthorized          keep everything, pause, report the cause
 """
 
 from collections.abc import Sequence
 
 
 class RelayError(Exception):
-    """Base of all; its text is fit for a person and free of secrets."""
+    """Base of all; the message is for people and has no secret in it."""
 
 
 class SettingsError(RelayError):
-    """One or more settings are missing or wrong; ``problems`` has a sentence for each."""
+    """Settings are missing or wrong; ``problems`` has a sentence for each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -28,26 +28,26 @@ class SettingsError(RelayError):
 
 
 class StartupError(RelayError):
-    """Something outside the settings' reach keeps the relay from starting; retrying will not help."""
+    """The relay cannot start for a reason beyond its settings; another attempt will not help."""
 
 
 class StoreError(RelayError):
-    """The outbox cannot be opened or written: unreadable file, newer schema, another owner, full disk."""
+    """The outbox cannot be opened or written: unreadable file, newer schema, another process, full disk."""
 
 
 class StoreDamagedError(StoreError):
-    """The file cannot be read as a database any more."""
+    """The outbox file is not a readable database any more."""
 
 
 class StoreFullError(StoreError):
-    """The outbox has reached the size that it may have."""
+    """The outbox file has reached its size limit."""
 
 
 class DeliveryError(RelayError):
-    """A request to the API was not accepted.
+    """The API did not accept a request.
 
-    ``status`` is the HTTP status, or ``None`` where there was no response; ``code`` is the service's own
-    error name (the part of ``__type`` after ``#``) or the transport's.
+    ``status`` is the HTTP status, ``None`` without a response; ``code`` is the service's error code (the
+    part of ``__type`` after ``#``) or the name of the transport's error.
     """
 
     def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
@@ -57,7 +57,7 @@ class DeliveryError(RelayError):
 
 
 class TemporaryFailure(DeliveryError):
-    """The same request may succeed later; ``retry_after_s`` is the service's own wish, if it named one."""
+    """The same request may succeed later; ``retry_after_s`` is the response's Retry-After, if it has one."""
 
     def __init__(
         self, message: str, *, status: int | None = None, code: str = "", retry_after_s: float | None = None
@@ -71,4 +71,4 @@ class Rejected(DeliveryError):
 
 
 class Unauthorized(DeliveryError):
-    """The API refuses the caller: no credentials, a bad signature, a missing permission or a wrong clock."""
+    """The API refuses the caller: no credentials, bad signature, missing permission or wrong clock."""

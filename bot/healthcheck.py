@@ -1,7 +1,7 @@
-"""Asks the relay of this machine whether it is alive: ``python -m bot.healthcheck``, exit code 0 or 1.
+"""Checks whether the relay on this machine is alive: ``python -m bot.healthcheck``, exit code 0 or 1.
 
-Containers run this every few seconds, so it loads none of the relay and reads the two settings by itself,
-from the environment and from ``.env`` where there is one.
+Containers run this every few seconds, so it imports nothing of the relay and reads its two settings itself,
+from the environment and ``.env``.
 """
 
 import os
@@ -15,21 +15,21 @@ from typing import Final
 DEFAULT_PORT: Final = "8080"
 _PORT: Final = "VOICE_RELAY_OPS_PORT"
 _TIMEOUT_S: Final = 3.0
-# A server that listens on every address answers on this machine's own.
-_ASK_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nothing is bound
+# A server that listens on all addresses is asked on loopback.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nothing is bound
 
 
 def check(environ: Mapping[str, str]) -> tuple[bool, str]:
-    """Return whether the relay is alive, and a line that says so or what is wrong."""
+    """Return whether the relay is alive, and a line to print."""
     port = environ.get(_PORT, DEFAULT_PORT)
     if port == "":
-        return True, "not checked: VOICE_RELAY_OPS_PORT is empty, so the relay serves no pages"
+        return True, "not checked: VOICE_RELAY_OPS_PORT is empty, so the ops server is off"
     if not port.isdecimal() or int(port) == 0:
         return False, "cannot check: VOICE_RELAY_OPS_PORT must be a fixed port, like 8080"
     host = environ.get("VOICE_RELAY_OPS_HOST", "")
-    host = _ASK_AT.get(host, host)
+    host = _LOOPBACK.get(host, host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
-    # A proxy of the environment is for other machines.
+    # No proxy: the request stays on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=_TIMEOUT_S):
@@ -42,10 +42,10 @@ def check(environ: Mapping[str, str]) -> tuple[bool, str]:
 
 
 def read_settings(env_file: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what is set: by the environment, else in the file; an empty host there counts as none."""
+    """Return the settings: the environment's, else the file's; an empty host counts as unset."""
     if not env_file.is_file():
         return environ
-    # What the relay reads the file with; loaded only where there is a file to read.
+    # The parser that the relay uses too; imported only if there is a file.
     import dotenv
 
     found = {name.upper(): value or "" for name, value in dotenv.dotenv_values(env_file).items()}
@@ -53,11 +53,11 @@ def read_settings(env_file: Path, environ: Mapping[str, str]) -> Mapping[str, st
 
 
 def main() -> int:
-    """Print the line, to where a container keeps it, and return the exit code."""
+    """Print the line, which containers keep, and return the exit code."""
     try:
         alive, line = check(read_settings(Path(".env"), os.environ))
     except (OSError, UnicodeDecodeError) as error:
-        alive, line = False, f"cannot check: .env cannot be read ({type(error).__name__})"
+        alive, line = False, f"cannot check: cannot read .env ({type(error).__name__})"
     sys.stdout.write(line + "\n")
     return 0 if alive else 1
 

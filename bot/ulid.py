@@ -1,8 +1,8 @@
-"""Identifiers that are unique and sort by time: ULIDs, made in ascending order.
+"""ULIDs: identifiers that are unique and sort by time.
 
-A ULID is 48 bits of milliseconds and 80 bits of chance, written as 26 characters of Crockford's base 32.
-Within a millisecond, and where the clock steps back, the chance part of the last one is counted up instead
-of drawn again, so that a process's identifiers ascend strictly.
+A ULID is 48 bits of milliseconds and 80 random bits, written as 26 characters of Crockford's base 32.
+Within a millisecond, or if the clock steps back, the last random part is incremented instead of drawn anew,
+so that the identifiers of a process ascend strictly.
 """
 
 # https://github.com/ulid/spec
@@ -12,26 +12,26 @@ from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_CHANCE_BITS = 80
-_CHANCE_MASK = (1 << _CHANCE_BITS) - 1
+_RANDOM_BITS = 80
+_RANDOM_MASK = (1 << _RANDOM_BITS) - 1
 
 
 class UlidFactory:
-    """Makes ULIDs; calling it with the time in milliseconds since 1970 returns the next one.
+    """Makes ULIDs: call it with the time in milliseconds since 1970 for the next one.
 
-    Not for use from several threads. *chance* returns 80 random bits and is there for tests.
+    Not thread-safe. *random_bits* returns 80 random bits.
     """
 
-    def __init__(self, chance: Callable[[], int] = lambda: secrets.randbits(_CHANCE_BITS)) -> None:
-        self._chance = chance
+    def __init__(self, random_bits: Callable[[], int] = lambda: secrets.randbits(_RANDOM_BITS)) -> None:
+        self._random_bits = random_bits
         self._last_ms = -1
         self._prefix = ""
         self._bits = 0
 
     def __call__(self, now_ms: int) -> str:
         if now_ms > self._last_ms:
-            self._begin(now_ms, self._chance())
-        elif self._bits == _CHANCE_MASK:
+            self._begin(now_ms, self._random_bits())
+        elif self._bits == _RANDOM_MASK:
             self._begin(self._last_ms + 1, 0)
         else:
             self._bits += 1
@@ -51,12 +51,12 @@ class UlidFactory:
     def _begin(self, now_ms: int, bits: int) -> None:
         self._last_ms = now_ms
         self._prefix = "".join(_PAIRS[now_ms >> shift & 1023] for shift in (40, 30, 20, 10, 0))
-        # The top bit is left out of the draw, so that counting up within a millisecond cannot overflow.
-        self._bits = bits & (_CHANCE_MASK >> 1)
+        # The top bit is cleared so that incrementing within a millisecond cannot overflow.
+        self._bits = bits & (_RANDOM_MASK >> 1)
 
 
 def milliseconds_of(ulid: str) -> int:
-    """Return the time that *ulid* was made for, in milliseconds since 1970; ValueError if it is not one."""
+    """Return the time in *ulid*, in milliseconds since 1970; ValueError if it is not a ULID."""
     if len(ulid) != 26:
         raise ValueError("a ULID has 26 characters")
     value = 0

@@ -1,1 +1,1 @@
-"""The ingress API as a client sees it: signed requests, credentials, and what its answers mean."""
+"""Client of the ingress API: signed requests, credentials, responses, executions."""

@@ -1,1 +1,1 @@
-"""What an operator sets: environment, `.env` and secret files, all checked at once."""
+"""Settings from the environment, `.env` and files of secrets, all checked at once."""

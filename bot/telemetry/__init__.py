@@ -1,1 +1,1 @@
-"""What the relay tells of itself: logs without secrets, metrics, health and readiness."""
+"""Logs without secrets, metrics, and the ops server."""

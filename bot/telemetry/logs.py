@@ -1,11 +1,11 @@
-"""Logs: one line for each thing that happened, ours and the libraries' alike, with nothing secret in it.
+"""Logs: one pipeline for our events and the libraries' records, one line each, secrets masked.
 
     bot.*                       structlog ──┐
-    discord, aiohttp, botocore  logging ────┼── when, how bad, who ── exception ── redaction ── JSON or text
-    warnings, what is uncaught  logging ────┘
+    discord, aiohttp, botocore  logging ────┼── time, level, logger ── exception ── redaction ── JSON or text
+    warnings, uncaught errors   logging ────┘
 
-A level that is off costs a call that does nothing. Lines are written whole, whichever thread they come from.
-What cannot be written (a closed pipe, a full disk) is let go: there is nothing left to tell it to.
+A disabled level costs one call that does nothing. Lines of all threads are written whole. A line that
+cannot be written (closed pipe, full disk) is dropped: there is nowhere left to report that.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ _JSON_OPTIONS: Final = (
     orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _FRAMES_MAX: Final = 30
-_ALWAYS_TELLING: Final = ("botocore.credentials", "botocore.tokens")
-"""What says at info that all is as it always is, as where credentials were found: heard at debug."""
-# A name that somebody chose must neither start a new line nor steer a terminal.
+_CHATTY: Final = ("botocore.credentials", "botocore.tokens")
+"""Loggers whose info records are routine, like where credentials were found: shown only at debug."""
+# Names chosen by users must neither break the line nor control the terminal.
 _CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 _CONTROLS_IN_TRACEBACK: Final = {code: text for code, text in _CONTROLS.items() if chr(code) not in "\n\t"}
 
@@ -47,31 +47,27 @@ def configure_logging(
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
 ) -> Redactor:
-    """Write every log of this process to *stream* (the standard output if ``None``), from *level* on.
+    """Write all logs of this process from *level* up to *stream*, by default the standard output.
 
-    Returns the redactor, which secrets that are found later are to be added to. ``auto`` is text on a
-    terminal and JSON elsewhere. Takes the place of all logging that was configured before.
+    Returns the redactor, to which secrets found later must be added. ``auto`` means text on a terminal and
+    JSON elsewhere. Replaces any earlier logging configuration.
     """
     stream = sys.stdout if stream is None else stream
     redactor = Redactor(secrets)
     number = logging.getLevelNamesMapping()[level.upper()]
-    if log_format == "text" or (log_format == "auto" and stream.isatty()):
-        explain: Processor = structlog.processors.format_exc_info
-        lines = _Lines(stream, _text_renderer(redactor, colors=stream.isatty()))
-    else:
-        transform = ExceptionDictTransformer(show_locals=False, max_frames=_FRAMES_MAX)
-        explain = structlog.processors.ExceptionRenderer(transform)
-        lines = _Lines(stream, _json_renderer(redactor))
+    as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
+    explain, render = _text_output(redactor, stream) if as_text else _json_output(redactor)
+    lines = _Lines(stream, render)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _stamp, explain, lines.render],
+        processors=[structlog.contextvars.merge_contextvars, _describe, explain, lines.render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda name="", *_: _Logger(name, lines.write),
-        # A cached logger would go on writing where it wrote before.
+        # A cached logger would keep its old stream.
         cache_logger_on_first_use=False,
     )
     logging.root.handlers = [_Handler(lines, explain, verbose=number <= logging.DEBUG)]
     logging.root.setLevel(number)
-    for name in _ALWAYS_TELLING:
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING if number == logging.INFO else logging.NOTSET)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
@@ -80,7 +76,7 @@ def configure_logging(
 
 
 def log_loop_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody awaited; give it to ``loop.set_exception_handler``."""
+    """Log an exception that no task or callback handled, as the loop's exception handler."""
     message = str(context.get("message", ""))
     log.error("uncaught_in_event_loop", message=message, exc_info=context.get("exception"))
 
@@ -94,7 +90,7 @@ def _log_uncaught(
 
 
 class _Lines:
-    """The end of the pipeline: renders an event, and writes lines."""
+    """The end of the pipeline: renders events and writes lines."""
 
     def __init__(self, stream: TextIO, render: Callable[[Fields], str]) -> None:
         self._stream = stream
@@ -104,7 +100,7 @@ class _Lines:
     def render(self, _logger: object, _method: str, event: Fields) -> str:
         try:
             return self._render(event)
-        except Exception as error:  # noqa: BLE001  # a line that cannot be shown must not stop what it is about
+        except Exception as error:  # noqa: BLE001  # a failing log line must not fail its caller
             return json.dumps({"event": "log_line_unreadable", "reason": type(error).__name__})
 
     def write(self, line: str) -> None:
@@ -118,7 +114,7 @@ class _Lines:
 
 
 class _Logger:
-    """What structlog's bound loggers call at the end, with a finished line."""
+    """The logger under structlog's bound loggers, which pass it finished lines."""
 
     def __init__(self, name: str, write: Callable[[str], None]) -> None:
         self.name = name
@@ -126,10 +122,10 @@ class _Logger:
 
 
 class _Handler(logging.Handler):
-    """Brings the standard library's records into the pipeline.
+    """Feeds the standard library's records into the pipeline.
 
-    A library's warning may come with a traceback, for something that it goes on to handle; unless *verbose*,
-    the error's text is enough.
+    Libraries attach tracebacks to warnings about errors that they handle; unless *verbose*, only the
+    error's text is kept.
     """
 
     def __init__(self, lines: _Lines, explain: Processor, *, verbose: bool) -> None:
@@ -137,7 +133,7 @@ class _Handler(logging.Handler):
         self._lines = lines
         self.setFormatter(
             structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=[_stamp_record] if verbose else [_stamp_record, _shorten],
+                foreign_pre_chain=[_describe_record] if verbose else [_describe_record, _drop_traceback],
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     explain,
@@ -149,13 +145,13 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception as error:  # noqa: BLE001  # logging's own way is a traceback with all arguments
+        except Exception as error:  # noqa: BLE001  # logging itself would print a traceback with all arguments
             lost = {"event": "log_line_unreadable", "logger": record.name, "reason": type(error).__name__}
             line = json.dumps(lost)
         self._lines.write(line)
 
 
-def _stamp(logger: Any, method: str, event: Fields) -> Fields:
+def _describe(logger: Any, method: str, event: Fields) -> Fields:
     return {
         "timestamp": format_ms(system_clock()),
         "level": method,
@@ -165,7 +161,7 @@ def _stamp(logger: Any, method: str, event: Fields) -> Fields:
     }
 
 
-def _stamp_record(_logger: object, _method: str, event: Fields) -> Fields:
+def _describe_record(_logger: object, _method: str, event: Fields) -> Fields:
     record: logging.LogRecord = event["_record"]
     return {
         "timestamp": format_ms(int(record.created * 1000)),
@@ -176,13 +172,16 @@ def _stamp_record(_logger: object, _method: str, event: Fields) -> Fields:
     }
 
 
-def _shorten(_logger: object, _method: str, event: Fields) -> Fields:
+def _drop_traceback(_logger: object, _method: str, event: Fields) -> Fields:
     if event["_record"].levelno < logging.ERROR and (exc_info := event.pop("exc_info", None)):
         event["error"] = exc_info[1]
     return event
 
 
-def _json_renderer(redactor: Redactor) -> Callable[[Fields], str]:
+def _json_output(redactor: Redactor) -> tuple[Processor, Callable[[Fields], str]]:
+    """Return how an exception becomes a field, and how fields become a line."""
+    transform = ExceptionDictTransformer(show_locals=False, max_frames=_FRAMES_MAX)
+
     def render(event: Fields) -> str:
         with contextlib.suppress(orjson.JSONEncodeError):
             line = orjson.dumps(event, default=redactor.redact, option=_JSON_OPTIONS).decode()
@@ -192,15 +191,19 @@ def _json_renderer(redactor: Redactor) -> Callable[[Fields], str]:
         try:
             return orjson.dumps(plain).decode()
         except orjson.JSONEncodeError:
-            # Half a surrogate pair, as in a file name that is not UTF-8.
+            # orjson refuses a lone surrogate, as in a file name that is not UTF-8.
             return json.dumps(plain)
 
-    return render
+    return structlog.processors.ExceptionRenderer(transform), render
 
 
-def _text_renderer(redactor: Redactor, *, colors: bool) -> Callable[[Fields], str]:
+def _text_output(redactor: Redactor, stream: TextIO) -> tuple[Processor, Callable[[Fields], str]]:
+    """Return how an exception becomes a field, and how fields become a line."""
     console = structlog.dev.ConsoleRenderer(
-        colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
+        colors=stream.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=24,
+        sort_keys=False,
     )
 
     def render(event: Fields) -> str:
@@ -210,4 +213,4 @@ def _text_renderer(redactor: Redactor, *, colors: bool) -> Callable[[Fields], st
                 plain[name] = value.translate(_CONTROLS_IN_TRACEBACK if name == "exception" else _CONTROLS)
         return str(console(None, "", plain))
 
-    return render
+    return structlog.processors.format_exc_info, render

@@ -1,8 +1,7 @@
-"""Any object as plain data, one level at a time: what a log line can show of it.
+"""Any object as plain data, expanded one level at a time, for a log line.
 
-``open_up`` returns ``None``, a bool, a number or a str for what is shown as it is, and a list or a dict for
-what has parts, which are whatever they were. It never raises: an object may be broken, and the line that
-tells about it is all the more needed.
+``expand`` returns ``None``, a bool, a number or a str for a scalar, and a list or a dict of unexpanded
+parts for anything else. It never raises: a broken object is just what a log line may have to report.
 """
 
 import dataclasses
@@ -16,13 +15,13 @@ from uuid import UUID
 import pydantic
 
 HIDDEN: Final = "***"
-"""Stands for what its owner keeps out of its own ``repr``."""
+"""Replaces a field that its class keeps out of its ``repr``."""
 
 _ITEMS_MAX: Final = 200
 
 
-def open_up(value: object) -> Any:
-    """Return *value* as it is, as a text, or as its parts."""
+def expand(value: object) -> Any:
+    """Return *value* as a scalar, or as a list or dict of its parts."""
     try:
         for kinds, show in _TABLE:
             if isinstance(value, kinds):
@@ -30,12 +29,12 @@ def open_up(value: object) -> Any:
         if dataclasses.is_dataclass(value):
             return _fields(value)
         return repr(value)
-    except Exception:  # noqa: BLE001  # the object's own code ran
+    except Exception:  # noqa: BLE001  # the object's own code may raise anything
         return f"<{type(value).__name__}>"
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    """A name that comes several times, as headers do, keeps all of its values."""
+    """Return a dict with text keys; a key that repeats, as in headers, keeps all its values."""
     parts: dict[str, Any] = {}
     for key, part in value.items():
         name = key if type(key) is str else _name(key)
@@ -46,7 +45,7 @@ def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _name(key: object) -> str:
-    shown = open_up(key)
+    shown = expand(key)
     return shown if isinstance(shown, str) else str(shown)
 
 
@@ -71,7 +70,7 @@ def _model(value: pydantic.BaseModel) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    # JSON readers, orjson among them, take no more than 64 bits.
+    # JSON parsers, orjson among them, are limited to 64 bits.
     return value if isinstance(value, float) or -(2**63) <= value < 2**64 else str(value)
 
 
@@ -98,4 +97,4 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     ((dt.date, dt.time), lambda value: value.isoformat()),
     ((dt.timedelta, UUID, PurePath), str),
 )
-"""The first line that fits."""
+"""The first line that matches decides."""

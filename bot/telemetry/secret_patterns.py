@@ -1,7 +1,11 @@
-"""What a secret looks like, to one who does not know it: patterns of text, and names of things.
+"""Patterns of secrets that are not known by value: their form in text, and their names.
 
-A pattern that is too wide hides a harmless word; one that is too narrow shows a secret. They are wide, but
-none takes longer than in proportion to the text, however that is made.
+A pattern too wide hides a harmless word; one too narrow shows a secret. So they are wide. Each runs in time
+linear in the text, whatever the text: a log line must not stall the process.
+
+    _PATTERNS            text that is masked
+    _MARKS and others    what such text contains, so that most lines need only this quick search
+    _NAME                names whose values are masked whole
 """
 
 import re
@@ -20,7 +24,7 @@ _SLASH: Final = r"(?:\\*/|%2[Ff]|\\*u002[Ff])"
 _QUOTE: Final = r"(?:\\*[\"'])"
 _BARE: Final = r"(?:[^\s\"'\\,;<>&(){}\[\]]|\\+/|\\+u00[0-9A-Fa-f]{2})"
 
-_SHAPES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # A Discord webhook or interaction, whole: https://discord.com/api/v10/webhooks/<id>/<token>.
     (re.compile(rf"(?:https?:{_SLASH}{{2}}[^\s\"'<>]{{0,300}}?)?webhooks{_SLASH}\d+{_SLASH}[\w%.-]+"), MASK),
     # A Discord token: the bot's id in base 64, a timestamp, a MAC. https://docs.discord.com/developers/reference
@@ -42,7 +46,7 @@ _SHAPES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(rf"\b((?:Bot|Bearer|Basic)\s+)(?=\S*[\d._-]){_BARE}{{6,}}"), rf"\1{MASK}"),
 )
 
-# Any text in which one of the patterns is found holds one of these, so most texts need only this look.
+# Every text that matches a pattern contains one of these.
 _MARKS: Final = (
     *("webhook", "authori", "passw", "signature", "credential", "cookie", "secret", "token", "key", "%3d"),
     *("akia", "asia", "abia", "acca", "eyj"),
@@ -52,12 +56,12 @@ _TOKEN_MARK: Final = re.compile(r"\.[\w-]{5,8}\.[\w-]{25}")
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what is called *name* is to be taken for a secret: token, Authorization, secret_key, …"""
+    """Tell whether *name* is that of a secret: token, Authorization, secret_key, …"""
     return _NAME.search(name) is not None
 
 
 def may_hold_secret(text: str) -> bool:
-    """Tell whether ``mask_secrets`` could change *text*; quick, and now and then wrongly true."""
+    """Tell whether ``mask_secrets`` may change *text*: fast, with false positives but no false negatives."""
     lower = text.lower()
     return (
         any(mark in lower for mark in _MARKS)
@@ -68,7 +72,7 @@ def may_hold_secret(text: str) -> bool:
 
 
 def mask_secrets(text: str) -> str:
-    """Return *text* with a mask in place of whatever looks like a secret."""
-    for shape, mask in _SHAPES:
-        text = shape.sub(mask, text)
+    """Return *text* with everything that looks like a secret masked."""
+    for pattern, mask in _PATTERNS:
+        text = pattern.sub(mask, text)
     return text

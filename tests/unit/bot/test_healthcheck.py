@@ -85,7 +85,7 @@ def test_reads_env_file_of_working_directory(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("VOICE_RELAY_OPS_PORT=\n")
     assert ask({})[0] == 0
     (tmp_path / ".env").write_bytes(b"VOICE_RELAY_OPS_PORT=\xff")
-    assert ask({}) == (1, "cannot check: .env cannot be read (UnicodeDecodeError)\n")
+    assert ask({}) == (1, "cannot check: cannot read .env (UnicodeDecodeError)\n")
 
 
 @pytest.mark.parametrize("host", ["::", "::1"])

@@ -1,4 +1,4 @@
-"""One pipeline for every log: what a line looks like, and that no secret gets to its end."""
+"""The log pipeline: the form of a line, and no secret in any."""
 
 import asyncio
 import io
@@ -20,26 +20,26 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.telemetry.logs import _ALWAYS_TELLING, configure_logging, log_loop_exception
+from bot.telemetry.logs import _CHATTY, configure_logging, log_loop_exception
 
 SECRET = "a-secret-value/with+signs"
 
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    """Give the process its own logging back."""
+    """Restore the logging of the test process."""
     root = logging.root
     before = root.handlers, root.level, sys.excepthook, threading.excepthook
     yield
     root.handlers, root.level, sys.excepthook, threading.excepthook = before
-    for name in _ALWAYS_TELLING:
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(False)
     structlog.reset_defaults()
 
 
 class Output(io.StringIO):
-    """What was written; a terminal if it is told to be one."""
+    """A stream that keeps what was written; *terminal* makes it look like one."""
 
     def __init__(self, *, terminal: bool = False) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def output() -> Output:
     return Output()
 
 
-def test_a_line_says_when_how_bad_what_and_who(output: Output) -> None:
+def test_line_begins_with_common_fields(output: Output) -> None:
     configure_logging("json", "info", stream=output)
     structlog.get_logger("bot.delivery.dispatcher").info("batch_delivered", execution="01JD", events=3)
     (line,) = output.lines
@@ -75,7 +75,7 @@ def test_a_line_says_when_how_bad_what_and_who(output: Output) -> None:
     assert len(timestamp) == len("2026-11-21T07:00:00.123Z")
 
 
-def test_a_record_of_the_standard_library_looks_the_same(output: Output) -> None:
+def test_library_records_have_same_form(output: Output) -> None:
     configure_logging("json", "info", stream=output)
     logging.getLogger("discord.gateway").info("Shard ID %s has connected", 0)
     (line,) = output.lines
@@ -85,7 +85,7 @@ def test_a_record_of_the_standard_library_looks_the_same(output: Output) -> None
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
-def test_only_the_level_and_what_is_worse_is_written(output: Output, level: str) -> None:
+def test_writes_from_level_up(output: Output, level: str) -> None:
     levels = ["debug", "info", "warning", "error", "critical"]
     configure_logging("json", level, stream=output)
     for each in levels:
@@ -100,7 +100,7 @@ def test_only_the_level_and_what_is_worse_is_written(output: Output, level: str)
     ("log_format", "terminal", "is_json"),
     [("auto", False, True), ("auto", True, False), ("json", True, True), ("text", False, False)],
 )
-def test_auto_is_text_on_a_terminal_only(log_format: Any, terminal: bool, is_json: bool) -> None:
+def test_auto_is_text_on_terminal(log_format: Any, terminal: bool, is_json: bool) -> None:
     output = Output(terminal=terminal)
     configure_logging(log_format, "info", stream=output)
     structlog.get_logger("bot.x").info("hello")
@@ -108,7 +108,7 @@ def test_auto_is_text_on_a_terminal_only(log_format: Any, terminal: bool, is_jso
     assert ("\x1b[" in output.getvalue()) is (terminal and not is_json)
 
 
-def test_configuring_again_replaces_what_was(output: Output) -> None:
+def test_reconfiguring_replaces_output(output: Output) -> None:
     first = Output()
     configure_logging("json", "info", stream=first)
     log = structlog.get_logger("bot.x")
@@ -120,7 +120,7 @@ def test_configuring_again_replaces_what_was(output: Output) -> None:
     assert [line["event"] for line in output.lines] == ["two", "three"]
 
 
-def test_what_is_bound_to_the_context_is_in_the_line(output: Output) -> None:
+def test_includes_context_variables(output: Output) -> None:
     configure_logging("json", "info", stream=output)
     with structlog.contextvars.bound_contextvars(event_id="01JD"):
         structlog.get_logger("bot.x").info("noticed")
@@ -133,7 +133,7 @@ def fail(secret: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_an_exception_is_told_without_its_locals(output: Output, log_format: Any) -> None:
+def test_exception_omits_locals(output: Output, log_format: Any) -> None:
     configure_logging(log_format, "info", [SECRET], output)
     try:
         fail(SECRET)
@@ -153,8 +153,8 @@ def test_an_exception_is_told_without_its_locals(output: Output, log_format: Any
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 2), ("info", 1), ("warning", 1), ("error", 0)])
-def test_where_credentials_were_found_is_no_news_at_info(output: Output, level: str, heard: int) -> None:
-    """A level that was set before does not stay."""
+def test_botocore_credentials_are_quiet_at_info(output: Output, level: str, heard: int) -> None:
+    """A level configured earlier does not stay."""
     configure_logging("json", "info", stream=io.StringIO())
     configure_logging("json", level, stream=output)
     logger = logging.getLogger("botocore.credentials")
@@ -164,8 +164,8 @@ def test_where_credentials_were_found_is_no_news_at_info(output: Output, level: 
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
-def test_a_library_s_warning_needs_no_traceback(output: Output, level: str, shown: bool) -> None:
-    """botocore shows one for every renewal of credentials that it goes on to do without."""
+def test_library_warning_omits_traceback(output: Output, level: str, shown: bool) -> None:
+    """botocore attaches one whenever it fails to refresh credentials that are still valid."""
     configure_logging("json", level, [SECRET], output)
     try:
         fail(SECRET)
@@ -176,7 +176,7 @@ def test_a_library_s_warning_needs_no_traceback(output: Output, level: str, show
     assert line.get("error") == (None if shown else "ValueError: it was ***")
 
 
-def test_a_warning_is_a_log_line(output: Output) -> None:
+def test_logs_python_warnings(output: Output) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         configure_logging("json", "info", stream=output)
@@ -186,7 +186,7 @@ def test_a_warning_is_a_log_line(output: Output) -> None:
     assert "DeprecationWarning: old" in line["event"]
 
 
-def test_what_no_thread_caught_is_a_log_line(output: Output) -> None:
+def test_logs_uncaught_error_of_thread(output: Output) -> None:
     configure_logging("json", "info", [SECRET], output)
     thread = threading.Thread(target=fail, args=(SECRET,))
     thread.start()
@@ -196,7 +196,7 @@ def test_what_no_thread_caught_is_a_log_line(output: Output) -> None:
     assert line["exception"][0]["exc_value"] == "it was ***"
 
 
-async def test_what_nobody_awaited_is_a_log_line(output: Output) -> None:
+async def test_logs_uncaught_error_of_loop(output: Output) -> None:
     configure_logging("json", "info", [SECRET], output)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_loop_exception)
@@ -208,7 +208,7 @@ async def test_what_nobody_awaited_is_a_log_line(output: Output) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_a_process_that_dies_says_so_in_its_log(log_format: str) -> None:
+def test_logs_uncaught_error_of_process(log_format: str) -> None:
     program = f"""
         from bot.telemetry.logs import configure_logging
         configure_logging({log_format!r}, "info", [{SECRET!r}])
@@ -230,8 +230,8 @@ def test_a_process_that_dies_says_so_in_its_log(log_format: str) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 @pytest.mark.parametrize("level", ["info", "debug"])
-def test_botocore_s_signer_shows_nothing_at_debug(output: Output, log_format: Any, level: str) -> None:
-    """It writes the canonical request with the session token, and the signature."""
+def test_masks_botocore_signer_at_debug(output: Output, log_format: Any, level: str) -> None:
+    """botocore logs the canonical request, which has the session token, and the signature."""
     token = "FwoGZXIvYXdzEJr//////////wEaDG+made/up"
     configure_logging(log_format, level, [], output)
     credentials = ReadOnlyCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG", token)
@@ -249,7 +249,7 @@ def test_botocore_s_signer_shows_nothing_at_debug(output: Output, log_format: An
     secret=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8, max_size=30),
     level=st.sampled_from(["info", "error"]),
 )
-def test_a_known_secret_is_in_no_line(log_format: Any, secret: str, level: str) -> None:
+def test_no_line_has_known_secret(log_format: Any, secret: str, level: str) -> None:
     output = Output()
     redactor = configure_logging(log_format, "info", [], output)
     redactor.add(secret)
@@ -264,7 +264,7 @@ def test_a_known_secret_is_in_no_line(log_format: Any, secret: str, level: str) 
     assert not [each for each in spellings if each in written]
 
 
-def test_a_name_can_neither_end_a_line_nor_steer_a_terminal() -> None:
+def test_text_escapes_control_characters() -> None:
     output = Output()
     configure_logging("text", "info", stream=output)
     structlog.get_logger("bot.x").info("joined", name="\x1b[2J\nINFO forged", names=["\x9b1m"])
@@ -274,7 +274,7 @@ def test_a_name_can_neither_end_a_line_nor_steer_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_any_object_makes_a_line(output: Output, log_format: Any) -> None:
+def test_logs_any_object(output: Output, log_format: Any) -> None:
     class Broken:
         def __repr__(self) -> str:
             raise RuntimeError
@@ -293,31 +293,29 @@ def test_any_object_makes_a_line(output: Output, log_format: Any) -> None:
     assert "<Broken>" in output.getvalue()
 
 
-def test_a_record_that_cannot_be_put_together_is_named(
-    output: Output, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """logging itself would print a traceback with all arguments, whatever they are."""
+def test_logs_unreadable_record(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    """logging itself would print a traceback with all arguments."""
     configure_logging("json", "info", stream=output)
     logging.getLogger("discord").info("%d", SECRET)
     assert output.lines == [{"event": "log_line_unreadable", "logger": "discord", "reason": "TypeError"}]
     assert capsys.readouterr().err == ""
 
 
-def test_a_stream_that_is_closed_stops_nobody(output: Output) -> None:
+def test_closed_stream_raises_nothing(output: Output) -> None:
     configure_logging("json", "info", stream=output)
     output.close()
     structlog.get_logger("bot.x").info("hello")
     logging.getLogger("discord").info("hello")
 
 
-def test_a_stream_of_another_encoding_gets_every_line() -> None:
+def test_escapes_for_stream_encoding() -> None:
     raw = io.BytesIO()
     configure_logging("text", "info", stream=io.TextIOWrapper(raw, encoding="ascii"))
     structlog.get_logger("bot.x").info("joined", name="zoë")
     assert b"name=zo\\xeb\n" in raw.getvalue()
 
 
-def test_lines_of_many_threads_stay_whole(output: Output) -> None:
+def test_threads_write_whole_lines(output: Output) -> None:
     configure_logging("json", "info", stream=output)
 
     def write(number: int) -> None:

@@ -1,4 +1,4 @@
-"""No secret passes: known ones in any object and spelling, unknown ones by their shape or name."""
+"""Redaction masks known secrets in any object and spelling, and unknown ones by their form or name."""
 
 import base64
 import dataclasses
@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from bot.telemetry.redaction import SECRET_MIN_CHARS, Redactor
 from bot.telemetry.secret_patterns import MASK, is_secret_name
 
-# In the shape of the real thing, but made up.
+# Made up, in the form of real ones.
 BOT_TOKEN = "MTE3NzE5ODM0MjM0MzQzMDA4NDI.GabcdE.0123456789abcdefghij-_KLMNOPQRSTUVWXYZ"
 WEBHOOK = "https://discord.com/api/webhooks/127121515262115840/Zyxw-vutsrqponmlkjihgfedcba_9876543210"
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -119,7 +119,7 @@ CARRIED = st.sampled_from(WRAPPERS)
 
 
 def carriers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Put the secret's holder among other things, some levels deep."""
+    """Nest the secret's wrapper among other things, some levels deep."""
     return st.one_of(
         st.tuples(OTHERS, inner).map(list),
         st.dictionaries(st.text(max_size=4), OTHERS, max_size=2).flatmap(
@@ -132,7 +132,7 @@ def carriers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def texts(value: object) -> str:
-    """Return every text in plain data, as it is: JSON would escape it."""
+    """Return every text in plain data unescaped, unlike JSON."""
     if isinstance(value, dict):
         return "\0".join(texts(part) for pair in value.items() for part in pair)
     if isinstance(value, list):
@@ -155,13 +155,13 @@ def spellings(secret: str) -> set[str]:
         ascii(secret)[1:-1],
         urllib.parse.quote(data, safe=""),
         re.sub("%..", lambda code: code.group().lower(), urllib.parse.quote(data, safe="")),
-        # Without the last character, which is of the next bits too, and what fills up.
+        # Without the last character, which also holds bits of what follows, and without padding.
         base64.b64encode(data).decode()[: 8 * len(data) // 6],
     }
 
 
 @given(secret=SECRETS, data=st.data())
-def test_a_known_secret_is_found_wherever_it_is(secret: str, data: st.DataObject) -> None:
+def test_masks_known_secret_anywhere(secret: str, data: st.DataObject) -> None:
     holder = data.draw(st.recursive(CARRIED.map(lambda wrap: wrap(secret)), carriers, max_leaves=3))
     shown = texts(Redactor([secret]).redact({"event": "x", "field": holder}))
     assert not [spelling for spelling in spellings(secret) if spelling in shown]
@@ -179,25 +179,25 @@ def test_a_known_secret_is_found_wherever_it_is(secret: str, data: st.DataObject
     ],
 )
 @pytest.mark.parametrize("wrap", WRAPPERS)
-def test_a_known_secret_is_found_in_each_kind_of_object(wrap: Callable[[str], object], secret: str) -> None:
+def test_masks_known_secret_in_each_type(wrap: Callable[[str], object], secret: str) -> None:
     shown = texts(Redactor([secret]).redact({"event": "x", "field": wrap(secret)}))
     assert not [spelling for spelling in spellings(secret) if spelling in shown]
     encoded = {base64.b64encode(bytes(before) + secret.encode())[4:-4].decode() for before in range(3)}
     assert not [each for each in encoded | {each.translate(URL_SAFE) for each in encoded} if each in shown]
 
 
-def test_a_secret_that_is_a_part_of_another_does_not_uncover_it() -> None:
+def test_masks_longer_secret_first() -> None:
     redactor = Redactor(["secret-1234", "secret-1234-and-more"])
     assert redactor.scrub("secret-1234-and-more") == MASK
 
 
-def test_headers_of_the_same_name_are_all_shown() -> None:
+def test_shows_repeated_headers() -> None:
     headers = multidict.CIMultiDict([("X-A", "1"), ("X-A", "2")])
     assert Redactor().redact(headers) == {"X-A": ["1", "2"]}
 
 
 @given(secret=st.integers(10**8, 10**15))
-def test_a_known_secret_is_found_in_a_number(secret: int) -> None:
+def test_masks_known_secret_in_number(secret: int) -> None:
     assert Redactor([str(secret)]).redact([secret, float(secret), -secret]) == [MASK, MASK, MASK]
 
 
@@ -212,8 +212,8 @@ def test_a_known_secret_is_found_in_a_number(secret: int) -> None:
     ),
     hit=st.booleans(),
 )
-def test_the_quick_look_lets_nothing_through(secret: str, value: object, hit: bool) -> None:
-    """What ``passes`` is what ``redact`` would not have changed."""
+def test_passes_only_unchanged_lines(secret: str, value: object, hit: bool) -> None:
+    """A line that ``passes`` is one that ``redact`` would not change."""
     redactor = Redactor([secret])
     event = {"event": "x", "field": [value, f"a{secret}"] if hit else value}
     try:
@@ -228,13 +228,14 @@ def test_the_quick_look_lets_nothing_through(secret: str, value: object, hit: bo
 @pytest.mark.parametrize(
     "secret", ["slash/plus+equals=", "quotes \" and/or ' and \\ too", "ünïcödé ☎ \U0001f512"]
 )
-def test_the_quick_look_knows_every_spelling(secret: str) -> None:
+def test_passes_no_spelling(secret: str) -> None:
     redactor = Redactor([secret])
     lines = {each: orjson.dumps({"event": f"a {each} b"}).decode() for each in spellings(secret)}
     assert not [each for each, line in lines.items() if redactor.passes(line)]
 
 
-def test_the_quick_look_spares_the_usual_line() -> None:
+def test_passes_ordinary_line() -> None:
+    """Redaction is slow, so the most frequent lines must not need it."""
     line = (
         '{"timestamp":"2026-11-21T07:00:00.123Z","level":"info","event":"batch_delivered",'
         '"logger":"bot.delivery.dispatcher","execution":"01JD0000000000000000000000","events":25}'
@@ -242,7 +243,7 @@ def test_the_quick_look_spares_the_usual_line() -> None:
     assert Redactor([BOT_TOKEN, WEBHOOK, SECRET_KEY]).passes(line)
 
 
-SHAPES = [
+UNKNOWN = [
     (BOT_TOKEN, [BOT_TOKEN]),
     (f"Bot {BOT_TOKEN}", [BOT_TOKEN]),
     ("Authorization: Bot not.the-usual-shape", ["usual"]),
@@ -272,8 +273,8 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "secrets"), SHAPES)
-def test_an_unknown_secret_is_told_by_its_shape(text: str, secrets: list[str]) -> None:
+@pytest.mark.parametrize(("text", "secrets"), UNKNOWN)
+def test_masks_unknown_secret_by_form(text: str, secrets: list[str]) -> None:
     line = json.dumps(Redactor().redact({"event": text, "error": ValueError(text), "raw": text.encode()}))
     assert not [secret for secret in secrets if secret in line]
     assert not Redactor().passes(json.dumps({"event": text}))
@@ -291,7 +292,7 @@ def test_an_unknown_secret_is_told_by_its_shape(text: str, secrets: list[str]) -
         "Bot was removed",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_keeps_harmless_text(text: str) -> None:
     assert Redactor([BOT_TOKEN]).redact(text) == text
 
 
@@ -303,7 +304,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
         "tokens",
     ],
 )
-def test_what_goes_by_the_name_of_a_secret_is_one(name: str) -> None:
+def test_masks_values_of_secret_names(name: str) -> None:
     assert is_secret_name(name)
     event = {name: "abc", "in": {name: ["abc", {"x": b"abc"}]}, "pair": (name, "abc"), "count": {name: 3}}
     assert Redactor().redact(event) == {
@@ -317,11 +318,11 @@ def test_what_goes_by_the_name_of_a_secret_is_one(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["event_id", "execution", "guild_id", "monkey", "broken", "tokenizer", "reason"]
 )
-def test_other_names_are_none(name: str) -> None:
+def test_other_names_are_harmless(name: str) -> None:
     assert not is_secret_name(name)
 
 
-def test_credentials_and_headers_keep_what_is_harmless() -> None:
+def test_keeps_harmless_fields_and_headers() -> None:
     credentials = ReadOnlyCredentials(ACCESS_KEY, SECRET_KEY, SESSION_TOKEN)
     headers = multidict.CIMultiDict({"Authorization": AUTHORIZATION, "Content-Type": "application/json"})
     assert Redactor().redact([credentials, headers]) == [
@@ -330,7 +331,7 @@ def test_credentials_and_headers_keep_what_is_harmless() -> None:
     ]
 
 
-def test_an_error_of_the_http_client_shows_no_webhook() -> None:
+def test_masks_webhook_in_aiohttp_error() -> None:
     request = aiohttp.RequestInfo(
         yarl.URL(WEBHOOK), "POST", multidict.CIMultiDictProxy(multidict.CIMultiDict())
     )
@@ -338,12 +339,12 @@ def test_an_error_of_the_http_client_shows_no_webhook() -> None:
     assert "Zyxw" not in json.dumps(Redactor().redact([error, repr(error), error.args]))
 
 
-def test_what_is_kept_out_of_a_repr_is_not_shown() -> None:
+def test_masks_fields_kept_from_repr() -> None:
     redacted = Redactor().redact([Holder(1), Model(value=2)])
     assert redacted == [{"value": 1, "hidden": MASK}, {"value": 2, "hidden": MASK, "wrapped": MASK}]
 
 
-def test_a_broken_object_is_named_by_its_type() -> None:
+def test_broken_object_becomes_type_name() -> None:
     class Broken:
         def __repr__(self) -> str:
             raise RuntimeError("not even this")
@@ -355,25 +356,25 @@ def test_a_broken_object_is_named_by_its_type() -> None:
     assert Redactor().redact([Broken(), BrokenError()]) == ["<Broken>", "<BrokenError>"]
 
 
-def test_what_holds_itself_comes_to_an_end() -> None:
+def test_cuts_self_reference() -> None:
     ring: list[object] = []
     ring.append(ring)
     assert "<list>" in json.dumps(Redactor().redact(ring))
 
 
-def test_a_huge_collection_is_cut_and_says_so() -> None:
+def test_cuts_huge_collections() -> None:
     assert Redactor().redact(range(1000))[-1] == "800 more"
     assert len(Redactor().redact(dict.fromkeys(map(str, range(1000))))) == 200
 
 
-def test_secrets_found_later_are_known_from_then_on() -> None:
+def test_masks_added_secret() -> None:
     redactor = Redactor()
     redactor.add(SECRET_KEY)
     assert redactor.scrub(f"it is {SECRET_KEY}!") == f"it is {MASK}!"
 
 
-def test_the_first_secrets_are_known_for_good() -> None:
-    """Credentials are renewed every hour, for months; only the newest of them stay."""
+def test_keeps_first_and_newest_secrets() -> None:
+    """Credentials are refreshed every hour, for months, and only the newest are kept."""
     redactor = Redactor(["the-first-secret"])
     for number in range(200):
         redactor.add(f"renewed-secret-{number:04}")
@@ -382,7 +383,7 @@ def test_the_first_secrets_are_known_for_good() -> None:
 
 
 @pytest.mark.parametrize("short", ["", "test", "7-chars"])
-def test_a_word_too_short_for_a_secret_is_not_looked_for(short: str) -> None:
+def test_ignores_short_secrets(short: str) -> None:
     redactor = Redactor([short])
     redactor.add(short)
     assert redactor.scrub(f"a {short} b") == f"a {short} b"
@@ -408,8 +409,8 @@ def test_a_word_too_short_for_a_secret_is_not_looked_for(short: str) -> None:
         "AWS4-HMAC-SHA256 Credential=",
     ],
 )
-def test_no_text_takes_long(piece: str) -> None:
-    """Half a megabyte in a second: a pattern that went back and forth would take minutes."""
+def test_masking_takes_linear_time(piece: str) -> None:
+    """Half a megabyte takes about a second; a pattern that backtracks would take minutes."""
     text = "token" + piece * (500_000 // len(piece))
     began = time.process_time()
     Redactor([BOT_TOKEN]).scrub(text)
