@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from workflow.registry import WORKFLOWS
+
 PRICES_FOUND: Final = "2026-11"
 
 # https://aws.amazon.com/api-gateway/pricing/, the first 300 million
@@ -36,8 +38,8 @@ _MONTH_S: Final = 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class Workflow:
-    """What one execution takes.
+class Usage:
+    """What one execution of a workflow takes.
 
     *states* are those entered, each retry counted again; *posts* are its requests to the webhook proxy;
     *log_bytes* is what both APIs' access logs take for it.
@@ -48,14 +50,14 @@ class Workflow:
     log_bytes: int
 
 
-def event_costs(workflow: Workflow, *, events: int, events_per_execution: int) -> dict[str, float]:
+def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict[str, float]:
     """Dollars for *events* that come in batches of *events_per_execution*, by what they are for."""
     executions = math.ceil(events / events_per_execution)
     return {
         "ingress API": executions * HTTP_API_REQUEST,
-        "Step Functions": executions * (workflow.states + START_TRANSITIONS) * STANDARD_TRANSITION,
-        "proxy API": executions * workflow.posts * HTTP_API_REQUEST,
-        "access logs": executions * workflow.log_bytes / 1024**3 * LOG_GB,
+        "Step Functions": executions * (usage.states + START_TRANSITIONS) * STANDARD_TRANSITION,
+        "proxy API": executions * usage.posts * HTTP_API_REQUEST,
+        "access logs": executions * usage.log_bytes / 1024**3 * LOG_GB,
     }
 
 
@@ -80,15 +82,16 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
     }
 
 
-NOTIFY: Final = Workflow(states=1, posts=1, log_bytes=760)
+NOTIFY: Final = Usage(states=1, posts=1, log_bytes=760)
 """The common case: one message, taken at once. Its figures are pinned by a test."""
-DIGEST: Final = Workflow(states=2, posts=1, log_bytes=760)
+DIGEST: Final = Usage(states=2, posts=1, log_bytes=760)
+_USAGE: Final = {"notify": NOTIFY, "digest": DIGEST}
 
 
-def render_events(workflow: Workflow, *, busy: int = 25) -> Iterator[str]:
+def render_events(usage: Usage, *, busy: int) -> Iterator[str]:
     """Yield a Markdown table of what 1,000 and 1,000,000 events cost, one by one and in full batches."""
     cases = [(events, size) for events in (1_000, 1_000_000) for size in (1, busy)]
-    costs = [event_costs(workflow, events=events, events_per_execution=size) for events, size in cases]
+    costs = [event_costs(usage, events=events, events_per_execution=size) for events, size in cases]
     heads = (f"{events:,}, {'one by one' if size == 1 else f'{size} at a time'}" for events, size in cases)
     yield f"| events | {' | '.join(heads)} |"
     yield "|---|" + "---:|" * len(cases)
@@ -115,6 +118,8 @@ def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield every table; *monitoring* are the resources of monitoring.yaml."""
-    for name, workflow in (("notify", NOTIFY), ("digest", DIGEST)):
-        yield from (f"`{name}`:", "", *render_events(workflow), "")
+    for workflow in WORKFLOWS.values():
+        if workflow.max_events is not None:
+            table = render_events(_USAGE[workflow.name], busy=workflow.max_events)
+            yield from (f"`{workflow.name}`:", "", *table, "")
     yield from render_months(monitoring)

@@ -77,6 +77,9 @@ def minify(tokens: Iterable[str]) -> str:
 
 
 def _must_part(before: str, after: str) -> bool:
+    if before[0].isdigit() and after == ".":
+        # Else it would be read as the decimal point.
+        return True
     # A pattern ends like a word: what follows it directly could be one of its flags.
     if after[0] in _OPERATORS or (before[-1] in _OPERATORS and len(before) < 3):
         return before[-1] + after[0] in _PAIRS

@@ -13,11 +13,11 @@ from infra.deploy.engine import DEFAULT_STACK_NAME, Conduct, deploy
 from infra.deploy.stack_events import OnEvent, ignore
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
+from workflow.registry import WORKFLOWS
 
 _POLL_S = 0.02
 _FAILURES_POLL_S = 5.0
-# Outputs of the stack: the workflows whose executions somebody waits for the message of.
-_POSTING = ("NotifyStateMachineArn", "DigestStateMachineArn")
+_FOLLOWED = tuple(workflow.output for workflow in WORKFLOWS.values() if workflow.followed)
 
 log = structlog.get_logger(__name__)
 
@@ -104,10 +104,10 @@ def _log_failures(machine: SingleMachine, told: set[str]) -> None:
 
 
 def _executions(states: Any, outputs: Mapping[str, str], status: str) -> list[Any]:
-    """The newest executions of the workflows that post."""
+    """The newest executions of the workflows that are followed."""
     return [
         execution
-        for output in _POSTING
+        for output in _FOLLOWED
         for execution in states.list_executions(stateMachineArn=outputs[output], statusFilter=status)[
             "executions"
         ]

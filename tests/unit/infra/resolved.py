@@ -29,7 +29,9 @@ class Resolved:
         self._parameters: dict[str, str] = {
             name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()
         } | (given | parameters)
-        self._resources: dict[str, Any] = expand(template, **self._parameters)["Resources"]
+        expanded = expand(template, **self._parameters)
+        self._resources: dict[str, Any] = expanded["Resources"]
+        self._outputs: dict[str, Any] = expanded["Outputs"]
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The properties of each resource of that type, by logical id."""
@@ -38,6 +40,9 @@ class Resolved:
             for name, resource in self._resources.items()
             if resource["Type"] == f"AWS::{kind}"
         }
+
+    def output(self, name: str) -> Any:
+        return self.value(self._outputs[name]["Value"])
 
     def value(self, node: Any) -> Any:
         if isinstance(node, list):

@@ -14,6 +14,7 @@ from infra.deploy.template import MAX_INLINE_BYTES, Template, build_template, dr
 from infra.deploy.template import load_template as load_whole
 from tests.unit.infra.resolved import Resolved
 from tooling.template_yaml import expand, load_template
+from workflow.registry import WORKFLOWS
 
 RELAY = load_template(TEMPLATE.read_text())
 RESOURCES = expand(RELAY)["Resources"]
@@ -86,20 +87,14 @@ def test_no_state_machine_logs_payloads_and_one_whose_failures_matter_logs_them(
         if "LoggingConfiguration" in properties
     }
 
-    assert logging == {
-        "NotifyStateMachine": False,
-        "DigestStateMachine": False,
-        "StatusStateMachine": False,
-    }
+    assert logging == {WORKFLOWS[name].logical_id: False for name in ("notify", "digest", "status")}
 
 
 def test_every_route_wants_a_signature() -> None:
     routes = Resolved().of_type("ApiGatewayV2::Route").values()
 
     assert {route["RouteKey"] for route in routes} == {
-        "POST /workflows/notify",
-        "POST /workflows/digest",
-        "POST /workflows/heartbeat",
+        *(f"POST /workflows/{name}" for name in WORKFLOWS if name != "status"),
         "POST /executions/status",
         "POST /executions/stop",
         "POST /destinations/default",
@@ -120,7 +115,7 @@ def test_every_route_leads_to_an_integration_of_its_own_api() -> None:
         assert integrations[target]["ApiId"] == route["ApiId"]
 
 
-@pytest.mark.parametrize("workflow", ["notify", "digest", "heartbeat"])
+@pytest.mark.parametrize("workflow", sorted(WORKFLOWS.keys() - {"status"}))
 def test_a_start_takes_its_name_from_a_header_and_the_whole_body(workflow: str) -> None:
     """Whatever a path is selected from is cut at 100 KB first."""
     integration = Resolved().of_type("ApiGatewayV2::Integration")[f"{workflow.title()}Integration"]

@@ -72,6 +72,7 @@ def test_minified_tokens_stay_apart(tokens: list[str]) -> None:
         ("$x ? : 1", "$x? :1"),
         ("$a / /* half */ 2", "$a/2"),
         ("$a * * 2", "$a* *2"),
+        ("1 . 1", "1 .1"),
     ],
 )
 def test_minify(text: str, short: str) -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from bot.voice.events import EVENT
 from infra.local.discord.webhook_validation import check_message
 from tests.unit.workflow.any_event import FLAGS, NASTY, NOW, WIDE, Event, envelope, events
+from workflow.registry import DEFAULT_MAX_EVENTS
 
 Message = Callable[[list[Event]], dict[str, Any]]
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 MAX_DESCRIPTION, MAX_EMBEDS = 4096, 6000
-DEFAULT_BATCH = 25
 
 
 def utf16_units(text: str) -> int:
@@ -95,7 +95,7 @@ def longest(kind: str, *, name: str = WIDE, flags: int = len(FLAGS)) -> Event:
     return envelope(kind, data)
 
 
-@pytest.mark.parametrize("size", [1, DEFAULT_BATCH, 100, 500])
+@pytest.mark.parametrize("size", [1, DEFAULT_MAX_EVENTS, 100, 500])
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "updated", "gap"])
 def test_the_largest_batch_of_every_kind_fits(kind: str, size: int, message: Message) -> None:
     batch = [longest(kind)] * size
@@ -125,12 +125,12 @@ def test_the_cut_leaves_room_for_the_last_line_wherever_it_falls(message: Messag
 
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "gap"])
 def test_a_full_batch_of_the_default_size_is_shown_whole(kind: str, message: Message) -> None:
-    assert shown_and_more(check(message([longest(kind)] * DEFAULT_BATCH))) == (DEFAULT_BATCH, 0)
+    assert shown_and_more(check(message([longest(kind)] * DEFAULT_MAX_EVENTS))) == (DEFAULT_MAX_EVENTS, 0)
 
 
 def test_a_full_batch_of_two_flags_each_is_shown_whole(message: Message) -> None:
-    batch = [longest("updated", flags=2)] * DEFAULT_BATCH
-    assert shown_and_more(check(message(batch))) == (DEFAULT_BATCH, 0)
+    batch = [longest("updated", flags=2)] * DEFAULT_MAX_EVENTS
+    assert shown_and_more(check(message(batch))) == (DEFAULT_MAX_EVENTS, 0)
 
 
 def test_lines_after_the_first_that_does_not_fit_are_counted_not_shown(message: Message) -> None:

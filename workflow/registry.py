@@ -1,0 +1,75 @@
+"""Which workflows there are, and what the bot, the deployment and the tests must know about each.
+
+A leaf: it imports nothing of the project, so everything else may read it.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+_FOLDER: Final = Path(__file__).parent
+
+
+class Kind(enum.StrEnum):
+    """The type of state machine, as CloudFormation spells it."""
+
+    # https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+    STANDARD = "STANDARD"
+    """An execution of a given name happens once, and its history can be read for 90 days."""
+    EXPRESS = "EXPRESS"
+    """No record of an execution is kept, so nothing can be asked about it afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One workflow; its name is part of the state machine's, and of the route ``POST /workflows/NAME``.
+
+    *posts*: it posts to the destination in its input, and succeeds only if Discord took the message.
+    *followed*: the relay cares how an execution ends; in single-machine mode a failure is logged, and
+    stopping waits for what still runs. *max_events* is how many events one execution takes unless a rule or
+    BATCH_MAX_EVENTS says otherwise; ``None`` for a workflow that takes none.
+    """
+
+    name: str
+    kind: Kind
+    posts: bool = False
+    followed: bool = False
+    max_events: int | None = None
+
+    @property
+    def routable(self) -> bool:
+        """Whether a rule may name it: whether it takes events."""
+        return self.max_events is not None
+
+    @property
+    def definition(self) -> Path:
+        return _FOLDER / f"{self.name}.asl.json"
+
+    @property
+    def logical_id(self) -> str:
+        """The state machine in ``infra/relay.yaml``."""
+        return f"{self.name.title()}StateMachine"
+
+    @property
+    def output(self) -> str:
+        """The stack's output with the state machine's ARN."""
+        return f"{self.logical_id}Arn"
+
+
+DEFAULT_MAX_EVENTS: Final = 25
+"""A message of notify shows that many lines whole, whatever is in them."""
+
+WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
+    {
+        workflow.name: workflow
+        for workflow in (
+            Workflow("notify", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
+            Workflow("digest", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
+            Workflow("heartbeat", Kind.EXPRESS),
+            Workflow("status", Kind.EXPRESS),
+        )
+    }
+)
