@@ -27,7 +27,7 @@ class Story:
         self.log = standin.sent
         self.told: Told = []
         self.lives: list[Life] = []
-        self.capture = Tracker({}, UlidFactory())
+        self.tracker = Tracker({}, UlidFactory())
         asyncio.run(self._happen())
 
     async def _happen(self) -> None:
@@ -44,7 +44,7 @@ class Story:
         self._tell(otto.id, lobby.id, self_mute=True)
         ended_ms = self._now_ms
         self.lives.append(Life(began_ms, ended_ms))
-        self.capture.unwatch(guild.id, "restart", since_ms=ended_ms)
+        self.tracker.unwatch(guild.id, "restart", since_ms=ended_ms)
         await guild.leave(nelly)
         await guild.move(otto, stage)
         self._snapshot()
@@ -61,10 +61,10 @@ class Story:
 
     def _tell(self, user_id: str, channel_id: str | None, **flags: bool) -> None:
         state = {"guild_id": self.guild.id, "user_id": user_id, "channel_id": channel_id, **flags}
-        self._take(self.capture.voice_state(state, self._now_ms))
+        self._take(self.tracker.voice_state(state, self._now_ms))
 
     def _snapshot(self) -> None:
-        self._take(self.capture.snapshot(orjson.loads(self.guild.build_snapshot()), self._now_ms))
+        self._take(self.tracker.snapshot(orjson.loads(self.guild.build_snapshot()), self._now_ms))
 
     def _take(self, observation: Any) -> None:
         self.told += copy.deepcopy(observation.events)

@@ -25,7 +25,7 @@ TOKEN = "a.b.c"
 
 
 class Watcher:
-    """The relay's front half: gateway, capture and rules, with a list for an outbox."""
+    """The front half of the relay: gateway, tracker and rules, with a list for an outbox."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -146,7 +146,7 @@ async def wander(guild: Guild, channels: list[Channel], moves: int, chance: rand
                 await guild.move(member, chance.choice([one for one in channels if one is not state.channel]))
 
 
-async def test_20_000_transitions_of_20_guilds_are_seen_as_they_were(standin: StandIn) -> None:
+async def test_20_000_transitions_are_exact(standin: StandIn) -> None:
     guilds = []
     for number in range(20):
         guild = standin.world.add_guild(f"Guild {number}")
@@ -168,9 +168,7 @@ async def test_20_000_transitions_of_20_guilds_are_seen_as_they_were(standin: St
     assert len({event["id"] for event in events}) == len(sent)
 
 
-async def test_a_burst_is_read_without_a_timer_for_each_frame(
-    standin: StandIn, guild: Guild, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_burst_needs_no_timers(standin: StandIn, guild: Guild, monkeypatch: pytest.MonkeyPatch) -> None:
     """discord.py's and aiohttp's own names that this rests on are still what they were."""
     general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
     timeouts: list[float | None] = []
@@ -191,7 +189,8 @@ async def test_a_burst_is_read_without_a_timer_for_each_frame(
     assert any(timeouts), "what is waited for is waited for with discord.py's timer"
 
 
-async def test_a_resume_replays_what_was_missed_and_declares_no_gap(standin: StandIn, guild: Guild) -> None:
+async def test_resume_declares_no_gap(standin: StandIn, guild: Guild) -> None:
+    """It replays what was missed."""
     general, nelly, other = guild.add_voice_channel("General"), guild.add_member("a"), guild.add_member("b")
     async with watching(standin) as watcher:
         await guild.join(nelly, general)
@@ -207,7 +206,8 @@ async def test_a_resume_replays_what_was_missed_and_declares_no_gap(standin: Sta
     assert [account(event) for event in watcher.events] == [truth(sent) for sent in standin.sent]
 
 
-async def test_a_session_lost_is_a_gap_and_what_it_hid_is_inferred(standin: StandIn, guild: Guild) -> None:
+async def test_lost_session_is_a_gap(standin: StandIn, guild: Guild) -> None:
+    """What it hid is inferred."""
     general, nelly, other = guild.add_voice_channel("General"), guild.add_member("a"), guild.add_member("b")
     async with watching(standin) as watcher:
         await guild.join(nelly, general)
@@ -225,7 +225,8 @@ async def test_a_session_lost_is_a_gap_and_what_it_hid_is_inferred(standin: Stan
     assert gap["data"]["from"] <= gap["data"]["until"]
 
 
-async def test_a_guild_outage_is_a_gap_of_that_guild_alone(standin: StandIn, guild: Guild) -> None:
+async def test_guild_outage_is_its_gap(standin: StandIn, guild: Guild) -> None:
+    """No other guild has one."""
     elsewhere = standin.world.add_guild("Elsewhere")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
     async with watching(standin) as watcher:
@@ -242,7 +243,7 @@ async def test_a_guild_outage_is_a_gap_of_that_guild_alone(standin: StandIn, gui
     assert gap["data"]["reason"] == "guild_unavailable"
 
 
-async def test_a_guild_joined_while_running_is_learned_in_silence(standin: StandIn) -> None:
+async def test_learns_new_guild_silently(standin: StandIn) -> None:
     async with watching(standin) as watcher:
         late = standin.world.add_guild("Late", has_bot=False)
         general, nelly = late.add_voice_channel("General"), late.add_member("a")
@@ -258,7 +259,7 @@ async def test_a_guild_joined_while_running_is_learned_in_silence(standin: Stand
 
 
 @pytest.mark.parametrize("fields", ["null", "absent"])
-async def test_hidden_channels_cost_no_transition(standin: StandIn, guild: Guild, fields: Any) -> None:
+async def test_tells_transitions_in_hidden_channels(standin: StandIn, guild: Guild, fields: Any) -> None:
     general, secret = guild.add_voice_channel("General"), guild.add_voice_channel("Secret")
     secret.obfuscated = fields
     nelly = guild.add_member("a")
@@ -274,9 +275,8 @@ async def test_hidden_channels_cost_no_transition(standin: StandIn, guild: Guild
     assert [channel and channel["name"] for channel in named] == [None, None, None]
 
 
-async def test_odd_payloads_neither_end_the_connection_nor_cost_a_transition(
-    standin: StandIn, guild: Guild
-) -> None:
+async def test_odd_payloads_cost_nothing(standin: StandIn, guild: Guild) -> None:
+    """Neither the connection nor a transition."""
     general, nelly = guild.add_voice_channel("General"), guild.add_member("a")
     unknown = {"guild_id": "999", "user_id": "5", "channel_id": "7", "session_id": "x"}
     async with watching(standin) as watcher:
@@ -294,7 +294,7 @@ async def test_odd_payloads_neither_end_the_connection_nor_cost_a_transition(
     assert standin.counts["identified"] == 1
 
 
-async def test_several_shards_watch_side_by_side() -> None:
+async def test_runs_several_shards() -> None:
     async with StandIn(token=TOKEN, shards=2) as standin:
         guilds = [standin.world.add_guild(f"g{number}") for number in range(6)]
         async with watching(standin) as watcher:
@@ -314,7 +314,7 @@ async def test_several_shards_watch_side_by_side() -> None:
         assert gaps <= {guild.id for guild in guilds if (int(guild.id) >> 22) % 2 == 1}
 
 
-async def test_a_token_that_discord_refuses_is_a_setting_to_mend(standin: StandIn) -> None:
+async def test_refused_token_is_settings_error(standin: StandIn) -> None:
     use_api(standin.api_url)
     with pytest.raises(SettingsError, match="VOICE_RELAY_DISCORD_TOKEN"):
         await run_gateway(Watcher().open_gateway, "wrong")
@@ -324,7 +324,7 @@ async def test_a_token_that_discord_refuses_is_a_setting_to_mend(standin: StandI
     ("code", "error"),
     [(4004, SettingsError), (4010, StartupError), (4013, StartupError), (4014, StartupError)],
 )
-async def test_what_discord_refuses_for_good_ends_the_run(
+async def test_fatal_close_ends_the_run(
     standin: StandIn, guild: Guild, code: int, error: type[Exception]
 ) -> None:
     async with watching(standin) as watcher:
@@ -333,7 +333,7 @@ async def test_what_discord_refuses_for_good_ends_the_run(
             await watcher.task
 
 
-async def test_discord_being_down_is_waited_out(standin: StandIn, guild: Guild) -> None:
+async def test_waits_while_discord_is_down(standin: StandIn, guild: Guild) -> None:
     standin.faults.fail_rest(1, status=400)
     async with watching(standin) as watcher:
         await guild.join(guild.add_member("a"), guild.add_voice_channel("c"))

@@ -40,7 +40,7 @@ class FlakyStore(Store):
 
 
 class Relay:
-    """Capture, rules, outbox and a file; deliveries are accepted at once, unless held."""
+    """Tracker, rules, outbox and a file; deliveries are accepted at once, unless held."""
 
     def __init__(self, directory: Path, limits: Limits, rules: Rules = DEFAULT_RULES) -> None:
         self.now_ms = 1_763_708_400_000
@@ -92,7 +92,7 @@ async def relaying(
         await relay.outbox.close()
 
 
-async def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> None:
+async def test_short_disk_failure_loses_nothing(tmp_path: Path) -> None:
     async with relaying(tmp_path) as relay:
         relay.say(1, 5)
         await relay.wait(lambda: relay.kinds() == ["joined"])
@@ -107,9 +107,8 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> No
     assert relay.kinds() == ["joined", "joined", "moved"]
 
 
-async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recovers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_long_disk_failure_is_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there was no room for becomes a gap."""
     monkeypatch.setattr(writer, "_HOLD_MAX", 10)
     async with relaying(tmp_path) as relay:
         for user in (1, 2, 3):
@@ -142,7 +141,7 @@ async def test_what_a_failing_disk_leaves_no_room_for_is_declared_when_it_recove
     assert relay.delivered[7]["data"]["duration_s"] is not None
 
 
-async def test_a_full_file_is_said_declared_and_left_behind(tmp_path: Path) -> None:
+async def test_full_file_is_declared_and_recovers(tmp_path: Path) -> None:
     limits = Limits(file_bytes=400_000)
     async with relaying(tmp_path, limits) as relay:
         relay.accepting = False
@@ -165,7 +164,7 @@ async def test_a_full_file_is_said_declared_and_left_behind(tmp_path: Path) -> N
     assert relay.kinds().count("gap") == 1
 
 
-async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp_path: Path) -> None:
+async def test_disk_agrees_with_deliveries(tmp_path: Path) -> None:
     """Kill the process at the end of it all: the occupancy on disk is the sum of the events."""
     async with relaying(tmp_path) as relay:
         for n in range(300):
@@ -181,9 +180,7 @@ async def test_what_is_on_disk_is_what_was_delivered_whenever_the_disk_fails(tmp
     }
 
 
-async def test_what_is_held_to_debounce_survives_a_disk_that_leaves_no_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_held_events_survive_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One came before the trouble, one during it, one only looked in: each is told of once, or not."""
     monkeypatch.setattr(writer, "_HOLD_MAX", 10)
     async with relaying(tmp_path, rules=Rules([Rule(debounce_s=5.0)])) as relay:
@@ -208,7 +205,7 @@ async def test_what_is_held_to_debounce_survives_a_disk_that_leaves_no_room(
     assert relay.kinds().count("joined") == 2
 
 
-async def test_what_is_held_is_let_go_by_the_next_process(tmp_path: Path) -> None:
+async def test_next_process_releases_held(tmp_path: Path) -> None:
     rules = Rules([Rule(debounce_s=5.0, batch_max_events=3)])
     async with relaying(tmp_path, rules=rules) as relay:
         relay.say(1, 5)
@@ -224,7 +221,7 @@ async def test_what_is_held_is_let_go_by_the_next_process(tmp_path: Path) -> Non
     store.close()
 
 
-async def test_closing_does_not_wait_for_a_disk_that_fails(tmp_path: Path) -> None:
+async def test_close_skips_failing_disk(tmp_path: Path) -> None:
     async with relaying(tmp_path) as relay:
         relay.store.error = StoreError("disk I/O error")
         relay.say(1, 5)
@@ -232,7 +229,7 @@ async def test_closing_does_not_wait_for_a_disk_that_fails(tmp_path: Path) -> No
             await relay.outbox.close()
 
 
-async def test_a_damaged_file_ends_the_work_and_says_so(tmp_path: Path) -> None:
+async def test_damaged_file_ends_the_run(tmp_path: Path) -> None:
     async with relaying(tmp_path) as relay:
         relay.store.error = StoreDamagedError("damaged")
         relay.say(1, 5)

@@ -68,9 +68,9 @@ class OutboxMachine(RuleBasedStateMachine):
     def open(self) -> None:
         database = open_database(Path(self.directory.name), synchronous="normal")
         self.store = Store(database, Limits(batch_events=3))
-        self.capture = Tracker(self.store.load_occupancy(), UlidFactory())
+        self.tracker = Tracker(self.store.load_occupancy(), UlidFactory())
         self.intake = Intake(
-            self.capture,
+            self.tracker,
             Rules([Rule()]),
             self._put,
             clock=self.tick,
@@ -93,7 +93,7 @@ class OutboxMachine(RuleBasedStateMachine):
             assert self.store.waiting == 0
             assert self.store.count_dead_letters() == len(self.dead)
             self.crash()
-            assert self.told_places() == self.places_of(self.capture)
+            assert self.told_places() == self.places_of(self.tracker)
         finally:
             self.store.close()
             self.directory.cleanup()
@@ -207,7 +207,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_is_watched_is_known(self) -> None:
-        known = self.places_of(self.capture)
+        known = self.places_of(self.tracker)
         for guild in self.watched:
             assert known[guild] == self.truth[guild]
 
@@ -219,10 +219,10 @@ class OutboxMachine(RuleBasedStateMachine):
         )
         assert self.store.waiting == sum(map(len, self.committed.values())) - settled + taken_early
 
-    def places_of(self, capture: Tracker) -> dict[str, dict[str, Place]]:
+    def places_of(self, tracker: Tracker) -> dict[str, dict[str, Place]]:
         known: dict[str, dict[str, Place]] = {guild: {} for guild in GUILDS}
-        for guild in capture.guild_ids:
-            for user, occupant in capture._guilds[guild].occupants.items():
+        for guild in tracker.guild_ids:
+            for user, occupant in tracker._guilds[guild].occupants.items():
                 known[guild][user] = (occupant.channel_id, bool(occupant.flags & 1))
         return known
 

@@ -117,13 +117,13 @@ def guild_name(directory: Path) -> str | None:
         store.close()
 
 
-async def test_a_single_event_does_not_wait_for_company(tmp_path: Path, post: Post) -> None:
+async def test_single_event_goes_at_once(tmp_path: Path, post: Post) -> None:
     async with working(open_store(tmp_path), post) as outbox:
         put(outbox, "a")
         assert names(await post.wait_for(1)) == ["a"]
 
 
-async def test_what_gathers_while_the_disk_writes_is_one_transaction(
+async def test_gathers_into_one_transaction(
     tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
 ) -> None:
     store = open_store(tmp_path)
@@ -138,7 +138,7 @@ async def test_what_gathers_while_the_disk_writes_is_one_transaction(
         assert outbox.waiting == 3000
 
 
-async def test_a_lane_goes_out_in_order_one_batch_after_the_other(tmp_path: Path, post: Post) -> None:
+async def test_lane_delivers_in_order(tmp_path: Path, post: Post) -> None:
     sent = [str(number) for number in range(200)]
     async with working(open_store(tmp_path), post) as outbox:
         put(outbox, *sent)
@@ -153,7 +153,7 @@ async def test_a_lane_goes_out_in_order_one_batch_after_the_other(tmp_path: Path
     assert seen == sent
 
 
-async def test_no_more_batches_are_out_than_there_are_places(tmp_path: Path, post: Post) -> None:
+async def test_respects_max_in_flight(tmp_path: Path, post: Post) -> None:
     async with working(open_store(tmp_path), post, max_in_flight=2) as outbox:
         for number in range(5):
             put(outbox, f"e{number}", lane=Lane("notify", str(number)))
@@ -165,7 +165,8 @@ async def test_no_more_batches_are_out_than_there_are_places(tmp_path: Path, pos
         assert len(await post.wait_for(3)) == 3
 
 
-async def test_after_a_drain_nothing_begins_and_everything_is_kept(tmp_path: Path, post: Post) -> None:
+async def test_drain_begins_nothing(tmp_path: Path, post: Post) -> None:
+    """Everything is kept."""
     async with working(open_store(tmp_path), post) as outbox:
         put(outbox, "a")
         (batch,) = await post.wait_for(1)
@@ -180,7 +181,7 @@ async def test_after_a_drain_nothing_begins_and_everything_is_kept(tmp_path: Pat
         assert names(await later.wait_for(1)) == ["b c"]
 
 
-async def test_a_batch_that_was_never_settled_goes_out_again_the_same(tmp_path: Path, post: Post) -> None:
+async def test_unsettled_batch_is_resent(tmp_path: Path, post: Post) -> None:
     """As after a crash anywhere between its commit and its settlement; the lane's rest waits behind it."""
     async with working(open_store(tmp_path), post) as outbox:
         put(outbox, "a")
@@ -194,7 +195,7 @@ async def test_a_batch_that_was_never_settled_goes_out_again_the_same(tmp_path: 
         assert names(await later.wait_for(2)) == ["a", "b"]
 
 
-async def test_a_batch_begun_but_never_handed_out_goes_out_in_the_next_process(tmp_path: Path) -> None:
+async def test_begun_batch_survives_restart(tmp_path: Path) -> None:
     """The commit is on disk, and the process dies before anybody is told."""
     store = open_store(tmp_path)
     (begun,) = store.apply(Work(events=[OutgoingEvent(LANE, "default", "a", '"a"')]), slots=1, now_ms=0)
@@ -204,7 +205,7 @@ async def test_a_batch_begun_but_never_handed_out_goes_out_in_the_next_process(t
         assert await post.wait_for(1) == [begun]
 
 
-async def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
+async def test_disk_failure_costs_only_time(
     tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
 ) -> None:
     store = open_store(tmp_path)
@@ -225,7 +226,7 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing_but_time(
         assert [name for batch in seen for name in batch.event_ids] == ["a", "b"]
 
 
-async def test_while_the_disk_fails_the_reason_can_be_read(
+async def test_exposes_disk_failure_reason(
     tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
 ) -> None:
     store = open_store(tmp_path)
@@ -239,9 +240,7 @@ async def test_while_the_disk_fails_the_reason_can_be_read(
         assert post.batches == []
 
 
-async def test_closing_does_not_wait_for_a_disk_that_fails(
-    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
-) -> None:
+async def test_close_skips_failing_disk(tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]) -> None:
     store = open_store(tmp_path)
     disk = disk_of(store)
     async with asyncio.timeout(TIMEOUT_S), working(store, post) as outbox:
@@ -253,7 +252,7 @@ async def test_closing_does_not_wait_for_a_disk_that_fails(
 
 
 @pytest.mark.parametrize("failures", [1, 10**9])
-async def test_closing_writes_all_that_is_left_or_nothing_of_it(
+async def test_close_writes_all_or_nothing(
     tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk], failures: int
 ) -> None:
     """Else the next process would find the later state, no difference to it, and a hole before it."""
@@ -282,9 +281,7 @@ async def test_closing_writes_all_that_is_left_or_nothing_of_it(
         assert names(await later.wait_for(1)) == ["b c" if failures == 1 else "a"]
 
 
-async def test_a_disk_that_fails_at_the_start_is_waited_for_too(
-    tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_waits_for_disk_at_start(tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     real, failures = store.open_batches, iter(range(3))
 
@@ -301,7 +298,7 @@ async def test_a_disk_that_fails_at_the_start_is_waited_for_too(
         assert outbox.failing is None
 
 
-async def test_a_disk_that_fails_from_the_start_keeps_nobody_from_closing(
+async def test_closes_despite_failing_start(
     tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tmp_path)

@@ -67,13 +67,13 @@ async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
     return settled, waits
 
 
-async def test_an_accepted_batch_is_settled_with_its_execution() -> None:
+async def test_reports_accepted_execution() -> None:
     sent = batch("x")
     assert await run(Api("arn:1"), sent) == ([Delivered(sent, "arn:1", 1)], [])
 
 
 @pytest.mark.parametrize("error", [TemporaryFailure("down", status=503), Unauthorized("refused", status=403)])
-async def test_what_may_pass_is_tried_again_with_the_same_batch(error: DeliveryError) -> None:
+async def test_retries_same_batch(error: DeliveryError) -> None:
     api = Api(error, error, error, "arn:1")
     sent = batch("x")
     reports, waits = await run(api, sent)
@@ -82,17 +82,17 @@ async def test_what_may_pass_is_tried_again_with_the_same_batch(error: DeliveryE
     assert len(waits) == 3
 
 
-async def test_the_services_own_wish_is_waited_out() -> None:
+async def test_waits_out_retry_after() -> None:
     _, waits = await run(Api(TemporaryFailure("slow down", retry_after_s=30), "arn"), batch("x"))
     assert 30 <= waits[0] <= 30 + BASE_S * 2
 
 
-async def test_a_permanent_refusal_is_settled_at_once() -> None:
+async def test_reports_refusal_at_once() -> None:
     sent = batch("x", "a", "b")
     assert await run(Api(Rejected("never", status=400)), sent) == ([Refused(sent, "never")], [])
 
 
-async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None:
+async def test_shows_trouble_until_success() -> None:
     settled: list[Report] = []
     waits: list[float] = []
     api = Api(Unauthorized("no such key"), "arn:1")
@@ -104,7 +104,7 @@ async def test_a_refusal_of_the_caller_is_shown_until_the_next_success() -> None
 
 
 @pytest.mark.parametrize("workflow", ["other", "notify"])
-async def test_one_batch_that_always_fails_holds_up_no_other(workflow: str) -> None:
+async def test_failing_batch_holds_up_none(workflow: str) -> None:
     """Be it a workflow that is not deployed, or something about the batch itself."""
     delivered: list[str] = []
     asked: Counter[str] = Counter()
@@ -129,7 +129,8 @@ async def test_one_batch_that_always_fails_holds_up_no_other(workflow: str) -> N
     assert asked["bad"] < 100
 
 
-async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -> None:
+async def test_close_waits_for_requests_only() -> None:
+    """What waits for its next attempt is given up at once."""
     home = asyncio.Event()
     settled: list[Report] = []
 
@@ -154,7 +155,7 @@ async def test_closing_lets_a_request_come_home_and_gives_up_what_only_waits() -
     assert dispatcher.in_flight == 0
 
 
-async def test_closing_gives_up_a_request_that_outlasts_the_grace() -> None:
+async def test_close_gives_up_after_grace() -> None:
     settled: list[Report] = []
 
     async def start(*_: object) -> str:
@@ -169,7 +170,7 @@ async def test_closing_gives_up_a_request_that_outlasts_the_grace() -> None:
     assert settled == []
 
 
-def test_backoff_doubles_up_to_its_cap_and_has_full_jitter() -> None:
+def test_backoff_has_cap_and_jitter() -> None:
     longest = [backoff_s(attempts, random=lambda: 1.0) for attempts in range(12)]
     assert longest[:4] == [BASE_S, BASE_S * 2, BASE_S * 4, BASE_S * 8]
     assert longest[-1] == CAP_S == backoff_s(10_000, random=lambda: 1.0)

@@ -75,7 +75,7 @@ class Bench:
         return list(logs)
 
 
-async def test_tells_who_it_is_and_how_the_bot_is() -> None:
+async def test_sends_name_and_state() -> None:
     bench = Bench()
     await bench.beat(2)
     (workflow, name, body), (_, second, _) = bench.started
@@ -85,14 +85,15 @@ async def test_tells_who_it_is_and_how_the_bot_is() -> None:
     assert name != second
 
 
-async def test_beats_at_even_distances_whatever_a_request_takes() -> None:
+async def test_beats_at_even_intervals() -> None:
+    """However long a request takes."""
     bench = Bench()
     bench.request_s = 20.0
     await bench.beat(4)
     assert bench.beaten_s == [0.0, 60.0, 120.0, 180.0]
 
 
-async def test_a_request_that_takes_longer_than_the_distance_is_followed_at_once() -> None:
+async def test_slow_request_delays_no_more() -> None:
     bench = Bench(every_s=10.0)
     bench.request_s = 35.0
     await bench.beat(3)
@@ -100,13 +101,14 @@ async def test_a_request_that_takes_longer_than_the_distance_is_followed_at_once
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.25, 0.999])
-async def test_processes_that_start_together_do_not_beat_together(chance: float) -> None:
+async def test_first_beat_is_jittered(chance: float) -> None:
+    """Processes that start together do not beat together."""
     bench = Bench(first=chance)
     await bench.beat(2)
     assert bench.beaten_s == pytest.approx([chance * EVERY_S, (chance + 1) * EVERY_S])
 
 
-async def test_stays_away_while_the_relay_is_not_ready() -> None:
+async def test_pauses_while_not_ready() -> None:
     bench = Bench()
     bench.reasons.extend([["not connected to Discord yet"], [], ["the disk is full"], []])
     await bench.beat(4)
@@ -114,13 +116,13 @@ async def test_stays_away_while_the_relay_is_not_ready() -> None:
     assert (bench.heart.beats, bench.heart.failures) == (2, 0)
 
 
-async def test_says_once_that_it_is_accepted() -> None:
+async def test_logs_acceptance_once() -> None:
     logs = await Bench().beat(3)
     assert [line["event"] for line in logs] == ["heartbeat_accepted"]
 
 
 @pytest.mark.parametrize("error", [REFUSED, DOWN, Rejected("no", status=400)])
-async def test_says_once_what_goes_wrong_and_once_that_it_is_well_again(error: DeliveryError) -> None:
+async def test_logs_failure_and_recovery_once(error: DeliveryError) -> None:
     bench = Bench()
     bench.answers.extend([None, error, error, error, None, None])
     logs = await bench.beat(6)
@@ -133,14 +135,15 @@ async def test_says_once_what_goes_wrong_and_once_that_it_is_well_again(error: D
     assert (bench.heart.beats, bench.heart.failures) == (3, 3)
 
 
-async def test_says_it_again_when_something_else_goes_wrong() -> None:
+async def test_logs_another_failure_too() -> None:
     bench = Bench()
     bench.answers.extend([DOWN, SILENT, REFUSED, DOWN])
     logs = await bench.beat(4)
     assert [line["reason"] for line in logs] == [str(DOWN), str(REFUSED), str(DOWN)]
 
 
-async def test_a_stack_without_the_route_is_asked_rarely_and_named_once() -> None:
+async def test_missing_route_is_asked_rarely() -> None:
+    """It is logged once."""
     bench = Bench()
     bench.answers.extend([MISSING, MISSING, None])
     logs = await bench.beat(4)
@@ -149,7 +152,7 @@ async def test_a_stack_without_the_route_is_asked_rarely_and_named_once() -> Non
     assert "voice-relay deploy" in logs[0]["reason"]
 
 
-async def test_even_a_mistake_of_our_own_is_only_logged() -> None:
+async def test_any_exception_is_logged_only() -> None:
     bench = Bench()
     bench.answers.extend([ZeroDivisionError("oh"), ZeroDivisionError("oh"), None])
     logs = await bench.beat(3)
@@ -157,7 +160,7 @@ async def test_even_a_mistake_of_our_own_is_only_logged() -> None:
     assert isinstance(logs[0]["exc_info"], ZeroDivisionError)
 
 
-async def test_ends_when_it_is_cancelled_in_the_middle_of_a_request() -> None:
+async def test_cancels_in_mid_request() -> None:
     asked, never = asyncio.Event(), asyncio.Event()
 
     async def start(*_: object) -> None:
@@ -174,7 +177,7 @@ async def test_ends_when_it_is_cancelled_in_the_middle_of_a_request() -> None:
     assert heart.failures == 0
 
 
-async def test_knows_how_long_ago_the_last_one_was_accepted() -> None:
+async def test_knows_its_age() -> None:
     bench = Bench()
     bench.answers.extend([None, DOWN, DOWN])
     assert bench.heart.age_s == 0.0

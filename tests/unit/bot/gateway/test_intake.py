@@ -62,7 +62,7 @@ class Relay:
             self.out = list(item.events)
 
 
-def test_an_event_goes_into_the_lane_of_each_of_its_workflows_as_the_same_event() -> None:
+def test_same_event_enters_each_lane() -> None:
     relay = Relay(
         Rule(workflow="audit", destination="log", continues=True),
         Rule(workflow="notify", destination="ops", continues=True),
@@ -76,7 +76,7 @@ def test_an_event_goes_into_the_lane_of_each_of_its_workflows_as_the_same_event(
     assert orjson.loads(first.body)["id"] == first.event_id
 
 
-def test_rules_can_ask_for_the_roles_of_the_payload() -> None:
+def test_routes_by_role() -> None:
     relay = Relay(
         Rule(roles=frozenset({BOSS}), destination="boss"), Rule(roles=frozenset({GUEST}), destination="guest")
     )
@@ -87,14 +87,14 @@ def test_rules_can_ask_for_the_roles_of_the_payload() -> None:
 
 
 @pytest.mark.parametrize("roles", [None, [], BOSS, 7, {BOSS: 1}, [None, {}, []]])
-def test_roles_that_the_payload_does_not_have_meet_nothing(roles: Any) -> None:
+def test_missing_roles_match_nothing(roles: Any) -> None:
     relay = Relay(Rule(roles=frozenset({BOSS})))
     assert relay.go(LOUNGE, member={**member(), "roles": roles}) == []
     assert relay.go(OFFICE, member={"user": {"id": NELLY}}) == []
     assert relay.go(LOUNGE, member=None) == []
 
 
-def test_roles_of_a_snapshot_are_those_of_its_members() -> None:
+def test_snapshot_roles_come_from_members() -> None:
     relay = Relay(Rule(roles=frozenset({BOSS}), destination="boss"))
     states = [{"user_id": NELLY, "channel_id": LOUNGE}]
     relay.intake.guild_created(guild_create(voice_states=states, members=[member(BOSS), "x", {}]))
@@ -105,7 +105,7 @@ def test_roles_of_a_snapshot_are_those_of_its_members() -> None:
     assert relay.routed == ["boss"]
 
 
-def test_rules_can_ask_for_the_category_as_it_is_now() -> None:
+def test_routes_by_current_category() -> None:
     relay = Relay(Rule(categories=frozenset({FLOOR}), destination="floor"), Rule(destination="other"))
     assert relay.go(LOUNGE) == ["floor"]
     assert relay.go(AFK) == ["floor"]
@@ -125,7 +125,8 @@ def test_rules_can_ask_for_the_category_as_it_is_now() -> None:
     assert relay.go(None) == ["other"]
 
 
-def test_a_deleted_channel_keeps_its_category_until_everybody_has_left() -> None:
+def test_deleted_channel_keeps_category() -> None:
+    """Until everybody has left it."""
     relay = Relay(Rule(categories=frozenset({FLOOR}), drop=True), Rule())
     relay.go(LOUNGE)
     relay.intake.channel_deleted({"guild_id": GUILD, "id": LOUNGE})
@@ -134,7 +135,7 @@ def test_a_deleted_channel_keeps_its_category_until_everybody_has_left() -> None
     assert relay.go(OFFICE) == ["default"]
 
 
-def test_rules_can_ask_for_the_afk_channel_as_it_is_now() -> None:
+def test_routes_by_current_afk_channel() -> None:
     relay = Relay(Rule(afk=True, destination="afk"), Rule(destination="other"))
     assert relay.go(LOUNGE) == ["other"]
     assert relay.go(AFK) == ["afk"]
@@ -150,14 +151,14 @@ def test_rules_can_ask_for_the_afk_channel_as_it_is_now() -> None:
     assert relay.go(LOUNGE) == ["afk"]
 
 
-def test_new_rules_hold_from_the_next_frame_on() -> None:
+def test_new_rules_apply_next_frame() -> None:
     relay = Relay(Rule(destination="old"))
     assert relay.go(LOUNGE) == ["old"]
     relay.intake.rules = Rules([Rule(roles=frozenset({BOSS}), destination="new")])
     assert relay.go(OFFICE) == ["new"]
 
 
-def test_the_debug_log_names_the_rules_that_an_event_met() -> None:
+def test_debug_log_names_rules() -> None:
     relay = Relay(
         Rule(name="streams", continues=True), Rule(types=frozenset({"left"})), Rule(afk=False), Rule()
     )

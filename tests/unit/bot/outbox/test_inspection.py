@@ -32,7 +32,8 @@ def ledger(outbox: OutboxFile) -> Iterator[Ledger]:
         yield ledger
 
 
-def test_status_counts_what_waits_lane_by_lane_the_longest_first(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_counts_waiting_by_lane(outbox: OutboxFile, ledger: Ledger) -> None:
+    """The longest lane comes first."""
     outbox.put(outbox.event(THERE))
     outbox.now_ms += 5000
     outbox.put(*(outbox.event() for _ in range(5)))
@@ -41,7 +42,7 @@ def test_status_counts_what_waits_lane_by_lane_the_longest_first(outbox: OutboxF
     assert status.queues == [(HERE, 5, NOW + 5000), (THERE, 1, NOW)]
 
 
-def test_status_shows_the_longest_queues_of_many(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_shows_longest_queues(outbox: OutboxFile, ledger: Ledger) -> None:
     for number in range(15):
         outbox.put(*(outbox.event(Lane("notify", str(number))) for _ in range(1 + number % 3)))
     status = ledger.read_status()
@@ -49,7 +50,8 @@ def test_status_shows_the_longest_queues_of_many(outbox: OutboxFile, ledger: Led
     assert [queue.events for queue in status.queues] == [3] * 5 + [2] * 5
 
 
-def test_status_shows_each_batch_in_flight_with_its_last_error(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_shows_batches_in_flight(outbox: OutboxFile, ledger: Ledger) -> None:
+    """Each with its last error."""
     outbox.put(*(outbox.event() for _ in range(5)))
     (batch,) = outbox.begin()
     outbox.now_ms += 700
@@ -60,7 +62,7 @@ def test_status_shows_each_batch_in_flight_with_its_last_error(outbox: OutboxFil
     assert (flight.created_ms, flight.last_attempt_ms) == (NOW, NOW + 700)
 
 
-def test_status_counts_dead_letters_by_reason(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_counts_reasons(outbox: OutboxFile, ledger: Ledger) -> None:
     outbox.bury([outbox.event()], "too long")
     outbox.bury([outbox.event(), outbox.event()], "no such thing")
     ledger.mark_for_redrive([1])
@@ -69,7 +71,7 @@ def test_status_counts_dead_letters_by_reason(outbox: OutboxFile, ledger: Ledger
     assert status.reasons == [("no such thing", 2), ("too long", 1)]
 
 
-def test_status_counts_what_is_held_and_the_receipts(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_counts_held_and_receipts(outbox: OutboxFile, ledger: Ledger) -> None:
     assert ledger.read_status().oldest_receipt_ms is None
     _hold(outbox, outbox.event())
     outbox.put(outbox.event())
@@ -80,7 +82,7 @@ def test_status_counts_what_is_held_and_the_receipts(outbox: OutboxFile, ledger:
     assert (status.held, status.receipts, status.oldest_receipt_ms) == (1, 1, NOW + 10)
 
 
-def test_status_tells_the_size_of_the_file(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_status_tells_file_size(outbox: OutboxFile, ledger: Ledger) -> None:
     outbox.put(outbox.event(name="x" * 100_000))
     status = ledger.read_status()
     assert status.path == outbox.directory / FILE_NAME
@@ -94,7 +96,7 @@ def _hold(outbox: OutboxFile, event: OutgoingEvent) -> None:
     outbox.store.apply(Work(held=held), slots=0, now_ms=outbox.now_ms)
 
 
-def test_lists_the_newest_dead_letters_oldest_first(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_lists_newest_letters_in_order(outbox: OutboxFile, ledger: Ledger) -> None:
     ids = outbox.bury([outbox.event() for _ in range(4)], "too long")
     letters, total = ledger.list_letters(limit=2)
     assert ([letter.event_id for letter in letters], total) == (ids[2:], 4)
@@ -102,7 +104,8 @@ def test_lists_the_newest_dead_letters_oldest_first(outbox: OutboxFile, ledger: 
     assert (letters[0].reason, letters[0].died_ms, letters[0].redrive) == ("too long", NOW, False)
 
 
-def test_lists_those_with_a_text_in_their_reason_in_whatever_case(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_filters_letters_by_reason(outbox: OutboxFile, ledger: Ledger) -> None:
+    """Whatever the case."""
     outbox.bury([outbox.event()], "expired: 100% of it")
     kept = outbox.bury([outbox.event()], "InvalidExecutionInput")
     letters, total = ledger.list_letters(limit=9, reason="executioninput")
@@ -110,9 +113,7 @@ def test_lists_those_with_a_text_in_their_reason_in_whatever_case(outbox: Outbox
     assert ledger.list_letters(limit=9, reason="_")[1] == 0
 
 
-def test_lists_the_first_events_that_wait_and_the_batch_that_has_them(
-    outbox: OutboxFile, ledger: Ledger
-) -> None:
+def test_lists_waiting_with_batch(outbox: OutboxFile, ledger: Ledger) -> None:
     ids = outbox.put(*(outbox.event() for _ in range(5)))
     (batch,) = outbox.begin()
     events, total = ledger.list_waiting(limit=4)
@@ -120,7 +121,8 @@ def test_lists_the_first_events_that_wait_and_the_batch_that_has_them(
     assert [event.execution for event in events] == [batch.execution] * 3 + [None]
 
 
-def test_finds_a_dead_letter_by_its_number_and_by_its_event(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_finds_letter_by_both_ids(outbox: OutboxFile, ledger: Ledger) -> None:
+    """By its own number and by its event's id."""
     event = outbox.event()
     outbox.bury([event, event._replace(lane=THERE)], "too long")
     assert [letter.lane for letter in ledger.find_letters("2")] == [THERE]
@@ -130,20 +132,19 @@ def test_finds_a_dead_letter_by_its_number_and_by_its_event(outbox: OutboxFile, 
     assert ledger.find_letters("3") == []
 
 
-def test_an_events_id_of_digits_alone_is_no_letters_number(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_long_digits_are_event_ids(outbox: OutboxFile, ledger: Ledger) -> None:
     event_id = "00000000000000000000000001"
     outbox.bury([outbox.event(), outbox.event(event_id=event_id)], "too long")
     assert [letter.letter_id for letter in ledger.find_letters(event_id)] == [2]
 
 
-def test_chooses_each_letter_once_and_tells_who_is_none(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_chooses_each_letter_once(outbox: OutboxFile, ledger: Ledger) -> None:
+    """Names that fit no letter are returned too."""
     ids = outbox.bury([outbox.event() for _ in range(3)], "too long")
     assert ledger.choose(["2", ids[1], "17", ids[0], "nonsense"]) == Chosen([1, 2], ["17", "nonsense"])
 
 
-def test_what_is_marked_goes_to_the_end_of_its_lane_with_the_next_housekeeping(
-    outbox: OutboxFile, ledger: Ledger
-) -> None:
+def test_marked_letter_joins_lane_end(outbox: OutboxFile, ledger: Ledger) -> None:
     dead = outbox.bury([outbox.event() for _ in range(3)], "too long")
     waiting = outbox.put(outbox.event())
     assert ledger.mark_for_redrive([1, 3]) == 2
@@ -154,7 +155,7 @@ def test_what_is_marked_goes_to_the_end_of_its_lane_with_the_next_housekeeping(
     assert [letter.event_id for letter in ledger.list_letters(limit=9)[0]] == [dead[1]]
 
 
-def test_what_is_marked_while_no_relay_runs_is_sent_by_the_next(tmp_path: Path) -> None:
+def test_marks_survive_until_next_start(tmp_path: Path) -> None:
     outbox = OutboxFile(tmp_path)
     dead = outbox.bury([outbox.event()], "too long")
     outbox.close()
@@ -166,7 +167,7 @@ def test_what_is_marked_while_no_relay_runs_is_sent_by_the_next(tmp_path: Path) 
     outbox.close()
 
 
-def test_what_is_dropped_is_gone_even_if_it_was_marked(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_drops_marked_letters_too(outbox: OutboxFile, ledger: Ledger) -> None:
     outbox.bury([outbox.event() for _ in range(3)], "too long")
     ledger.mark_for_redrive([2])
     assert ledger.drop([1, 2, 9]) == 2
@@ -175,7 +176,7 @@ def test_what_is_dropped_is_gone_even_if_it_was_marked(outbox: OutboxFile, ledge
     assert [letter.letter_id for letter in ledger.list_letters(limit=9)[0]] == [3]
 
 
-def test_a_number_is_never_given_twice(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_letter_numbers_are_unique(outbox: OutboxFile, ledger: Ledger) -> None:
     """Or a number that somebody noted would drop another letter than they saw."""
     outbox.bury([outbox.event(), outbox.event()], "too long")
     ledger.drop([2])
@@ -183,7 +184,7 @@ def test_a_number_is_never_given_twice(outbox: OutboxFile, ledger: Ledger) -> No
     assert ledger.choose_all().letter_ids == [1, 3]
 
 
-def test_a_great_many_letters_are_changed_a_few_hundred_at_a_time(outbox: OutboxFile) -> None:
+def test_changes_letters_in_chunks(outbox: OutboxFile) -> None:
     """Between them the relay has its turn."""
     outbox.store._db.execute("INSERT INTO lane (lane_id, workflow, guild_id) VALUES (1, 'notify', '1')")
     outbox.store._db.execute(
@@ -205,7 +206,7 @@ def test_a_great_many_letters_are_changed_a_few_hundred_at_a_time(outbox: Outbox
     assert pauses == [1200, 1200, 700, 200]
 
 
-def test_traces_an_event_through_every_state(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_traces_every_state(outbox: OutboxFile, ledger: Ledger) -> None:
     first, second = outbox.event(), outbox.event()
     _hold(outbox, first)
     (held,) = ledger.trace(first.event_id).held
@@ -230,7 +231,7 @@ def test_traces_an_event_through_every_state(outbox: OutboxFile, ledger: Ledger)
     assert ledger.trace(second.event_id).receipts == []
 
 
-def test_traces_an_event_in_every_lane_that_it_went_to(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_traces_every_lane(outbox: OutboxFile, ledger: Ledger) -> None:
     event = outbox.event()
     outbox.bury([event], "too long")
     outbox.put(event._replace(lane=THERE))
@@ -240,9 +241,7 @@ def test_traces_an_event_in_every_lane_that_it_went_to(outbox: OutboxFile, ledge
 
 
 @pytest.mark.parametrize("off_ms", [-3_600_000, -10 * 24 * 3_600_000])
-def test_traces_what_was_delivered_when_the_clock_had_been_set_back(
-    outbox: OutboxFile, ledger: Ledger, off_ms: int
-) -> None:
+def test_traces_despite_clock_change(outbox: OutboxFile, ledger: Ledger, off_ms: int) -> None:
     (event_id,) = outbox.put(outbox.event())
     outbox.now_ms += off_ms
     (batch,) = outbox.begin()
@@ -251,7 +250,7 @@ def test_traces_what_was_delivered_when_the_clock_had_been_set_back(
 
 
 @pytest.mark.parametrize("event_id", ["", "0", "nonsense", "01" * 13, ","])
-def test_traces_nothing_of_what_never_was(outbox: OutboxFile, ledger: Ledger, event_id: str) -> None:
+def test_traces_nothing_for_unknown_id(outbox: OutboxFile, ledger: Ledger, event_id: str) -> None:
     outbox.put(outbox.event(), outbox.event())
     (batch,) = outbox.begin()
     outbox.deliver(batch)
@@ -259,7 +258,7 @@ def test_traces_nothing_of_what_never_was(outbox: OutboxFile, ledger: Ledger, ev
     assert not ledger.trace(event_id)
 
 
-def test_masks_what_looks_like_a_secret_in_what_the_api_said(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_masks_secrets_in_reasons(outbox: OutboxFile, ledger: Ledger) -> None:
     secret = "AKIAIOSFODNN7EXAMPLE"
     outbox.bury([outbox.event()], f"bad key {secret}")
     outbox.put(outbox.event())
@@ -271,7 +270,7 @@ def test_masks_what_looks_like_a_secret_in_what_the_api_said(outbox: OutboxFile,
     assert secret not in told
 
 
-def test_leaves_the_directory_to_the_relay(tmp_path: Path) -> None:
+def test_takes_no_lock(tmp_path: Path) -> None:
     """A relay can start while the file is looked at, and a look does not bring a lock or a file."""
     OutboxFile(tmp_path).close()
     (tmp_path / LOCK_NAME).unlink()
@@ -281,7 +280,7 @@ def test_leaves_the_directory_to_the_relay(tmp_path: Path) -> None:
         open_database(tmp_path).close()
 
 
-def test_cannot_write_unless_it_is_to(outbox: OutboxFile) -> None:
+def test_read_only_by_default(outbox: OutboxFile) -> None:
     outbox.bury([outbox.event()], "too long")
     with pytest.raises(StoreError, match="readonly"), open_ledger(outbox.directory) as ledger:
         ledger.drop([1])
@@ -289,7 +288,8 @@ def test_cannot_write_unless_it_is_to(outbox: OutboxFile) -> None:
 
 
 @pytest.mark.parametrize("place", ["", "missing", "file/below"])
-def test_says_where_there_is_no_outbox_yet_and_makes_none(tmp_path: Path, place: str) -> None:
+def test_names_missing_outbox(tmp_path: Path, place: str) -> None:
+    """It makes none."""
     (tmp_path / "file").touch()
     with (
         pytest.raises(StoreError, match=f"no outbox in {tmp_path / place} yet"),
@@ -300,9 +300,8 @@ def test_says_where_there_is_no_outbox_yet_and_makes_none(tmp_path: Path, place:
 
 
 @pytest.mark.parametrize(("version", "word"), [(0, "older"), (999, "newer")])
-def test_refuses_a_file_of_another_version_and_leaves_it_as_it_is(
-    tmp_path: Path, version: int, word: str
-) -> None:
+def test_refuses_other_schema_version(tmp_path: Path, version: int, word: str) -> None:
+    """The file stays as it is."""
     OutboxFile(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         db.execute(f"PRAGMA user_version = {version}")
@@ -312,20 +311,20 @@ def test_refuses_a_file_of_another_version_and_leaves_it_as_it_is(
         assert db.execute("PRAGMA user_version").fetchone() == (version,)
 
 
-def test_says_what_is_wrong_with_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_explains_broken_file(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("not a database " * 100)
     with pytest.raises(StoreError, match="not a database"), open_ledger(tmp_path):
         pass
 
 
-def test_a_path_may_hold_what_means_something_in_a_url(tmp_path: Path) -> None:
+def test_quotes_path_in_uri(tmp_path: Path) -> None:
     directory = tmp_path / "100% sure? #1 ü"
     OutboxFile(directory).close()
     with open_ledger(directory) as ledger:
         assert ledger.read_status().waiting == 0
 
 
-def test_says_that_the_file_is_busy_rather_than_wait_for_ever(outbox: OutboxFile) -> None:
+def test_reports_busy_file(outbox: OutboxFile) -> None:
     outbox.bury([outbox.event()], "too long")
     outbox.store._db.execute("BEGIN IMMEDIATE")
     with (
@@ -372,7 +371,8 @@ class FullSpeed(threading.Thread):
             raise self.error
 
 
-def test_neither_fails_nor_holds_up_a_relay_that_writes_without_a_rest(tmp_path: Path) -> None:
+def test_shares_file_with_busy_relay(tmp_path: Path) -> None:
+    """Neither fails, and neither waits long for the other."""
     relay = FullSpeed(tmp_path)
     relay.start()
     try:

@@ -40,7 +40,7 @@ def names(batches: list[Batch]) -> list[str]:
     return [" ".join(batch.event_ids) for batch in batches]
 
 
-def test_a_quiet_lane_sends_one_event_at_once(store: Store) -> None:
+def test_quiet_lane_sends_at_once(store: Store) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=8, now_ms=NOW)
     assert batch.body == (
         f'{{"id":"{batch.execution}","destination":"default","events":["a{"x" * 10}"]}}'.encode()
@@ -48,7 +48,8 @@ def test_a_quiet_lane_sends_one_event_at_once(store: Store) -> None:
     assert batch.lane == A
 
 
-def test_a_lane_has_one_batch_in_flight_and_the_next_takes_what_gathered(store: Store) -> None:
+def test_one_batch_per_lane(store: Store) -> None:
+    """The next takes what gathered meanwhile."""
     (first,) = store.apply(Work(events=[outgoing("a")]), slots=8, now_ms=NOW)
     assert store.apply(Work(events=[outgoing(name) for name in "bcde"]), slots=8, now_ms=NOW) == []
     settled = Work(reports=[Delivered(first, "arn", 1)])
@@ -59,14 +60,14 @@ def test_a_lane_has_one_batch_in_flight_and_the_next_takes_what_gathered(store: 
     assert store.waiting == 0
 
 
-def test_lanes_go_side_by_side_up_to_the_slots(store: Store) -> None:
+def test_lanes_share_slots(store: Store) -> None:
     events = [outgoing(str(n), Lane("notify", str(n))) for n in range(5)]
     begun = store.apply(Work(events=events), slots=2, now_ms=NOW)
     assert names(begun) == ["0", "1"]
     assert names(store.apply(Work(), slots=9, now_ms=NOW)) == ["2", "3", "4"]
 
 
-def test_a_batch_is_cut_where_the_destination_changes(store: Store) -> None:
+def test_cuts_batch_at_destination(store: Store) -> None:
     events = [outgoing("a"), outgoing("b", destination="other"), outgoing("c")]
     (first,) = store.apply(Work(events=events), slots=1, now_ms=NOW)
     (second,) = store.apply(Work(reports=[Delivered(first, "arn", 1)]), slots=1, now_ms=NOW)
@@ -74,7 +75,8 @@ def test_a_batch_is_cut_where_the_destination_changes(store: Store) -> None:
     assert b'"destination":"other"' in second.body
 
 
-def test_a_batch_is_cut_where_the_bytes_run_out_but_takes_one_event_always(store: Store) -> None:
+def test_cuts_batch_at_bytes(store: Store) -> None:
+    """A batch always takes one event, however large."""
     events = [outgoing("a", size=BATCH_MAX_BYTES), outgoing("b"), outgoing("c", size=BATCH_MAX_BYTES - 50)]
     (first,) = store.apply(Work(events=events), slots=1, now_ms=NOW)
     (second,) = store.apply(Work(reports=[Delivered(first, "arn", 1)]), slots=1, now_ms=NOW)
@@ -82,13 +84,13 @@ def test_a_batch_is_cut_where_the_bytes_run_out_but_takes_one_event_always(store
     assert len(second.body) < 262_144
 
 
-def test_bytes_are_counted_as_they_are_sent(store: Store) -> None:
+def test_counts_bytes_not_characters(store: Store) -> None:
     wide = [OutgoingEvent(A, "default", name, '"' + "\N{PARTY POPPER}" * 20_000 + '"') for name in "abc"]
     (batch,) = store.apply(Work(events=wide), slots=1, now_ms=NOW)
     assert names([batch]) == ["a b"]
 
 
-def test_an_unsettled_batch_goes_out_again_the_same_after_a_restart(tmp_path: Path) -> None:
+def test_restart_resends_same_batch(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3)
     events = [outgoing(name) for name in "abcd"]
     (before,) = store.apply(Work(events=events), slots=8, now_ms=NOW)
@@ -101,7 +103,7 @@ def test_an_unsettled_batch_goes_out_again_the_same_after_a_restart(tmp_path: Pa
     store.close()
 
 
-def test_what_was_waiting_is_sent_after_a_restart_without_a_new_event(tmp_path: Path) -> None:
+def test_restart_sends_waiting_events(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3)
     store.apply(Work(events=[outgoing("a", B), outgoing("b", A), outgoing("c", B)]), slots=0, now_ms=NOW)
     store.close()
@@ -112,7 +114,7 @@ def test_what_was_waiting_is_sent_after_a_restart_without_a_new_event(tmp_path: 
     store.close()
 
 
-def test_a_refused_batch_is_halved_until_the_bad_event_stands_alone(store: Store) -> None:
+def test_halves_refused_batch(store: Store) -> None:
     (batch,) = store.apply(Work(events=[outgoing(name) for name in "abc"]), slots=1, now_ms=NOW)
     sent = [batch]
     while True:
@@ -129,7 +131,7 @@ def test_a_refused_batch_is_halved_until_the_bad_event_stands_alone(store: Store
     assert store.waiting == 0
 
 
-def test_a_dead_letter_keeps_the_reason_and_the_original_bytes(store: Store, tmp_path: Path) -> None:
+def test_dead_letter_keeps_reason_and_bytes(store: Store, tmp_path: Path) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW)
     store.apply(Work(reports=[Refused(batch, "too odd")]), slots=1, now_ms=NOW)
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
@@ -138,7 +140,7 @@ def test_a_dead_letter_keeps_the_reason_and_the_original_bytes(store: Store, tmp
     assert rows == [("a", outgoing("a").body, batch.execution, "too odd", NOW)]
 
 
-def test_a_receipt_names_the_events_and_their_execution(store: Store, tmp_path: Path) -> None:
+def test_receipt_names_events_and_execution(store: Store, tmp_path: Path) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a"), outgoing("b")]), slots=1, now_ms=NOW)
     store.apply(Work(reports=[Delivered(batch, "arn:x", 3)]), slots=1, now_ms=NOW + 5)
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
@@ -147,7 +149,7 @@ def test_a_receipt_names_the_events_and_their_execution(store: Store, tmp_path: 
     assert rows == [(batch.execution, "arn:x", "a,b", 3, NOW + 5)]
 
 
-def test_old_receipts_are_dropped(store: Store, tmp_path: Path) -> None:
+def test_drops_old_receipts(store: Store, tmp_path: Path) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW)
     store.apply(Work(reports=[Delivered(batch, "arn:x", 1)]), slots=1, now_ms=NOW)
     store.apply(Work(housekeeping=True), slots=0, now_ms=NOW + 6 * 24 * 3600 * 1000)
@@ -156,7 +158,7 @@ def test_old_receipts_are_dropped(store: Store, tmp_path: Path) -> None:
     assert _count(tmp_path, "receipt") == 0
 
 
-def test_occupancy_is_what_was_last_observed(tmp_path: Path) -> None:
+def test_loads_last_observed_occupancy(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3)
     user = {"id": "9", "name": "n", "display_name": "N", "bot": False}
     occupant = Occupant(user, "5", 7, 3)  # type: ignore[arg-type]
@@ -180,7 +182,8 @@ def test_occupancy_is_what_was_last_observed(tmp_path: Path) -> None:
     assert (guilds["1"].unwatched_since_ms, guilds["1"].gap_reason) == (NOW, "restart")
 
 
-def test_a_stretch_unwatched_before_a_restart_keeps_its_beginning_and_reason(tmp_path: Path) -> None:
+def test_gap_survives_restart(tmp_path: Path) -> None:
+    """With its beginning and its reason."""
     store = open_store(tmp_path, 3)
     row = GuildRow("Base", True, NOW - 500, "guild_unavailable")
     store.apply(
@@ -193,7 +196,7 @@ def test_a_stretch_unwatched_before_a_restart_keeps_its_beginning_and_reason(tmp
     assert (guild.unwatched_since_ms, guild.gap_reason) == (NOW - 500, "guild_unavailable")
 
 
-def test_a_guild_was_watched_for_as_long_as_its_own_shard(store: Store) -> None:
+def test_guild_follows_own_shard(store: Store) -> None:
     row = GuildRow("Base", True, None, None)
     guilds = [str(n << 22) for n in range(4)]
     seen = [Observation(one, guild=row) for one in guilds]
@@ -203,7 +206,7 @@ def test_a_guild_was_watched_for_as_long_as_its_own_shard(store: Store) -> None:
     assert [known[one].unwatched_since_ms for one in guilds] == [NOW, NOW + 5, NOW, NOW + 9]
 
 
-def test_a_failed_transaction_leaves_nothing_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_transaction_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     work = Work(
         observations=[Observation("1", guild=GuildRow("x", True, None, None))], events=[outgoing("a")]
     )
@@ -220,14 +223,14 @@ def test_a_failed_transaction_leaves_nothing_behind(store: Store, monkeypatch: p
     assert names(store.apply(work, slots=1, now_ms=NOW)) == ["a"]
 
 
-def test_a_second_process_is_refused(store: Store, tmp_path: Path) -> None:
+def test_refuses_second_process(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another voice-relay is running"):
         open_store(tmp_path, 3)
     store.close()
     open_store(tmp_path, 3).close()
 
 
-def test_a_file_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -> None:
+def test_leaves_newer_file_alone(store: Store, tmp_path: Path) -> None:
     store.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 999")
@@ -239,7 +242,8 @@ def test_a_file_of_a_newer_version_is_left_alone(store: Store, tmp_path: Path) -
 @pytest.mark.parametrize(
     "content", [b"not a database, by any means" * 100, b"SQLite format 3\0" + b"?" * 9000]
 )
-def test_a_file_that_is_no_database_is_set_aside_and_a_new_one_begun(tmp_path: Path, content: bytes) -> None:
+def test_sets_aside_broken_file(tmp_path: Path, content: bytes) -> None:
+    """A new file is begun."""
     (tmp_path / FILE_NAME).write_bytes(content)
     written_ms = int((tmp_path / FILE_NAME).stat().st_mtime * 1000)
     database = open_database(tmp_path)
@@ -253,7 +257,8 @@ def test_a_file_that_is_no_database_is_set_aside_and_a_new_one_begun(tmp_path: P
     database.close()
 
 
-def test_a_file_that_turns_out_damaged_in_use_is_set_aside_at_the_next_start(tmp_path: Path) -> None:
+def test_sets_aside_file_damaged_in_use(tmp_path: Path) -> None:
+    """At the next start."""
     store = open_store(tmp_path, 3)
     store.apply(Work(events=[outgoing(str(n), size=1000) for n in range(100)]), slots=0, now_ms=NOW)
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -269,7 +274,7 @@ def test_a_file_that_turns_out_damaged_in_use_is_set_aside_at_the_next_start(tmp
     database.close()
 
 
-def test_an_upgrade_cut_short_is_taken_up_where_it_was(tmp_path: Path) -> None:
+def test_resumes_interrupted_upgrade(tmp_path: Path) -> None:
     schema = tmp_path / "schema"
     schema.mkdir()
     (schema / "0001_first.sql").write_text("CREATE TABLE a (x);")
@@ -287,7 +292,8 @@ def test_an_upgrade_cut_short_is_taken_up_where_it_was(tmp_path: Path) -> None:
         database.close()
 
 
-def test_what_has_waited_too_long_goes_to_the_dead_letters_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_expires_old_events(tmp_path: Path) -> None:
+    """The rest goes on."""
     store = open_store(tmp_path, 3, event_age_ms=1000)
     store.apply(Work(events=[outgoing("a"), outgoing("b")]), slots=0, now_ms=NOW)
     store.apply(Work(events=[outgoing("c"), outgoing("d", B)]), slots=0, now_ms=NOW + 600)
@@ -297,7 +303,7 @@ def test_what_has_waited_too_long_goes_to_the_dead_letters_and_the_rest_goes_on(
     store.close()
 
 
-def test_a_lane_whose_events_are_all_too_old_begins_nothing_and_is_quiet_again(tmp_path: Path) -> None:
+def test_expired_lane_begins_nothing(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3, event_age_ms=1000)
     store.apply(Work(events=[outgoing("a"), outgoing("b")]), slots=0, now_ms=NOW)
     assert store.apply(Work(), slots=9, now_ms=NOW + 5000) == []
@@ -306,7 +312,7 @@ def test_a_lane_whose_events_are_all_too_old_begins_nothing_and_is_quiet_again(t
     store.close()
 
 
-def test_a_batch_that_was_begun_in_time_is_not_taken_back(tmp_path: Path) -> None:
+def test_begun_batch_never_expires(tmp_path: Path) -> None:
     store = open_store(tmp_path, 3, event_age_ms=1000)
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW)
     store.apply(Work(reports=[Failed(batch, 1, "down")], housekeeping=True), slots=9, now_ms=NOW + 9999)
@@ -314,7 +320,8 @@ def test_a_batch_that_was_begun_in_time_is_not_taken_back(tmp_path: Path) -> Non
     store.close()
 
 
-def test_a_redriven_letter_goes_to_the_end_of_its_lane_with_a_new_age(tmp_path: Path) -> None:
+def test_redriven_letter_starts_anew(tmp_path: Path) -> None:
+    """It goes to the end of its lane, with a new age."""
     store = open_store(tmp_path, 9, event_age_ms=1000)
     store.apply(Work(events=[outgoing("a"), outgoing("b")]), slots=0, now_ms=NOW)
     store.apply(Work(), slots=9, now_ms=NOW + 5000)
@@ -326,14 +333,15 @@ def test_a_redriven_letter_goes_to_the_end_of_its_lane_with_a_new_age(tmp_path: 
     store.close()
 
 
-def test_a_failed_attempt_is_written_down_with_its_reason(store: Store) -> None:
+def test_records_failed_attempt(store: Store) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW)
     assert store.apply(Work(reports=[Failed(batch, 3, "down")]), slots=9, now_ms=NOW + 7) == []
     row = store._db.execute("SELECT attempts, last_attempt_ms, last_error FROM batch").fetchone()
     assert row == (3, NOW + 7, "down")
 
 
-def test_a_full_file_takes_no_events_but_lets_them_go_out_and_has_room_again(tmp_path: Path) -> None:
+def test_full_file_still_delivers(tmp_path: Path) -> None:
+    """It takes no events, and has room again once enough went out."""
     store = open_store(tmp_path, 100, file_bytes=600_000)
     taken = 0
     while store._size_bytes() < 600_000:
@@ -352,13 +360,13 @@ def test_a_full_file_takes_no_events_but_lets_them_go_out_and_has_room_again(tmp
     store.close()
 
 
-def test_a_directory_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_names_unusable_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="VOICE_RELAY_DATA_DIR"):
         open_store(tmp_path / "file" / "data", 3)
 
 
-def test_a_power_cut_loses_no_commit_by_default(store: Store) -> None:
+def test_commits_are_flushed_by_default(store: Store) -> None:
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

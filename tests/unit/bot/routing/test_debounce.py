@@ -79,7 +79,7 @@ def room() -> Room:
         (A, [None, B, A], None),
     ],
 )
-def test_what_follows_in_time_undoes_merges_or_collapses(
+def test_merges_what_follows_in_time(
     room: Room, before: str | None, then: list[str | None], net: tuple[str, str | None, str | None] | None
 ) -> None:
     if before is not None:
@@ -90,7 +90,8 @@ def test_what_follows_in_time_undoes_merges_or_collapses(
     assert len(room.settler) == 0
 
 
-def test_nothing_is_let_go_before_its_time_and_each_change_begins_it_anew(room: Room) -> None:
+def test_each_change_restarts_wait(room: Room) -> None:
+    """Nothing is let go before it is due."""
     room.go(A)
     assert room.wait(SETTLE_MS - 1) == []
     room.go(B)
@@ -98,7 +99,7 @@ def test_nothing_is_let_go_before_its_time_and_each_change_begins_it_anew(room: 
     assert len(room.wait(1)) == 1
 
 
-def test_two_joins_with_a_leave_between_them_that_was_reported_are_two_joins(room: Room) -> None:
+def test_keeps_joins_around_reported_leave(room: Room) -> None:
     for place in (A, None, A):
         room.go(place)
         room.wait(SETTLE_MS)
@@ -106,14 +107,14 @@ def test_two_joins_with_a_leave_between_them_that_was_reported_are_two_joins(roo
     assert len({event["id"] for event in room.released}) == 3
 
 
-def test_people_are_held_each_by_themselves(room: Room) -> None:
+def test_holds_people_separately(room: Room) -> None:
     room.say("7", A)
     room.say("8", A)
     room.say("7", None)
     assert [summary(event) for event in room.wait(SETTLE_MS)] == [("joined", None, A)]
 
 
-def test_a_stay_is_counted_to_the_moment_it_was_left_for_good(room: Room) -> None:
+def test_stay_ends_at_first_leave(room: Room) -> None:
     room.go(A)
     room.wait(60_000)
     room.go(B, None)
@@ -122,7 +123,8 @@ def test_a_stay_is_counted_to_the_moment_it_was_left_for_good(room: Room) -> Non
     assert left["data"]["occupants"] == 0
 
 
-def test_a_change_of_flags_waits_with_the_coming_that_is_held_and_goes_at_once_otherwise(room: Room) -> None:
+def test_flags_wait_with_held_join(room: Room) -> None:
+    """A change of flags goes at once where nothing is held."""
     room.go(A)
     room.say("7", A, self_mute=True)
     assert room.at_once == []
@@ -132,7 +134,7 @@ def test_a_change_of_flags_waits_with_the_coming_that_is_held_and_goes_at_once_o
     assert [event["type"] for event in room.at_once] == ["discord.voice.updated"]
 
 
-def test_a_flag_that_is_changed_and_changed_back_on_the_way_is_no_change(room: Room) -> None:
+def test_flag_changed_back_is_unchanged(room: Room) -> None:
     room.go(A)
     room.wait(SETTLE_MS)
     room.say("7", B, self_mute=True)
@@ -141,7 +143,7 @@ def test_a_flag_that_is_changed_and_changed_back_on_the_way_is_no_change(room: R
     assert moved["data"]["changes"] == {"self_deaf": True}
 
 
-def test_what_is_held_goes_on_in_the_next_process(room: Room) -> None:
+def test_held_events_survive_restart(room: Room) -> None:
     room.go(A)
     kept: dict[HeldKey, Held] = dict(room.settler._held)
     room.settler = Debouncer(kept, lambda _guild, _channel: 1)
@@ -149,7 +151,7 @@ def test_what_is_held_goes_on_in_the_next_process(room: Room) -> None:
     assert [summary(event) for event in room.wait(SETTLE_MS)] == [("joined", None, B)]
 
 
-def test_a_guild_that_is_gone_has_nothing_held(room: Room) -> None:
+def test_forgotten_guild_holds_nothing(room: Room) -> None:
     room.go(A)
     assert list(room.settler.forget("2")) == []
     assert len(list(room.settler.forget(GUILD))) == 1
@@ -162,7 +164,7 @@ def test_a_guild_that_is_gone_has_nothing_held(room: Room) -> None:
         max_size=40,
     )
 )
-def test_whoever_reads_only_what_was_let_go_ends_up_with_the_truth(
+def test_released_events_give_truth(
     steps: list[tuple[str, str | None, int]],
 ) -> None:
     """Each reported change begins where the one before it ended, and after the last wait all agree."""

@@ -88,7 +88,7 @@ def ids(*values: str) -> frozenset[str]:
         (Rule(types=ids("joined"), bot=True, users=ids("8")), set()),
     ],
 )
-def test_a_rule_is_met_by_the_events_that_meet_all_of_its_conditions(rule: Rule, met: set[str]) -> None:
+def test_rule_needs_all_conditions(rule: Rule, met: set[str]) -> None:
     rules = Rules([rule])
     assert {name for name, event in EVENTS.items() if rules.route(event, AROUND)} == met
     assert {name for name, event in EVENTS.items() if rule.first_unmet(event, AROUND) is None} == met
@@ -105,23 +105,23 @@ def test_a_rule_is_met_by_the_events_that_meet_all_of_its_conditions(rule: Rule,
         (Rule(bot=True), False),
     ],
 )
-def test_what_is_not_known_of_an_event_meets_no_condition(rule: Rule, met: bool) -> None:
+def test_unknown_meets_no_condition(rule: Rule, met: bool) -> None:
     assert bool(Rules([rule]).route(JOINED, UNKNOWN)) is met
 
 
-def test_a_leave_from_nowhere_known_is_in_no_channel() -> None:
+def test_leave_without_channel_matches_none() -> None:
     nowhere = take(None)
     assert not Rules([Rule(channels=ids("5")), Rule(afk=True)]).route(nowhere, UNKNOWN)
     assert Rules([Rule(afk=False)]).route(nowhere, UNKNOWN)
 
 
-def test_by_default_comings_and_goings_are_notified_and_changes_are_not() -> None:
+def test_default_rules_skip_flag_changes() -> None:
     for event in (JOINED, LEFT, MOVED, GAP):
         assert DEFAULT_RULES.route(event) == (NOTIFY,)
     assert DEFAULT_RULES.route(UPDATED) == ()
 
 
-def test_the_first_rule_that_matches_decides() -> None:
+def test_first_matching_rule_decides() -> None:
     rules = Rules(
         [
             Rule(channels=ids("5"), types=ids("left"), drop=True),
@@ -136,7 +136,7 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert rules.route(GAP) == (NOTIFY,)
 
 
-def test_rules_that_continue_add_up_until_one_does_not() -> None:
+def test_continuing_rules_add_up() -> None:
     rules = Rules(
         [
             Rule(workflow="audit", continues=True),
@@ -152,12 +152,13 @@ def test_rules_that_continue_add_up_until_one_does_not() -> None:
     assert rules.route(GAP) == (audit, ops, Route("never", "default"))
 
 
-def test_the_same_way_counts_once_as_the_first_rule_has_it() -> None:
+def test_same_route_counts_once() -> None:
+    """The first rule that names it decides its options."""
     rules = Rules([Rule(debounce_s=5, continues=True), Rule(destination="ops", continues=True), Rule()])
     assert rules.route(JOINED) == (Route("notify", "default", 5), Route("notify", "ops"))
 
 
-def test_an_explanation_ends_with_the_rule_that_decides() -> None:
+def test_explanation_ends_at_deciding_rule() -> None:
     rules = Rules(
         [
             Rule(types=ids("left")),
@@ -179,7 +180,7 @@ def test_an_explanation_ends_with_the_rule_that_decides() -> None:
 
 
 @pytest.mark.parametrize("rule", [Rule(roles=ids("1")), Rule(categories=ids("1")), Rule(afk=False)])
-def test_says_whether_surroundings_need_to_be_gathered(rule: Rule) -> None:
+def test_asks_for_surroundings_only_when_needed(rule: Rule) -> None:
     assert Rules([Rule(), rule]).asks_around
     assert not Rules([Rule(users=ids("1"), bot=False)]).asks_around
 
@@ -287,14 +288,13 @@ def naive(rules: Sequence[Rule], event: Event, around: Surroundings) -> list[Rou
 
 
 @given(RULES, events(), AROUNDS)
-def test_an_event_goes_where_asking_every_rule_in_order_sends_it(
-    rules: list[Rule], event: Event, around: Surroundings
-) -> None:
+def test_index_agrees_with_plain_search(rules: list[Rule], event: Event, around: Surroundings) -> None:
+    """An event goes where asking every rule in order would send it."""
     assert list(Rules(rules).route(event, around)) == naive(rules, event, around)
 
 
 @given(RULES, events(), AROUNDS)
-def test_the_explanation_agrees_with_the_route(rules: list[Rule], event: Event, around: Surroundings) -> None:
+def test_explanation_agrees_with_route(rules: list[Rule], event: Event, around: Surroundings) -> None:
     asked = Rules(rules)
     met = [verdict.rule for verdict in asked.explain(event, around) if verdict.unmet is None]
     assert met == [rule for rule in rules[: len(asked.explain(event, around))] if meets(rule, event, around)]
@@ -302,15 +302,13 @@ def test_the_explanation_agrees_with_the_route(rules: list[Rule], event: Event, 
 
 
 @given(RULES, events(), AROUNDS)
-def test_the_surroundings_matter_only_to_rules_that_ask_for_them(
-    rules: list[Rule], event: Event, around: Surroundings
-) -> None:
+def test_surroundings_matter_only_when_asked(rules: list[Rule], event: Event, around: Surroundings) -> None:
     asked = Rules(rules)
     if not asked.asks_around:
         assert asked.route(event, around) == asked.route(event, UNKNOWN)
 
 
-def test_no_route_can_be_changed_from_outside() -> None:
+def test_routes_are_immutable() -> None:
     """The same sequence is handed out for every event."""
     routes = cast("Any", DEFAULT_RULES.route(JOINED))
     with pytest.raises(AttributeError):

@@ -61,7 +61,7 @@ def problems(text: str) -> list[str]:
     return [problem.removeprefix("rules.toml").lstrip(": ") for problem in caught.value.problems]
 
 
-def test_every_key_is_read() -> None:
+def test_reads_every_key() -> None:
     text = """
     [[rule]]
     name = "everything"
@@ -106,18 +106,18 @@ def test_every_key_is_read() -> None:
     )
 
 
-def test_the_documented_example_is_fine() -> None:
+def test_documented_example_is_valid() -> None:
     assert rules_file.__doc__ is not None
     example = "\n".join(line for line in rules_file.__doc__.splitlines() if line.startswith("    "))
     first, second, third = parse_rules(example, "example").rules
     assert (first.drop, second.continues, third.debounce_s) == (True, True, 5)
 
 
-def test_every_problem_is_named_at_once_with_its_line() -> None:
+def test_names_all_problems_with_lines() -> None:
     assert problems(BAD) == PROBLEMS
 
 
-def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
+def test_names_setting_and_file(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text(BAD)
     with pytest.raises(SettingsError) as caught:
@@ -171,7 +171,7 @@ def test_the_setting_and_the_file_are_named(tmp_path: Path) -> None:
         ("drop = true\nbatch_max_events = 1", "batch_max_events contradicts drop = true"),
     ],
 )
-def test_a_bad_line_is_refused(line: str, words: str) -> None:
+def test_refuses_bad_line(line: str, words: str) -> None:
     (problem,) = problems(f"[[rule]]\n\n[[rule]]\n{line}\n")
     assert words in problem
     assert ", rule 2: " in problem
@@ -190,7 +190,7 @@ def test_a_bad_line_is_refused(line: str, words: str) -> None:
         "types = ['gap', 'left']\nguilds = ['1']",
     ],
 )
-def test_what_is_just_allowed_is_taken(line: str) -> None:
+def test_accepts_limits(line: str) -> None:
     assert len(parse_rules(f"[[rule]]\n{line}\n", "rules.toml").rules) == 1
 
 
@@ -207,19 +207,20 @@ def test_what_is_just_allowed_is_taken(line: str) -> None:
         (f"x = {'9' * 5000}", "is not valid TOML: Exceeds the limit"),
     ],
 )
-def test_what_is_no_list_of_rules_is_refused(text: str, problem: str) -> None:
+def test_refuses_other_documents(text: str, problem: str) -> None:
     (found,) = problems(text)
     assert found.removeprefix(" ").startswith(problem)
 
 
-def test_a_value_is_never_repeated() -> None:
+def test_never_repeats_a_value() -> None:
+    """It may be a misplaced secret."""
     secret = "MTE3NzE5ODM0MjM0MzQzMDA"
     for key in set(rules_file._CHECKS) - {"name"}:
         for value in (f'"{secret}/"', f'["{secret}"]', f"{{ {secret} = 1 }}"):
             assert secret not in "".join(problems(f"[[rule]]\n{key} = {value}\nzzz = 1\n"))
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_names_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"RULES_FILE: .*absent\.toml cannot be read \(No such file"):
         load_rules(tmp_path / "absent.toml")
     with pytest.raises(SettingsError, match=r"cannot be read \(Is a directory"):
@@ -229,7 +230,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_rules(tmp_path / "binary")
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+def test_accepts_bom_and_crlf(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_bytes(b"\xef\xbb\xbf[[rule]]\r\ndrop = true\r\n[[rule]]\r\nbot = 1\r\n")
     with pytest.raises(SettingsError, match="line 4, rule 2: bot"):
@@ -249,7 +250,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*rules_file._CHECKS, "x"]), VALUES, max_size=5), max_size=3))
-def test_any_file_of_toml_is_read_or_refused(tables: list[dict[str, str]]) -> None:
+def test_any_toml_is_read_or_refused(tables: list[dict[str, str]]) -> None:
     text = "".join(
         "[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in table.items()) for table in tables
     )

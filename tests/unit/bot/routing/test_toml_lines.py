@@ -41,7 +41,7 @@ d = 1
 '''
 
 
-def test_strings_and_comments_are_not_taken_for_structure() -> None:
+def test_ignores_strings_and_comments() -> None:
     tomllib.loads(ODD)
     assert find_lines(ODD) == {
         ("title",): 2,
@@ -76,7 +76,7 @@ def test_strings_and_comments_are_not_taken_for_structure() -> None:
 
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("own", [0, 1, 2])
-def test_a_multi_line_string_may_end_in_quotes_of_its_own(quote: str, own: int) -> None:
+def test_multiline_string_may_end_in_quotes(quote: str, own: int) -> None:
     text = f"a = {quote * 3}x{quote * own}{quote * 3}\nb = [{quote}]{quote}]\nc = 1\n"
     assert tomllib.loads(text)["a"] == "x" + quote * own
     assert find_lines(text) == {("a",): 1, ("b",): 2, ("b", 0): 2, ("c",): 3}
@@ -199,7 +199,7 @@ def paths(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 @given(documents())
-def test_every_value_has_the_line_that_it_was_written_on(text: str) -> None:
+def test_every_value_has_its_line(text: str) -> None:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

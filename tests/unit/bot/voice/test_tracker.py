@@ -67,11 +67,11 @@ def guild_create(present: dict[str, str], **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def capture() -> Tracker:
-    """A capture that has seen the guild, with nobody in voice."""
-    capture = Tracker({}, UlidFactory())
-    capture.snapshot(guild_create({}), T0)
-    return capture
+def tracker() -> Tracker:
+    """A tracker that has seen the guild, with nobody in voice."""
+    tracker = Tracker({}, UlidFactory())
+    tracker.snapshot(guild_create({}), T0)
+    return tracker
 
 
 def events(observation: Observation | None) -> list[Event]:
@@ -80,8 +80,8 @@ def events(observation: Observation | None) -> list[Event]:
     return [EVENT.validate_python(event) for event in observation.events]
 
 
-def test_a_join_is_described_whole(capture: Tracker) -> None:
-    (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL, self_mute=True), T0 + 123))
+def test_describes_join_in_full(tracker: Tracker) -> None:
+    (event,) = events(tracker.voice_state(voice_state(NELLY, GENERAL, self_mute=True), T0 + 123))
     assert event == {
         "specversion": "1.0",
         "id": event["id"],
@@ -103,7 +103,7 @@ def test_a_join_is_described_whole(capture: Tracker) -> None:
     }
 
 
-def test_an_evening_gives_each_transition_once_in_order(capture: Tracker) -> None:
+def test_tells_each_transition_once(tracker: Tracker) -> None:
     steps: list[tuple[dict[str, Any], str, float | None, int]] = [
         (voice_state(NELLY, GENERAL), "joined", None, 1),
         (voice_state(OTHER, GENERAL), "joined", None, 2),
@@ -113,28 +113,29 @@ def test_an_evening_gives_each_transition_once_in_order(capture: Tracker) -> Non
         (voice_state(NELLY, None), "left", 2.0, 0),
     ]
     for second, (payload, kind, duration_s, occupants) in enumerate(steps):
-        (event,) = events(capture.voice_state(payload, T0 + second * 1000))
+        (event,) = events(tracker.voice_state(payload, T0 + second * 1000))
         assert event["type"] == f"discord.voice.{kind}"
         assert event["type"] != "discord.voice.gap"
         assert (event["data"]["duration_s"], event["data"]["occupants"]) == (duration_s, occupants)
 
 
-def test_a_move_names_both_channels_and_what_else_changed(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    (event,) = events(capture.voice_state(voice_state(NELLY, STAGE, suppress=True), T0))
+def test_move_names_both_channels(tracker: Tracker) -> None:
+    """A move also says which flags changed with it."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    (event,) = events(tracker.voice_state(voice_state(NELLY, STAGE, suppress=True), T0))
     assert event["type"] == "discord.voice.moved"
     assert event["data"]["previous_channel"] == {"id": GENERAL, "name": "General", "kind": "voice"}
     assert event["data"]["channel"] == {"id": STAGE, "name": "Stage", "kind": "stage"}
     assert event["data"]["changes"] == {"suppress": True}
 
 
-def test_a_repeated_state_is_no_transition(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert capture.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1) is None
+def test_ignores_repeated_state(tracker: Tracker) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert tracker.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1) is None
 
 
-def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Tracker) -> None:
-    assert capture.voice_state(voice_state(NELLY, None), T0) is None
+def test_ignores_leave_of_absent_person(tracker: Tracker) -> None:
+    assert tracker.voice_state(voice_state(NELLY, None), T0) is None
 
 
 @pytest.mark.parametrize(
@@ -148,8 +149,8 @@ def test_a_leave_of_somebody_who_is_not_there_is_no_transition(capture: Tracker)
         {"guild_id": GUILD, "user_id": True, "member": [], "channel_id": GENERAL},
     ],
 )
-def test_a_payload_that_names_nobody_is_passed_over(capture: Tracker, payload: dict[str, Any]) -> None:
-    assert capture.voice_state(payload, T0) is None
+def test_ignores_payload_without_person(tracker: Tracker, payload: dict[str, Any]) -> None:
+    assert tracker.voice_state(payload, T0) is None
 
 
 @pytest.mark.parametrize(
@@ -161,51 +162,53 @@ def test_a_payload_that_names_nobody_is_passed_over(capture: Tracker, payload: d
         ["user_id"],
     ],
 )
-def test_missing_fields_drop_no_transition(capture: Tracker, gone: list[str]) -> None:
+def test_tolerates_missing_fields(tracker: Tracker, gone: list[str]) -> None:
     payload = voice_state(NELLY, GENERAL)
     for name in gone:
         del payload[name]
-    (event,) = events(capture.voice_state(payload, T0))
+    (event,) = events(tracker.voice_state(payload, T0))
     assert event["type"] == "discord.voice.joined"
     assert event["data"]["user"]["id"] == NELLY
 
 
-def test_a_person_is_remembered_when_a_later_payload_has_no_member(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
+def test_remembers_person_without_member(tracker: Tracker) -> None:
+    """A later payload without a member object keeps the name that was known."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
     payload = voice_state(NELLY, None)
     payload["member"] = None
-    (event,) = events(capture.voice_state(payload, T0))
+    (event,) = events(tracker.voice_state(payload, T0))
     assert event["type"] == "discord.voice.left"
     assert event["data"]["user"]["display_name"] == "Nelly"
 
 
-def test_ids_that_come_as_numbers_become_strings(capture: Tracker) -> None:
+def test_turns_numeric_ids_into_strings(tracker: Tracker) -> None:
     payload = {
         **voice_state(NELLY, GENERAL),
         "user_id": int(NELLY),
         "channel_id": int(GENERAL),
         "guild_id": int(GUILD),
     }
-    (event,) = events(capture.voice_state(payload, T0))
+    (event,) = events(tracker.voice_state(payload, T0))
     assert event["type"] == "discord.voice.joined"
     assert (event["data"]["user"]["id"], event["data"]["guild"]["id"]) == (NELLY, GUILD)
 
 
-def test_a_hidden_channel_keeps_its_id_and_shows_no_name() -> None:
-    capture = Tracker({}, UlidFactory())
+def test_hidden_channel_shows_no_name() -> None:
+    """It keeps its id."""
+    tracker = Tracker({}, UlidFactory())
     hidden = {"id": GENERAL, "type": 2, "name": "___hidden___", "flags": 1 << 17, "bitrate": None}
-    capture.snapshot(guild_create({}, channels=[hidden, "nonsense", {"id": STAGE}]), T0)
-    (event,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
+    tracker.snapshot(guild_create({}, channels=[hidden, "nonsense", {"id": STAGE}]), T0)
+    (event,) = events(tracker.voice_state(voice_state(NELLY, GENERAL), T0))
     assert event["type"] == "discord.voice.joined"
     assert event["data"]["channel"] == {"id": GENERAL, "name": None, "kind": "voice"}
 
 
-def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Tracker) -> None:
-    capture.channel_changed({"guild_id": GUILD, "id": "5", "type": 2, "name": "New"})
-    capture.channel_changed({"guild_id": GUILD, "id": GENERAL, "type": 2, "name": "Renamed"})
-    (joined,) = events(capture.voice_state(voice_state(NELLY, "5"), T0))
-    capture.channel_deleted({"guild_id": GUILD, "id": "5"})
-    (moved,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
+def test_follows_channel_changes(tracker: Tracker) -> None:
+    tracker.channel_changed({"guild_id": GUILD, "id": "5", "type": 2, "name": "New"})
+    tracker.channel_changed({"guild_id": GUILD, "id": GENERAL, "type": 2, "name": "Renamed"})
+    (joined,) = events(tracker.voice_state(voice_state(NELLY, "5"), T0))
+    tracker.channel_deleted({"guild_id": GUILD, "id": "5"})
+    (moved,) = events(tracker.voice_state(voice_state(NELLY, GENERAL), T0))
     assert joined["type"] == "discord.voice.joined"
     assert joined["data"]["channel"] == {"id": "5", "name": "New", "kind": "voice"}
     assert moved["type"] == "discord.voice.moved"
@@ -213,39 +216,39 @@ def test_channels_are_followed_as_they_are_made_renamed_and_deleted(capture: Tra
     assert moved["data"]["channel"] == {"id": GENERAL, "name": "Renamed", "kind": "voice"}
 
 
-def test_a_guild_that_was_never_described_loses_no_transition() -> None:
-    capture = Tracker({}, UlidFactory())
-    (joined,) = events(capture.voice_state(voice_state(NELLY, GENERAL), T0))
-    (left,) = events(capture.voice_state(voice_state(OTHER, None), T0))
+def test_tells_transitions_of_undescribed_guild() -> None:
+    tracker = Tracker({}, UlidFactory())
+    (joined,) = events(tracker.voice_state(voice_state(NELLY, GENERAL), T0))
+    (left,) = events(tracker.voice_state(voice_state(OTHER, None), T0))
     assert joined["type"] == "discord.voice.joined"
     assert joined["data"]["guild"] == {"id": GUILD, "name": None}
     assert left["type"] == "discord.voice.left"
     assert left["data"]["previous_channel"] is None
 
 
-def test_the_first_snapshot_of_a_guild_is_learned_in_silence() -> None:
-    capture = Tracker({}, UlidFactory())
-    observation = capture.snapshot(guild_create({NELLY: GENERAL}), T0)
+def test_learns_first_snapshot_silently() -> None:
+    tracker = Tracker({}, UlidFactory())
+    observation = tracker.snapshot(guild_create({NELLY: GENERAL}), T0)
     assert observation is not None
     assert observation.events == []
     assert observation.occupants[NELLY] is not None
-    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 + 5000))
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 5000))
     assert left["type"] == "discord.voice.left"
     assert left["data"]["duration_s"] is None  # their coming was not seen
     assert left["data"]["user"]["display_name"] == "Nelly"
 
 
-def test_a_guild_that_is_only_announced_is_not_a_snapshot(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert capture.snapshot({"id": GUILD, "unavailable": True}, T0) is None
+def test_announced_guild_is_no_snapshot(tracker: Tracker) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert tracker.snapshot({"id": GUILD, "unavailable": True}, T0) is None
 
 
-def test_what_changed_unseen_is_inferred_after_a_gap(capture: Tracker) -> None:
+def test_infers_changes_after_gap(tracker: Tracker) -> None:
     third = "80351110224678914"
     for user in (NELLY, OTHER):
-        capture.voice_state(voice_state(user, GENERAL), T0)
-    capture.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
-    gap, *inferred = events(capture.snapshot(guild_create({OTHER: STAGE, third: GENERAL}), T0 + 9000))
+        tracker.voice_state(voice_state(user, GENERAL), T0)
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    gap, *inferred = events(tracker.snapshot(guild_create({OTHER: STAGE, third: GENERAL}), T0 + 9000))
     assert gap["type"] == "discord.voice.gap"
     assert gap["data"] == {
         "guild": {"id": GUILD, "name": "Base"},
@@ -266,40 +269,43 @@ def test_what_changed_unseen_is_inferred_after_a_gap(capture: Tracker) -> None:
     assert [event["id"] for event in (gap, *inferred)] == sorted(event["id"] for event in (gap, *inferred))
 
 
-def test_whoever_stayed_through_a_gap_keeps_their_time(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
-    (gap,) = events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
+def test_stay_spans_gap(tracker: Tracker) -> None:
+    """Somebody who is still there after a gap keeps the time of their arrival."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
     assert gap["type"] == "discord.voice.gap"
-    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
     assert left["type"] == "discord.voice.left"
     assert left["data"]["duration_s"] == 10.0
 
 
-def test_a_snapshot_of_a_guild_that_was_watched_all_along_declares_no_gap(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert events(capture.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
+def test_watched_guild_has_no_gap(tracker: Tracker) -> None:
+    """A snapshot of a guild that was watched all along declares none."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
 
 
-def test_only_the_first_reason_why_a_guild_is_unwatched_counts(capture: Tracker) -> None:
-    capture.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
-    assert capture.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
-    (gap,) = events(capture.snapshot(guild_create({}), T0 + 3000))
+def test_first_gap_reason_counts(tracker: Tracker) -> None:
+    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    assert tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
+    (gap,) = events(tracker.snapshot(guild_create({}), T0 + 3000))
     assert gap["type"] == "discord.voice.gap"
     assert (gap["data"]["reason"], gap["data"]["from"]) == ("guild_unavailable", "2025-11-21T07:00:01.000Z")
 
 
-def test_a_forgotten_guild_begins_anew(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    observation = capture.forget(GUILD)
+def test_forgotten_guild_starts_afresh(tracker: Tracker) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    observation = tracker.forget(GUILD)
     assert observation is not None
     assert observation.forgotten
-    assert events(capture.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
+    assert events(tracker.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
 
 
-def test_a_clock_set_back_gives_no_negative_duration(capture: Tracker) -> None:
-    capture.voice_state(voice_state(NELLY, GENERAL), T0)
-    (left,) = events(capture.voice_state(voice_state(NELLY, None), T0 - 60_000))
+def test_durations_are_never_negative(tracker: Tracker) -> None:
+    """Not even when the clock is set back."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 - 60_000))
     assert left["type"] == "discord.voice.left"
     assert left["data"]["duration_s"] == 0
 
@@ -317,18 +323,19 @@ JSON = st.recursive(
         JSON | st.sampled_from([GUILD, NELLY, GENERAL]),
     )
 )
-def test_no_payload_whatever_raises_or_gives_an_event_off_the_schema(payload: dict[str, Any]) -> None:
-    capture = Tracker({}, UlidFactory())
-    capture.snapshot(guild_create({NELLY: GENERAL}), T0)
-    observation = capture.voice_state(payload, T0)
+def test_any_voice_state_keeps_schema(payload: dict[str, Any]) -> None:
+    """No payload raises, or gives an event that the schema does not allow."""
+    tracker = Tracker({}, UlidFactory())
+    tracker.snapshot(guild_create({NELLY: GENERAL}), T0)
+    observation = tracker.voice_state(payload, T0)
     for event in observation.events if observation else []:
         EVENT.validate_python(event)
 
 
 @given(st.dictionaries(st.sampled_from(["name", "channels", "members", "voice_states", "unavailable"]), JSON))
-def test_no_guild_payload_whatever_raises(fields: dict[str, Any]) -> None:
-    capture = Tracker({}, UlidFactory())
-    observation = capture.snapshot({**guild_create({NELLY: GENERAL}), **fields}, T0)
+def test_any_guild_payload_is_tolerated(fields: dict[str, Any]) -> None:
+    tracker = Tracker({}, UlidFactory())
+    observation = tracker.snapshot({**guild_create({NELLY: GENERAL}), **fields}, T0)
     assert observation is None or observation.events == []
 
 
@@ -342,12 +349,12 @@ def test_no_guild_payload_whatever_raises(fields: dict[str, Any]) -> None:
         max_size=40,
     )
 )
-def test_the_events_replayed_give_the_states_they_came_from(
+def test_replayed_events_give_states(
     steps: list[tuple[str, str | None, set[str]]],
 ) -> None:
     """An independent reader of the events ends up where Discord's states were, at every step."""
-    capture = Tracker({}, UlidFactory())
-    capture.snapshot(guild_create({}), T0)
+    tracker = Tracker({}, UlidFactory())
+    tracker.snapshot(guild_create({}), T0)
     truth: dict[str, tuple[str, set[str]]] = {}
     read: dict[str, tuple[str, set[str]]] = {}
     for user, channel, flags in steps:
@@ -356,7 +363,7 @@ def test_the_events_replayed_give_the_states_they_came_from(
             truth.pop(user, None)
         else:
             truth[user] = (channel, flags)
-        for event in events(capture.voice_state(payload, T0) or Observation(GUILD)):
+        for event in events(tracker.voice_state(payload, T0) or Observation(GUILD)):
             assert event["type"] != "discord.voice.gap"
             data = event["data"]
             before = read.pop(data["user"]["id"], None)
