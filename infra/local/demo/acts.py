@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from infra.local.audit import Stretch, parse_event, parse_transition
 from infra.local.demo import evening
 from infra.local.demo.evening import Players
 from infra.local.demo.executions import Executions
-from infra.local.demo.expectation import Stretch
-from infra.local.demo.facts import parse_event, parse_transition
 from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess
 from infra.local.discord import StandIn, Webhook

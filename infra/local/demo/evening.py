@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from infra.local.demo.facts import Places, read_places
 from infra.local.discord import Channel, Flag, Guild, Member, World
 
 BURST = 200
@@ -165,24 +164,20 @@ def set_scene(world: World) -> Scene:
 class Players:
     """Plays scripts in *scene*; *pace* stretches their pauses, 0 has none.
 
-    ``places`` is who was where before each transition and after the last; ``sent`` the number of them.
+    ``sent`` counts the transitions so far.
     """
 
     def __init__(self, scene: Scene, narrate: Narrate, *, pace: float) -> None:
         self.scene = scene
-        self.places: list[Places] = [read_places(scene.guild)]
+        self.sent = 0
         self._narrate = narrate
         self._pace = pace
-
-    @property
-    def sent(self) -> int:
-        return len(self.places) - 1
 
     async def play(self, script: Script) -> None:
         for beat in script.beats:
             self._narrate(" ".join(filter(None, beat)))
             await self._perform(beat)
-            self._keep_places()
+            self.sent += 1
             await self.pause(script.pause_s)
 
     async def pause(self, pause_s: float) -> None:
@@ -201,11 +196,8 @@ class Players:
                 await asyncio.sleep(started + _BURST_S * self._pace * number / BURST - loop.time())
             turn, place = divmod(number, len(_DANCERS))
             await self._dash(self.scene.members[_DANCERS[place]], turn)
-            self._keep_places()
+            self.sent += 1
         return range(before, self.sent)
-
-    def _keep_places(self) -> None:
-        self.places.append(read_places(self.scene.guild))
 
     async def _perform(self, beat: Beat) -> None:
         guild, member, verb = self.scene.guild, self.scene.members[beat.who], _VERBS[beat.does]

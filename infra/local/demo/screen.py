@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.local.demo.account import Account
-from infra.local.demo.comparison import Comparison
 from infra.local.discord import World, render_message
 
 _WIDTH = 80
@@ -138,9 +137,12 @@ class Screen:
         self._console.print(_comparison_table(account))
         self._console.print()
         self._console.print(_figures_table(account))
-        for place, comparison in (("workflow", account.workflow), ("channel", account.channel)):
-            for problem in _describe_problems(comparison):
-                self._print(Text(f"In the {place}: {problem}", "red"))
+        for place, faults in (
+            ("workflow", account.workflow.faults),
+            ("channel", account.channel.describe()),
+        ):
+            for fault in faults:
+                self._print(Text(f"In the {place}: {fault}", "red"))
         self._console.print()
         verdict = "✓" if account.balanced else "✗"
         line = (
@@ -186,19 +188,19 @@ def _colour(body: Mapping[str, Any]) -> str:
 def _comparison_table(account: Account) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     table.add_column("")
-    places = {"in the workflow": account.workflow, "in the channel": account.channel}
+    places = {"in the workflow": account.workflow.comparison, "in the channel": account.channel}
     for name in ("expected", *places):
         table.add_column(name, justify="right")
     columns = places.values()
     # Whoever comes and goes unseen leaves nothing to infer; a message that Discord told to wait is overtaken.
-    inferred, disorder = f"inferred (net of {account.unseen} unseen)", "out of order (overtaken on 429)"
+    inferred, disorder = f"inferred (net of {account.missed} unseen)", "out of order (overtaken on 429)"
     rows: dict[str, tuple[int, list[int]]] = {
-        "transitions delivered": (account.sent - account.unseen, [each.delivered for each in columns]),
+        "transitions delivered": (account.sent - account.missed, [each.delivered for each in columns]),
         inferred: (
-            account.workflow.inferred_expected,
+            account.workflow.comparison.inferred_expected,
             [each.inferred for each in columns],
         ),
-        "gaps declared": (account.workflow.gaps_expected, [each.gaps for each in columns]),
+        "gaps declared": (account.workflow.comparison.gaps_expected, [each.gaps for each in columns]),
         "lost": (0, [each.lost.total() for each in columns]),
         "doubled": (0, [each.duplicated.total() for each in columns]),
         "never happened": (0, [each.invented.total() for each in columns]),
@@ -213,33 +215,21 @@ def _figures_table(account: Account) -> Table:
     table = Table.grid(padding=(0, 2))
     others = ", ".join(f"{count} {status}" for status, count in account.unsuccessful.items())
     rows = {
-        "transitions sent": f"{account.sent}, {account.unseen} of them unseen: the bot was blind",
+        "transitions sent": f"{account.sent}, {account.missed} of them unseen: the bot was blind",
         "executions": f"{account.executions}, {others or 'all succeeded'}",
         "names or ids used twice": str(len(account.repeated)),
-        "gaps that are too short": str(account.uncovered),
+        "gaps that are too short": str(len(account.workflow.short_gaps)),
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
         "Discord said 'slow down'": f"{account.slow_downs} times; who waits is overtaken",
-        "from transition to execution": f"{_seconds(account.to_execution_s)} (median), "
-        f"in the burst {_seconds(account.to_execution_in_burst_s)}",
-        "from transition to message": f"{_seconds(account.to_message_s)} (median), "
-        f"in the burst {_seconds(account.to_message_in_burst_s)}",
+        "from transition to execution": f"{_seconds(account.to_execution.usual_s)} (median), "
+        f"in the burst {_seconds(account.to_execution.in_burst_s)}",
+        "from transition to message": f"{_seconds(account.to_message.usual_s)} (median), "
+        f"in the burst {_seconds(account.to_message.in_burst_s)}",
     }
     for name, value in rows.items():
         table.add_row(f" {name}", value)
     return table
-
-
-def _describe_problems(comparison: Comparison) -> Iterator[str]:
-    kinds = {
-        "lost": comparison.lost,
-        "doubled": comparison.duplicated,
-        "never happened": comparison.invented,
-    }
-    for what, facts in kinds.items():
-        for fact, count in facts.most_common(3):
-            where = " to ".join(filter(None, (fact.previous_channel_id, fact.channel_id)))
-            yield f"{what}: {count} × {fact.kind}, user {fact.user_id or '?'}, channel {where or '?'}"
 
 
 def _seconds(value: float | None) -> str:

@@ -91,9 +91,7 @@ class _Show:
             if code := await relay.stop():
                 raise StartupError(f"voice-relay run ended with exit code {code}")
             self.doing = "reading the executions back"
-            evening = Evening(
-                self._scene.guild.id, list(self._discord.sent), players.places, acts.stretches, acts.burst
-            )
+            evening = Evening(self._scene.guild.id, list(self._discord.sent), acts.stretches, acts.burst)
             ended = await asyncio.to_thread(executions.read)
             return draw_up(evening, ended, webhook.messages, slow_downs=webhook.answers[429])
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+from infra.local.audit import Log, parse_transition
+from infra.local.audit.facts import name_flags
+from infra.local.audit.places import Seat
 from infra.local.demo import evening
 from infra.local.demo.evening import BURST, Players, set_scene
-from infra.local.demo.facts import infer, parse_transition, read_places
 from infra.local.discord import StandIn
 
 SCRIPTS_BEFORE = (evening.OPENING, evening.ONE_MORE, evening.API_DOWN)
@@ -38,7 +40,7 @@ class Played:
         return self
 
 
-async def test_every_line_of_the_scripts_is_a_transition() -> None:
+async def test_every_line_is_a_transition() -> None:
     """And so is every one of the burst, which is where the range says."""
     played = await Played().play()
     sent = played.discord.sent
@@ -58,25 +60,27 @@ async def test_burst_takes_less_than_a_second() -> None:
     assert burst[-1].at - burst[0].at < 1
 
 
-async def test_is_the_same_every_time() -> None:
+async def test_every_evening_is_the_same() -> None:
     one, other = [(await Played().play()).discord.sent for _ in range(2)]
     assert [transition._replace(at=0) for transition in one] == [
         transition._replace(at=0) for transition in other
     ]
 
 
-async def test_places_are_those_before_each_transition_and_after_the_last() -> None:
+async def test_log_says_who_is_where() -> None:
+    """After the last transition, and by every single one."""
     played = await Played().play()
-    places = played.players.places
-    assert places[0] == {}
-    assert places[-1] == read_places(played.players.scene.guild)
-    for place, transition in enumerate(played.discord.sent):
-        (net,) = infer(transition.guild_id, places[place], places[place + 1])
-        fact = parse_transition(transition)
-        assert net == fact._replace(kind=f"{fact.kind}, inferred")
+    guild = played.players.scene.guild
+    log = Log.build(guild.id, played.discord.sent)
+    assert log.places[-1] == {
+        user_id: Seat(state.channel.id, name_flags(state.flags))
+        for user_id, state in guild.voice_states.items()
+    }
+    for place, fact in enumerate(log.facts):
+        assert list(log.infer(range(place, place + 1))) == [fact.as_inferred()]
 
 
-async def test_what_is_waited_for_happens_only_once() -> None:
+async def test_awaited_transition_happens_once() -> None:
     """Else an earlier one could be taken for it."""
     played = await Played().play()
     facts = [parse_transition(transition) for transition in played.discord.sent]

@@ -9,12 +9,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from infra.local.audit import Stretch
 from infra.local.demo.account import Evening, Execution, draw_up
 from infra.local.demo.evening import set_scene
-from infra.local.demo.expectation import Stretch
-from infra.local.demo.facts import Seat
 from infra.local.demo.screen import Screen, open_console
-from infra.local.discord import PostedMessage, StandIn, Transition
+from infra.local.discord import PostedMessage, StandIn
+from tests.support.story import Story, run
 
 AT = dt.datetime(2026, 11, 21, 20, 15, tzinfo=dt.UTC).timestamp()
 
@@ -59,7 +59,7 @@ def without_escapes(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
-def test_message_is_shown_as_discord_shows_it(plain: Stage) -> None:
+def test_message_looks_like_discord(plain: Stage) -> None:
     assert plain.show(plain.line("Nelly")).split("\n") == [
         "Voice Relay APP 20:15:00",
         "▌ 20:15:00 🟢 @Nelly joined #General",
@@ -73,7 +73,7 @@ def test_long_message_is_cut(plain: Stage) -> None:
     assert shown[-1] == "▌ … and 22 more lines"
 
 
-def test_what_nobody_saw_is_not_cut(plain: Stage) -> None:
+def test_gap_is_not_cut(plain: Stage) -> None:
     gap = f"⚠️ Not watching <t:{int(AT)}:T>-<t:{int(AT)}:T>"
     inferred = plain.line("Moss") + " (inferred afterwards)"
     shown = plain.show(*[plain.line("Nelly")] * 10, gap, inferred, *[plain.line("Nelly")] * 10).splitlines()
@@ -104,7 +104,7 @@ def test_plain_has_no_control_characters(plain: Stage) -> None:
     assert "@@everyone **bold** joined" in shown
 
 
-def test_bar_has_the_embeds_colour_and_stands_beside_every_row(terminal: Stage) -> None:
+def test_bar_stands_beside_every_row(terminal: Stage) -> None:
     shown = terminal.show(terminal.line("Nelly", "moved " * 20)).splitlines()[1:]
     assert len(shown) > 1
     assert all(row.startswith("\x1b[38;2;87;242;135m▌") for row in shown)
@@ -117,7 +117,7 @@ def test_markup_in_a_name_has_no_effect(terminal: Stage) -> None:
     assert "@[red]x[/] :boom: joined" in without_escapes(terminal.show(terminal.line("Nelly")))
 
 
-def test_only_the_end_of_a_log_is_shown(plain: Stage) -> None:
+def test_log_shows_its_end(plain: Stage) -> None:
     plain.screen.log("\n".join(map(str, range(100))), "some.log")
     shown = plain.output.getvalue()
     assert "some.log" in shown
@@ -126,25 +126,16 @@ def test_only_the_end_of_a_log_is_shown(plain: Stage) -> None:
 
 
 @pytest.mark.parametrize(("balanced", "verdict"), [(True, "✓"), (False, "✗")])
-def test_count_ends_with_what_it_amounts_to(plain: Stage, *, balanced: bool, verdict: str) -> None:
-    places = [{}, {"10": Seat("20", frozenset())}]
-    sent = [Transition("joined", "1", "10", "20", None, {}, "live", AT)]
-    evening = Evening("1", sent, places, [] if balanced else [Stretch("restart", 0, 1)], range(0))
-    fact = "<t:1:T> 🟢 <@10> joined <#20> · 1 there"
-    event: dict[str, Any] = {
-        "id": "one",
-        "type": "discord.voice.joined",
-        "data": {
-            "guild": {"id": "1"},
-            "user": {"id": "10"},
-            "channel": {"id": "20"},
-            "previous_channel": None,
-            "changes": {},
-            "inferred": False,
-        },
-    }
-    messages = [PostedMessage("1", AT, {"embeds": [{"description": fact}]}, b"", {}, {})]
-    account = draw_up(evening, [Execution("one", "SUCCEEDED", AT, [event])], messages, slow_downs=0)
+def test_account_ends_with_its_verdict(plain: Stage, *, balanced: bool, verdict: str) -> None:
+    story = Story()
+    story.watch()
+    transition = run(
+        story.guild.join(story.guild.add_member("nelly"), story.guild.add_voice_channel("Lobby"))
+    )
+    evening = Evening(story.guild.id, [transition], [] if balanced else [Stretch("restart", 0, 1)], range(0))
+    line = f"<t:1:T> 🟢 <@{transition.user_id}> joined <#{transition.channel_id}> · 1 there"
+    messages = [PostedMessage("1", AT, {"embeds": [{"description": line}]}, b"", {}, {})]
+    account = draw_up(evening, [Execution("one", "SUCCEEDED", AT, story.told)], messages, slow_downs=0)
 
     plain.screen.account(account, took_s=12.3)
 
@@ -157,16 +148,17 @@ def test_count_ends_with_what_it_amounts_to(plain: Stage, *, balanced: bool, ver
     assert any("from transition to execution" in line and "in the burst" in line for line in shown)
 
 
-def test_counts_that_look_wrong_say_why_they_are_not(plain: Stage) -> None:
-    """Fewer inferred than unseen, and a channel out of order."""
-    away = Transition("joined", "1", "10", "20", None, {}, "buffered", AT)
-    back = Transition("left", "1", "10", None, "20", {}, "buffered", AT)
-    places = [{}, {"10": Seat("20", frozenset())}, {}]
-    evening = Evening("1", [away, back], places, [Stretch("restart", 0, 2)], range(0))
-    when = {"from": "2026-11-21T20:14:00Z", "until": "2026-11-21T20:16:00Z"}
-    data = {"guild": {"id": "1"}, "reason": "restart", **when}
-    gap = {"type": "discord.voice.gap", "id": "g", "data": data}
-    runs = [Execution("one", "SUCCEEDED", AT, [gap])]
+def test_odd_counts_are_explained(plain: Stage) -> None:
+    """Fewer inferred than missed, and a channel out of order."""
+    story = Story()
+    member, channel = story.guild.add_member("nelly"), story.guild.add_voice_channel("Lobby")
+    story.watch()
+    story.stop()
+    run(story.guild.join(member, channel))
+    run(story.guild.leave(member))
+    story.watch()
+    evening = Evening(story.guild.id, story.transitions, [Stretch("restart", 0, 2)], range(0))
+    runs = [Execution("one", "SUCCEEDED", AT, story.told)]
 
     plain.screen.account(draw_up(evening, runs, [], slow_downs=0), took_s=1.0)
 
@@ -177,7 +169,7 @@ def test_counts_that_look_wrong_say_why_they_are_not(plain: Stage) -> None:
     assert all(cell_len(line) <= 80 for line in shown.splitlines())
 
 
-def test_output_that_is_no_terminal_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where something else claims colours for it."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert not open_console(plain=False).is_terminal
