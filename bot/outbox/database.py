@@ -1,8 +1,8 @@
-"""The SQLite file itself: whose it is, how it is opened, and what its errors mean.
+"""The SQLite file itself: locks it, opens it, upgrades its schema, and explains its errors.
 
-the directory cannot be used, or is another process's    StoreError, with the remedy
-the file is of a newer version                           StoreError; the file stays as it is
-the file is damaged, or no database                      set aside under another name; a new one is begun
+the directory is unusable, or another process's    StoreError, with the remedy
+the file is of a newer version                     StoreError; the file stays as it is
+the file is damaged, or no database                set aside under another name; a new one is begun
 """
 
 import fcntl
@@ -25,7 +25,7 @@ LOCK_NAME: Final = "relay.lock"
 _DAMAGED_MARK: Final = "relay.damaged"
 _SIDE_FILES: Final = ("", "-wal", "-shm")
 _CHECKED_BYTES: Final = 64 << 20
-"""A file up to this size is checked whole at every start, which takes a fraction of a second."""
+"""Up to this size a file is checked whole at every start, which takes a fraction of a second."""
 # https://sqlite.org/rescode.html
 _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open file, this process's alone. ``lost_ms`` is when a damaged one before it was last written."""
+    """An open file, locked for this process. ``lost_ms`` is when the damaged one before it was last written."""
 
     connection: sqlite3.Connection
     path: Path
@@ -50,7 +50,7 @@ class Database:
         self._lock.close()
 
     def explain(self, error: sqlite3.Error) -> StoreError:
-        """Return what *error* means; a damaged file is marked, for the next start to set aside."""
+        """Return what *error* means; a damaged file is marked, so that the next start sets it aside."""
         if _is_damage(error):
             with suppress(OSError):
                 self.path.with_name(_DAMAGED_MARK).touch()
@@ -63,7 +63,7 @@ class Database:
 def open_database(
     data_dir: Path, *, synchronous: Synchronous = "full", schema: Traversable | None = None
 ) -> Database:
-    """Open the file in *data_dir*, both made where missing, and bring its schema up to date.
+    """Open the file in *data_dir*, creating both where missing, and upgrade its schema.
 
     With *synchronous* ``full`` every commit survives a power cut, with ``normal`` the last few may not.
     """
@@ -87,7 +87,7 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
             undo.callback(connection.close)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            # A page that is written many times before a checkpoint is copied into the file once.
+            # A page that changes many times before a checkpoint is copied into the file once.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             _check(connection, path)
             _upgrade(connection, path, schema or resources.files("bot.outbox").joinpath("schema"))
@@ -129,7 +129,7 @@ def _set_aside(path: Path, error: StoreDamagedError) -> int:
         "outbox_damaged",
         reason=str(error),
         set_aside=f"{path.name}.damaged-{stamp}",
-        lost="what it held undelivered; the guilds are learned anew, after a gap",
+        lost="its undelivered events; the guilds are learned anew, after a gap",
     )
     return lost_ms
 
@@ -141,7 +141,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 def _lock(data_dir: Path) -> IO[str]:
     """Take the data directory for this process, until the returned file is closed or the process ends."""
     try:
-        # Who was where is nobody's business but the relay's.
+        # Who was where is private.
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data_dir / LOCK_NAME).open("a")
     except OSError as error:

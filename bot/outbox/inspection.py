@@ -1,10 +1,10 @@
 """The outbox file as another process sees it: beside the relay that owns it, or while none is running.
 
-Nothing here takes the directory's lock or changes the schema. Reading is one transaction, on a connection
-that can only read, and keeps nobody from writing. Marks and deletions go in transactions of a few hundred
-rows with a pause between them, so that the relay, which waits for the same lock, soon has its turn.
+Nothing here takes the directory's lock or changes the schema. Reading is one transaction, on a read-only
+connection, and blocks no writer. Marks and deletions go in transactions of a few hundred rows with a pause
+between them, so that the relay, which waits for the same lock, soon has its turn.
 
-Reasons and errors are what an API said, so whatever in them looks like a secret is masked.
+Reasons and errors come from an API, so anything in them that looks like a secret is masked.
 """
 
 import sqlite3
@@ -20,12 +20,12 @@ from bot.outbox.database import FILE_NAME
 from bot.outbox.records import (
     Chosen,
     Flight,
+    HeldEvent,
     Letter,
     Queue,
     Queued,
     Reason,
     Receipt,
-    Settling,
     Status,
     Trace,
     Waiting,
@@ -35,13 +35,13 @@ from bot.telemetry.secret_patterns import mask_secrets
 from bot.ulid import milliseconds_of
 
 _BUSY_S: Final = 60.0
-"""How long to wait for a file that the relay writes to without a rest; SQLite asks ten times a second."""
+"""How long to wait for a file that the relay keeps busy; SQLite tries ten times a second."""
 _CHUNK: Final = 500
-# SQLite asks for a lock again after 1, 2, 5, 10 ms and so on, so whoever waits finds it free in this time.
+# SQLite tries a lock again after 1, 2, 5, 10 ms and so on, so a waiting process finds it free in this time.
 _PAUSE_S: Final = 0.02
 _SHOWN_MAX: Final = 10
 _CLOCK_SLACK_MS: Final = 24 * 3600 * 1000
-"""How far the clock may have been off between an event's capture and its delivery."""
+"""How far the clock may have been set back between an event's capture and its delivery."""
 _LETTER_ID_MAX_DIGITS: Final = 18
 
 # The rows of each query are read by the function of the same name below.
@@ -93,8 +93,8 @@ def open_ledger(
             yield Ledger(connection, path)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
-            f"no outbox in {data_dir} yet: it is made when the relay first starts. Is another directory "
-            "meant? Name it with --data-dir or VOICE_RELAY_DATA_DIR."
+            f"no outbox in {data_dir} yet: the relay makes it at its first start. If it is in another "
+            "directory, name that with --data-dir or VOICE_RELAY_DATA_DIR."
         ) from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
@@ -104,8 +104,8 @@ def open_ledger(
 
 def _remedy(error: sqlite3.Error) -> str:
     remedies = {
-        "SQLITE_BUSY": ". The relay is writing without a rest: try again.",
-        "SQLITE_CANTOPEN": ". Only a user who may write in its directory can open it.",
+        "SQLITE_BUSY": ". The relay keeps it busy: try again.",
+        "SQLITE_CANTOPEN": ". Run this as a user who may write in its directory.",
         "SQLITE_READONLY": ". Run this as the user that the relay runs as.",
     }
     name = str(getattr(error, "sqlite_errorname", ""))
@@ -119,17 +119,17 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     if found > wanted:
         raise StoreError(
             f"{path} was written by a newer voice-relay (schema {found}, this one knows {wanted}): "
-            "ask with that version"
+            "use that version"
         )
     if found < wanted:
         raise StoreError(
             f"{path} was written by an older voice-relay (schema {found}, this one needs {wanted}): "
-            "ask with that version, or start the relay in this one, which brings the file up to date"
+            "use that version, or start the relay in this one, which upgrades the file"
         )
 
 
 class Ledger:
-    """The outbox, open for reading or, in mode ``rw``, for marks on dead letters too."""
+    """The outbox, open for reading or, in mode ``rw``, for changing dead letters too."""
 
     def __init__(
         self, connection: sqlite3.Connection, path: Path, sleep: Callable[[float], None] = time.sleep
@@ -169,7 +169,7 @@ class Ledger:
     def list_letters(self, *, limit: int, reason: str = "") -> tuple[list[Letter], int]:
         """Return the newest *limit* dead letters, oldest first, and how many there are.
 
-        Of those alone whose reason holds *reason*, in whatever case.
+        Counts only those whose reason contains *reason*, whatever the case.
         """
         with self._transaction():
             total = self._one(f"SELECT count(*) FROM dead_letter {_WITH_REASON}", reason)  # noqa: S608
@@ -177,23 +177,23 @@ class Ledger:
         return [_letter(row) for row in reversed(rows)], total
 
     def list_waiting(self, *, limit: int) -> tuple[list[Waiting], int]:
-        """Return the first *limit* events that wait or are on their way, and how many there are."""
+        """Return the first *limit* events that wait or are in flight, and how many there are."""
         with self._transaction():
             total = self._one("SELECT count(*) FROM event")
             rows = self._rows(f"{_WAITING} ORDER BY seq LIMIT ?", limit)
         return [_waiting(row) for row in rows], total
 
     def find_letters(self, name: str) -> list[Letter]:
-        """Return the dead letters that go by *name*, the number of one or the id of its event."""
+        """Return the dead letters called *name*: the number of one, or the id of its event."""
         column = "letter_id" if _is_letter_id(name) else "event_id"
         return [_letter(row) for row in self._rows(f"{_LETTER} WHERE {column} = ? ORDER BY letter_id", name)]
 
     def find_waiting(self, event_id: str) -> list[Waiting]:
-        """Return the event in each lane that it waits or is on its way in."""
+        """Return the event in each lane in which it waits or is in flight."""
         return [_waiting(row) for row in self._rows(f"{_WAITING} WHERE event_id = ? ORDER BY seq", event_id)]
 
     def choose(self, names: Sequence[str]) -> Chosen:
-        """Return which dead letters go by *names*."""
+        """Return the dead letters called by *names*."""
         with self._transaction():
             found = {name: [letter.letter_id for letter in self.find_letters(name)] for name in names}
         return Chosen(
@@ -202,12 +202,12 @@ class Ledger:
         )
 
     def choose_all(self, reason: str = "") -> Chosen:
-        """Return which dead letters there are now, of those alone whose reason holds *reason*."""
+        """Return all dead letters whose reason contains *reason*."""
         query = f"SELECT letter_id FROM dead_letter {_WITH_REASON} ORDER BY letter_id"  # noqa: S608
         return Chosen([letter_id for (letter_id,) in self._rows(query, reason)], [])
 
     def mark_for_redrive(self, letter_ids: Sequence[int]) -> int:
-        """Ask for these dead letters to be sent again; return how many were not asked for before."""
+        """Mark these dead letters for redrive; return how many were not marked before."""
         return self._change("UPDATE dead_letter SET redrive = 1 WHERE redrive = 0", letter_ids)
 
     def drop(self, letter_ids: Sequence[int]) -> int:
@@ -220,7 +220,7 @@ class Ledger:
             since_ms = milliseconds_of(event_id) - _CLOCK_SLACK_MS
         with self._transaction():
             trace = Trace(
-                held=[Settling(Lane(*row[:2]), *row[2:]) for row in self._rows(_HELD, event_id)],
+                held=[HeldEvent(Lane(*row[:2]), *row[2:]) for row in self._rows(_HELD, event_id)],
                 queued=[self._queued(row) for row in self._rows(f"{_WAITING} WHERE event_id = ?", event_id)],
                 receipts=self._receipts(event_id, since_ms),
                 letters=[_letter(row) for row in self._rows(f"{_LETTER} WHERE event_id = ?", event_id)],

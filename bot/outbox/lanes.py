@@ -1,7 +1,7 @@
 """Which lanes may begin a batch next: one in flight per lane, lanes in the order in which they fell due.
 
-Kept in memory beside the file. A change is worked out first, committed with the transaction that it belongs
-to and taken over here only after that, so that a failed transaction leaves this as it was.
+Kept in memory beside the file. A change is computed first, committed with its transaction, and applied here
+only after that, so that a failed transaction leaves this as it was.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 class Change:
     """What a transaction does to the lanes, by lane id.
 
-    ``delta`` is by how many events a lane grows or shrinks. ``settled`` are the lanes whose batch is done
-    with. ``limits`` is how many events a lane's next batch may have, ``None`` for as many as any.
+    ``delta`` is by how many events a lane grows or shrinks. ``settled`` are the lanes whose batch has ended.
+    ``limits`` is how many events a lane's next batch may have, ``None`` for the usual.
     """
 
     delta: Counter[int] = field(default_factory=Counter)
@@ -42,12 +42,12 @@ class LaneSchedule:
         return list(itertools.islice(itertools.chain(self._due, fresh), slots))
 
     def limit(self, lane_id: int, change: Change, lane_max: int | None = None) -> int:
-        """Return how many events the lane's next batch may have; *lane_max* is the lane's own usual."""
+        """Return how many events the lane's next batch may have; *lane_max* is the lane's own limit."""
         limit = change.limits[lane_id] if lane_id in change.limits else self._limits.get(lane_id)
         return limit or lane_max or self._batch_max_events
 
     def commit(self, change: Change, begun: list[int]) -> None:
-        """Take over *change*, which is on disk now together with the batches *begun*."""
+        """Apply *change*, which is now on disk together with the batches *begun*."""
         self._in_flight -= change.settled
         for lane_id, count in change.delta.items():
             self.total += count

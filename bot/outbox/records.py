@@ -1,4 +1,4 @@
-"""What ``bot.outbox.inspection`` reads in the outbox: plain facts, times in milliseconds since 1970."""
+"""What an inspection reads in the outbox: plain records, times in milliseconds since 1970."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An event in its lane; ``execution`` names the batch that has it, ``None`` while it is in none."""
+    """An event in its lane; ``execution`` names its batch, ``None`` while it is in none."""
 
     lane: Lane
     destination: str
@@ -69,8 +69,8 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
-    """An event that is held until ``due_ms``, unless what happens meanwhile undoes it."""
+class HeldEvent:
+    """An event that the debounce holds until ``due_ms``, unless what follows undoes it."""
 
     lane: Lane
     destination: str
@@ -91,7 +91,7 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the outbox stands; of ``queues`` and ``reasons`` the largest, and how many there are of each."""
+    """The state of the outbox; ``queues`` and ``reasons`` are the largest, of so many in all."""
 
     path: Path
     file_bytes: int
@@ -112,9 +112,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everywhere that an event stands."""
+    """Every place where an event stands."""
 
-    held: Sequence[Settling]
+    held: Sequence[HeldEvent]
     queued: Sequence[Queued]
     receipts: Sequence[Receipt]
     letters: Sequence[Letter]
@@ -124,7 +124,7 @@ class Trace:
 
 
 class Chosen(NamedTuple):
-    """The ids of dead letters, and those of the names that none goes by."""
+    """The ids of dead letters, and the names that fit none."""
 
     letter_ids: Sequence[int]
     unknown: Sequence[str]

@@ -25,7 +25,7 @@ CHANGING_TYPES: Final = frozenset({"updated", "moved"})
 
 
 class Route(NamedTuple):
-    """One way that an event takes; ``batch_max_events`` is ``None`` where the setting decides."""
+    """Where an event goes; ``batch_max_events`` is ``None`` where the setting decides."""
 
     workflow: str
     destination: str
@@ -34,9 +34,9 @@ class Route(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What rules may ask and an event does not say: from the payload and the guild that it came from.
+    """What rules may ask but an event does not say, taken from its payload and its guild.
 
-    ``roles`` are by user id, for those whose payload told them; ``categories`` are by channel id.
+    ``roles`` are by user id, where the payload has them; ``categories`` are by channel id.
     """
 
     roles: Mapping[str, Collection[str]] = MappingProxyType({})
@@ -49,7 +49,7 @@ UNKNOWN: Final = Surroundings()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; ``None`` stands for a condition that is absent. The names are those of the file's keys."""
+    """One rule; an absent condition is ``None``. The names are the keys of the file."""
 
     name: str | None = None
     types: frozenset[str] | None = None
@@ -87,7 +87,7 @@ class Rule:
         return None
 
     def personal_conditions(self) -> list[tuple[str, frozenset[Any]]]:
-        """Return the conditions that a gap never meets, each with what is wanted."""
+        """Return the conditions that a gap never meets, each with its wanted values."""
         found = []
         for key in FACTS:
             wanted = getattr(self, key)
@@ -97,7 +97,7 @@ class Rule:
 
 
 class Verdict(NamedTuple):
-    """What one rule, the *number*-th of the list, says of an event; ``unmet`` is ``None`` if it is met."""
+    """What rule *number* says of an event; ``unmet`` is the first condition not met, ``None`` for none."""
 
     number: int
     rule: Rule
@@ -115,7 +115,7 @@ class Rules:
         self.rules = tuple(rules)
         self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES}
         self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
-        """Whether any rule asks for an event's surroundings; if none does, they need not be gathered."""
+        """Whether any rule asks for an event's surroundings; otherwise they need not be gathered."""
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
         """Return where *event* goes, each workflow and destination once; empty for nowhere."""
@@ -137,7 +137,7 @@ class Rules:
         return tuple(found.values())
 
     def explain(self, event: Event, around: Surroundings = UNKNOWN) -> list[Verdict]:
-        """Return what each rule says of *event*, in order, up to the one that decides."""
+        """Return what each rule says of *event*, in order, down to the deciding one."""
         verdicts = []
         for number, rule in enumerate(self.rules, start=1):
             verdicts.append(Verdict(number, rule, rule.first_unmet(event, around)))
@@ -147,7 +147,7 @@ class Rules:
 
 
 def label(number: int, name: str | None) -> str:
-    """Return how a rule is called in messages: by its place in the file and its name, if it has one."""
+    """Return what messages call a rule: its place in the file and its name, if it has one."""
     return f"rule {number} ({name})" if name else f"rule {number}"
 
 
@@ -155,7 +155,7 @@ _Fact = Callable[[VoiceData, Surroundings], Collection[Any]]
 
 
 class _Candidate(NamedTuple):
-    """A rule as it is asked; each condition is the number of a fact and what is wanted of it."""
+    """A rule as ``route`` asks it; each condition is the number of a fact and the wanted values."""
 
     conditions: tuple[tuple[int, frozenset[Any]], ...]
     key: tuple[str, str]
@@ -164,7 +164,7 @@ class _Candidate(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """The rules that events of one type can meet, those for the guilds that rules name apart."""
+    """The rules that events of one type can meet; those of guilds that rules name are separate."""
 
     facts: tuple[_Fact, ...]
     by_guild: Mapping[str, Sequence[_Candidate]]
@@ -216,7 +216,7 @@ FACTS: Final[Mapping[str, _Fact]] = {
     "afk": lambda data, around: (around.afk_channel_id in _channel_ids(data, around),),
     "changed": lambda data, _: data["changes"],
 }
-"""What is so of an event, for the conditions that a gap never meets."""
+"""An event's own values, for the conditions that a gap never meets."""
 
 DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
-"""Comings, goings and the gaps between them; changes of mute, stream and the like go nowhere."""
+"""Comings, goings and gaps go to notify; changes of mute, stream and the like go nowhere."""

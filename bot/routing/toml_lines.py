@@ -1,8 +1,8 @@
-"""On which line of a TOML text each value stands; ``tomllib`` does not say.
+"""Finds the line of each value in a TOML text, which ``tomllib`` does not report.
 
-The text has been parsed already, so what is read here is known to be valid: a reader of its shape is enough,
-which knows strings and comments from brackets, and follows the tables. It gives the same paths as the parsed
-document has, such as ``("rule", 2, "channels", 0)``.
+The text is known to be valid, so a reader of its shape is enough: it tells strings and comments from
+brackets, and follows the tables. Its paths are those of the parsed document, such as
+``("rule", 2, "channels", 0)``.
 """
 
 # https://toml.io/en/v1.0.0
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 Path = tuple[str | int, ...]
 
-# A multi-line string may end in up to two quotes of its own, before the three that end it.
+# A multi-line string may end in up to two quotes of its own before the closing three.
 _TOKEN: Final = re.compile(
     r'''
       (?P<skip>    [ \t\r]+ | \#[^\n]* )
@@ -35,7 +35,7 @@ class _Token(NamedTuple):
 def find_lines(text: str) -> dict[Path, int]:
     """Return the line, from 1, of every key and of every item of an array in *text*, which is valid TOML.
 
-    A table that is written in several places stands where it is mentioned first.
+    A table written in several places has the line of its first mention.
     """
     return _Reader(text).read()
 

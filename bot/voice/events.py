@@ -1,17 +1,17 @@
-"""The events that the relay forwards: CloudEvents 1.0 as JSON. This module is their schema's one home.
+"""The events that the relay forwards: CloudEvents 1.0 as JSON. Their schema is defined here and only here.
 
-An event is a plain dictionary from the moment it is made, because tens of thousands a second are written
-and none is read again by the bot. ``EVENT`` checks one against the schema; ``json_schema()`` publishes it.
+An event is a plain dictionary from the start, because tens of thousands a second are written and the bot
+reads none of them again. ``EVENT`` checks one against the schema; ``json_schema()`` publishes it.
 
-Discord's ids are strings throughout: a snowflake does not fit the double that JSON readers, Step Functions
-among them, hold a number in.
+Discord's ids are strings throughout: a snowflake does not fit into the double in which many JSON readers,
+Step Functions among them, hold a number.
 """
 
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-# pydantic reads typing.TypedDict from Python 3.12 on; this is the same thing for 3.11.
+# pydantic needs typing_extensions.TypedDict before Python 3.12.
 from typing_extensions import TypedDict
 
 Snowflake = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,20}$")]
@@ -30,7 +30,7 @@ class Guild(TypedDict):
 
 
 class User(TypedDict):
-    """``name`` and the rest are ``None`` where Discord never sent them: a member can be known by id alone."""
+    """All but ``id`` are ``None`` where Discord never sent them."""
 
     id: Snowflake
     name: str | None
@@ -74,7 +74,7 @@ class VoiceData(TypedDict):
     ``channel`` is where the person is now (``None`` after ``left``), ``previous_channel`` where they were
     (``None`` after ``joined`` and ``updated``). ``occupants`` counts the people in ``channel`` after the
     event, or in ``previous_channel`` after ``left``. ``duration_s`` is the time spent in the channel that
-    was left, ``None`` where its beginning was not seen.
+    was left, ``None`` where the arrival was not seen.
     """
 
     guild: Guild
@@ -111,7 +111,7 @@ class VoiceEvent(_Envelope):
 
 
 class GapEvent(_Envelope):
-    """Nobody was watching the guild between ``from`` and ``until``."""
+    """The guild was not watched between ``from`` and ``until``."""
 
     type: Literal["discord.voice.gap"]
     data: GapData

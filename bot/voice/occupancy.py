@@ -1,7 +1,7 @@
-"""Who is in which voice channel, as far as the relay knows: the memory that transitions are derived from.
+"""Who is in which voice channel: the occupancy table that transitions are derived from.
 
-discord.py keeps such a table too, but drops people in channels it does not know, keeps ghosts after an
-outage, and begins empty after a restart. This one is written to disk in the same transaction as the events.
+discord.py keeps such a table too, but drops people in unknown channels, keeps ghosts after an outage, and
+starts empty after a restart. This one is written to disk in the same transaction as the events.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FLAGS = ("self_mute", "self_deaf", "mute", "deaf", "self_stream", "self_video", 
 
 @dataclass(slots=True)
 class Occupant:
-    """One person in one channel; ``since_ms`` is ``None`` where their arrival was not seen.
+    """One person in one channel; ``since_ms`` is ``None`` if the arrival was not seen.
 
     ``flags`` has a bit for each name in ``FLAGS``, the first the lowest.
     """
@@ -28,10 +28,9 @@ class Occupant:
 class GuildOccupancy:
     """A guild's channels and the people in them.
 
-    ``known`` says that the guild's occupancy was seen whole at least once, in this process or an earlier
-    one; ``watched`` that it is being followed now. While it is not, ``unwatched_since_ms`` is the last
-    moment that it was (``None``: nobody knows) and ``gap_reason`` why it stopped. ``categories`` has the
-    category of each channel that is in one.
+    ``known``: a snapshot was seen at least once, in this process or an earlier one. ``watched``: the guild
+    is being followed now. While it is not, ``unwatched_since_ms`` is when it last was (``None`` if unknown)
+    and ``gap_reason`` why that ended. ``categories`` has the category of each channel that is in one.
     """
 
     guild: Guild
@@ -46,7 +45,7 @@ class GuildOccupancy:
     head_count: dict[str, int] = field(default_factory=dict)
 
     def put(self, occupant: Occupant) -> None:
-        """Place *occupant*, out of the channel that they were in before."""
+        """Put *occupant* into their channel, out of the one before."""
         self.remove(occupant.user["id"])
         self.occupants[occupant.user["id"]] = occupant
         self.head_count[occupant.channel_id] = self.head_count.get(occupant.channel_id, 0) + 1
@@ -79,12 +78,12 @@ class GuildOccupancy:
         return self.head_count.get(channel_id, 0)
 
     def channel(self, channel_id: str) -> Channel:
-        """Return what is known of the channel; of one never described, its id alone."""
+        """Return the channel; of one that was never described, only the id."""
         return self.channels.get(channel_id) or {"id": channel_id, "name": None, "kind": "unknown"}
 
 
 def unpack_flags(flags: int) -> VoiceFlags:
-    """Return the bits of *flags* by name: the same dictionary each time, not to be changed."""
+    """Return the bits of *flags* by name: a shared dictionary, not to be changed."""
     return _UNPACKED[flags]
 
 

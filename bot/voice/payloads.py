@@ -1,7 +1,7 @@
-"""What the relay reads out of Discord's gateway payloads, tolerant of what is missing.
+"""Reads what the relay needs from Discord's gateway payloads, and tolerates what is missing.
 
-A field that is absent, null or of another type than documented is read as "not known", never as an error: a
-payload that cannot be read would be a transition lost.
+A field that is absent, null or of the wrong type is read as unknown, never as an error: an unreadable payload
+would be a lost transition.
 """
 
 # https://docs.discord.com/developers/resources/voice and .../resources/channel
@@ -16,13 +16,13 @@ Payload = dict[str, Any]
 
 _KINDS: dict[Any, ChannelKind] = {2: "voice", 13: "stage"}
 _OBFUSCATED = 1 << 17
-"""The channel flag that says its name and the rest are withheld from the bot."""
+"""The channel flag for a channel whose name and other details are withheld from the bot."""
 
 _FLAG_BITS = tuple((name, 1 << bit) for bit, name in enumerate(FLAGS))
 
 
 def parse_id(value: object) -> str | None:
-    """Return a snowflake as a string of digits, or ``None`` where *value* is none."""
+    """Return a snowflake as a string of digits, or ``None`` if *value* is not one."""
     if isinstance(value, str):
         return value if value.isascii() and value.isdecimal() and len(value) <= 20 else None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
@@ -48,12 +48,12 @@ def parse_channel(payload: Payload) -> Channel | None:
 
 
 def parse_category_id(channel: Payload) -> str | None:
-    """Return the category that a channel is in, ``None`` for none or where that is not known."""
+    """Return the category that a channel is in, ``None`` if it is in none or that is unknown."""
     return parse_id(channel.get("parent_id"))
 
 
 def parse_roles(payload: Payload) -> dict[str, frozenset[str]]:
-    """Return the roles of each person whose member object a voice state or a GUILD_CREATE has, by user id."""
+    """Return the roles of everybody with a member object in a voice state or GUILD_CREATE, by user id."""
     members: list[tuple[str | None, Any]] = [
         (parse_user_id({"member": member}), member) for member in parse_objects(payload, "members")
     ]
@@ -67,12 +67,12 @@ def parse_roles(payload: Payload) -> dict[str, frozenset[str]]:
 
 
 def parse_user_id(voice_state: Payload) -> str | None:
-    """Return whose voice state it is; the member object has to do where ``user_id`` is missing."""
+    """Return whose voice state it is: ``user_id``, else the member object's."""
     return parse_id(voice_state.get("user_id")) or parse_id(_member_user(voice_state).get("id"))
 
 
 def parse_user(voice_state: Payload, user_id: str, known: User | None) -> User:
-    """Return the person of a voice state; one without a member object is described by *known*, if by any."""
+    """Return the person of a voice state; without a member object, as *known* describes them."""
     user = _member_user(voice_state)
     if not user:
         return known or {"id": user_id, "name": None, "display_name": None, "bot": None}
@@ -87,7 +87,7 @@ def parse_user(voice_state: Payload, user_id: str, known: User | None) -> User:
 
 
 def parse_flags(voice_state: Payload) -> int:
-    """Return the voice flags as a bit set in the order of ``FLAGS``; what is missing counts as off."""
+    """Return the voice flags as a bit set in the order of ``FLAGS``; a missing flag is off."""
     flags = 0
     for name, bit in _FLAG_BITS:
         if voice_state.get(name):
@@ -96,7 +96,7 @@ def parse_flags(voice_state: Payload) -> int:
 
 
 def parse_objects(payload: Payload, key: str) -> Iterator[Payload]:
-    """Yield the objects in the list at *key*; anything else there is passed over."""
+    """Yield the objects in the list at *key*, skipping anything else."""
     items = payload.get(key)
     if isinstance(items, list):
         yield from (item for item in items if isinstance(item, dict))
