@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open file, locked for this process. ``lost_ms`` is when the damaged one before it was last written."""
+    """An open, locked file. ``lost_ms`` is when the damaged one before it was last written, if there was one."""
 
     connection: sqlite3.Connection
     path: Path
