@@ -38,7 +38,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open, locked file. ``lost_ms`` is when the damaged one before it was last written, if there was one."""
+    """An open, locked file.
+
+    ``lost_ms`` is when the damaged file before it was last written, ``None`` if there was none.
+    """
 
     connection: sqlite3.Connection
     path: Path
