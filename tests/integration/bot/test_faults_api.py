@@ -1,4 +1,4 @@
-"""Everything that can be wrong with the ingress API, and an exact account of what it got all the same."""
+"""Faults of the ingress API, and an exact account of what it receives in spite of them."""
 
 import asyncio
 import random
@@ -28,13 +28,13 @@ from tests.support.relaying import relaying
 
 GUILDS, STEPS = 3, 6
 SHARE = 0.35
-"""Of the requests, how many a fault befalls."""
+"""The share of requests that a fault hits."""
 
 
 class Api(Ledger):
-    """Answers a share of the requests with ``answer``, at most ``times``, and forgets no attempt.
+    """Answers a share of the requests with ``answer``, at most ``times``, and records every attempt.
 
-    What it has accepted has run and is closed: its name again is refused, as Step Functions refuses it.
+    An accepted execution has ended at once: its name is refused from then on, as Step Functions does.
     """
 
     def __init__(self, seed: int = 5) -> None:
@@ -63,7 +63,7 @@ class Api(Ledger):
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backoff and time-outs a hundred times as short: what is waited for is the same."""
+    """Make backoff and timeouts a hundred times shorter."""
     monkeypatch.setattr("bot.backoff.BASE_S", 0.002)
     monkeypatch.setattr("bot.backoff.CAP_S", 0.05)
     monkeypatch.setattr("bot.api.client.TIMEOUT_S", 0.3)
@@ -96,57 +96,57 @@ def rules(tmp_path: Path) -> Path:
 async def stroll(
     standin: StandIn, guilds: Sequence[Guild], api: Api, enough: Callable[[], bool], limit: int = 200
 ) -> None:
-    """Let people walk about, the next few steps when the last have been told, until it was *enough*."""
+    """Let people move, a few steps each time the last have been delivered, until it was *enough*."""
     for turn in range(limit):
         dice = [random.Random(100 * turn + number) for number in range(len(guilds))]
         await asyncio.gather(*(wander(guild, STEPS, die) for guild, die in zip(guilds, dice, strict=True)))
         await api.wait_until(lambda: api.event_count >= len(standin.sent))
         if enough():
             return
-    raise AssertionError("the fault did not come often enough to show anything")
+    raise AssertionError("the fault occurred too rarely to show anything")
 
 
 def check(standin: StandIn, guilds: Sequence[Guild], api: Api, directory: Path) -> None:
-    """What happened was told as it was, in order and once; nothing waits, and nothing died."""
+    """Check that every transition was delivered once and in order, and that nothing waits or is dead."""
     api.check()
-    told = api.events()
-    assert len(told) == len(standin.sent)
+    delivered = api.events()
+    assert len(delivered) == len(standin.sent)
     for guild in guilds:
-        of_guild = [read_account(event) for event in told if event["data"]["guild"]["id"] == guild.id]
+        of_guild = [read_account(event) for event in delivered if event["data"]["guild"]["id"] == guild.id]
         assert of_guild == true_accounts(standin.sent.of_guild(guild.id))
     with closing(Store(open_database(directory / "data"))) as store:
         assert (store.waiting, store.count_dead_letters(), store.open_batches()) == (0, 0, [])
 
 
-def _say(status: int, message: str, **more: Any) -> Callable[[], web.Response]:
+def _answer(status: int, message: str, **more: Any) -> Callable[[], web.Response]:
     return lambda: web.json_response({"message": message, **more}, status=status)
 
 
 def _page(status: int) -> Callable[[], web.Response]:
-    """What something on the way says, which speaks no JSON."""
+    """Answer as a proxy in between does: in HTML."""
     page = f"<html><h1>{status}</h1></html>"
     return lambda: web.Response(text=page, content_type="text/html", status=status)
 
 
 ANSWERS = {
-    "500": _say(500, "Internal Server Error"),
+    "500": _answer(500, "Internal Server Error"),
     "502": _page(502),
-    "503": _say(503, "Service Unavailable"),
-    "504": _say(504, "Endpoint request timed out"),
-    "429": _say(429, "Too Many Requests"),
-    "400 ThrottlingException": _say(
+    "503": _answer(503, "Service Unavailable"),
+    "504": _answer(504, "Endpoint request timed out"),
+    "429": _answer(429, "Too Many Requests"),
+    "400 ThrottlingException": _answer(
         400, "Rate exceeded", __type="com.amazon.coral.availability#ThrottlingException"
     ),
-    "400 ExecutionLimitExceeded": _say(
+    "400 ExecutionLimitExceeded": _answer(
         400, "too many", __type="com.amazonaws.swf.service.v2.model#ExecutionLimitExceeded"
     ),
-    "404 before it is deployed": _say(404, "Not Found"),
-    "200 that says nothing": _page(200),
+    "404 before deployment": _answer(404, "Not Found"),
+    "200 in HTML": _page(200),
 }
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-async def test_answer_that_will_pass_costs_nothing(
+async def test_temporary_answer_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, answer: str
 ) -> None:
     api.answer = ANSWERS[answer]
@@ -157,26 +157,26 @@ async def test_answer_that_will_pass_costs_nothing(
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-async def test_retry_after_is_waited_out(
+async def test_waits_for_retry_after(
     standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, form: str
 ) -> None:
-    """What was told to come back in a second, or at the second after the next, does not come before."""
-    wished_at: dict[str, float] = {}
+    """A batch is not sent again before the seconds, or the date, in Retry-After."""
+    retry_at: dict[str, float] = {}
 
     def answer() -> web.Response:
         name = max(api.attempted_at, key=lambda name: api.attempted_at[name][-1])
         when = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
         wait_s = 1.0 if form == "seconds" else (when - datetime.now(UTC)).total_seconds()
-        wished_at[name] = time.monotonic() + wait_s
-        wish = "1" if form == "seconds" else format_datetime(when, usegmt=True)
-        return web.json_response({"message": "Too Many Requests"}, status=429, headers={"Retry-After": wish})
+        retry_at[name] = time.monotonic() + wait_s
+        value = "1" if form == "seconds" else format_datetime(when, usegmt=True)
+        return web.json_response({"message": "Too Many Requests"}, status=429, headers={"Retry-After": value})
 
     api.answer, api.times = answer, 2
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules):
         await stroll(standin, guilds, api, lambda: api.faults == 2)
     check(standin, guilds, api, tmp_path)
-    for name, at in wished_at.items():
-        # The clocks of the two ends are one, read at slightly different times.
+    for name, at in retry_at.items():
+        # Both ends read the same clock, at slightly different times.
         assert api.attempted_at[name][-1] >= at - 0.02
 
 
@@ -188,14 +188,14 @@ BROKEN: dict[Fault, int] = {
     "swallow_request": 4,
     "swallow_answer": 4,
 }
-"""How often each is to happen; those that nothing comes back from take as long as the time-out."""
+"""How often each fault is to happen; the silent ones take as long as the timeout."""
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-async def test_broken_connection_costs_nothing(
+async def test_broken_connection_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, fault: Fault
 ) -> None:
-    """Whether the request had arrived, nobody told the relay: it comes again, and is known if it had."""
+    """The relay cannot know whether a request arrived: it sends it again, under the same name."""
     dice, times = random.Random(3), BROKEN[fault]
 
     def next_fault() -> Fault | None:
@@ -211,7 +211,7 @@ async def test_broken_connection_costs_nothing(
     assert api.repeats == (times if accepted else 0)
 
 
-async def test_name_that_does_not_resolve_costs_nothing(
+async def test_failing_dns_loses_nothing(
     standin: StandIn,
     guilds: list[Guild],
     api: Api,
@@ -219,15 +219,15 @@ async def test_name_that_does_not_resolve_costs_nothing(
     rules: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The resolver knows the host only after a while; then all goes on."""
-    look_ups = 0
+    """The host name resolves only after a while."""
+    lookups = 0
 
     class Resolver(aiohttp.abc.AbstractResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-            nonlocal look_ups
+            nonlocal lookups
             assert host == "api.relay.invalid"
-            look_ups += 1
-            if look_ups <= 10:
+            lookups += 1
+            if lookups <= 10:
                 raise OSError(None, "Domain name not found")
             return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=2, proto=0, flags=0)]
 
@@ -240,15 +240,15 @@ async def test_name_that_does_not_resolve_costs_nothing(
     )
     endpoint = f"http://api.relay.invalid:{api.endpoint.rpartition(':')[2]}"
     async with relaying(tmp_path, standin, endpoint, rules_file=rules):
-        await stroll(standin, guilds, api, lambda: look_ups > 10)
+        await stroll(standin, guilds, api, lambda: lookups > 10)
     check(standin, guilds, api, tmp_path)
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind the API's"), (-600, "ahead of the API's")])
-async def test_clock_that_is_ten_minutes_off_is_said_and_costs_nothing(
+async def test_wrong_clock_is_reported(
     standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path, off_s: int, words: str
 ) -> None:
-    """The API refuses every signature until the clock is right; its Date header tells what is wrong."""
+    """The API refuses every signature for a while, and its Date header shows why; nothing is lost."""
 
     def answer() -> web.Response:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=off_s), usegmt=True)
@@ -269,10 +269,10 @@ async def test_clock_that_is_ten_minutes_off_is_said_and_costs_nothing(
     assert all(words in reason and "NTP" in reason for reason in said)
 
 
-async def test_batch_that_always_fails_does_not_hold_up_the_other_guilds(
+async def test_failing_batch_delays_no_other_guild(
     standin: StandIn, guilds: list[Guild], api: Api, tmp_path: Path, rules: Path
 ) -> None:
-    """It makes the endpoint look down, and would be the only one to ask whether it is back."""
+    """A batch that always fails makes the endpoint look down, and must not be the only probe of it."""
     sick, *others = guilds
     mended = False
 
@@ -290,9 +290,9 @@ async def test_batch_that_always_fails_does_not_hold_up_the_other_guilds(
         for turn in range(3):
             await wander(sick, 1, random.Random(turn))
             await api.wait_for_attempts(api.attempt_count + 2 * FAILURES_TO_OPEN)
-            told = api.event_count
+            delivered = api.event_count
             for guild in others:
                 await wander(guild, 1, random.Random(turn))
-            await api.wait_until(lambda told=told: api.event_count == told + len(others))  # type: ignore[misc]
+            await api.wait_until(lambda delivered=delivered: api.event_count == delivered + len(others))  # type: ignore[misc]
         mended = True
     check(standin, guilds, api, tmp_path)

@@ -1,4 +1,4 @@
-"""Disks that fail under the running relay, a file that is full, and a kill in the middle of an upgrade."""
+"""Disks that fail under the running relay, a full outbox, and a kill during a schema upgrade."""
 
 import asyncio
 import random
@@ -59,15 +59,14 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
-async def walk(guilds: Sequence[Guild], steps: int, chance: random.Random) -> None:
-    dice = [random.Random(chance.random()) for _ in guilds]
-    await asyncio.gather(*(wander(guild, steps, die) for guild, die in zip(guilds, dice, strict=True)))
+async def walk(guilds: Sequence[Guild], steps: int, dice: random.Random) -> None:
+    await asyncio.gather(*(wander(guild, steps, random.Random(dice.random())) for guild in guilds))
 
 
-async def walk_until_not_ready(relay: Relay, guilds: Sequence[Guild], chance: random.Random) -> str:
-    """Walk until the relay says why it can commit nothing, and return that."""
+async def walk_until_not_ready(relay: Relay, guilds: Sequence[Guild], dice: random.Random) -> str:
+    """Walk until the relay cannot commit, and return the reason that it reports."""
     while (reason := relay._outbox.failing) is None:
-        await walk(guilds, 20, chance)
+        await walk(guilds, 20, dice)
     assert reason in relay.not_ready()
     return reason
 
@@ -79,41 +78,41 @@ async def wait_ready(relay: Relay) -> None:
 
 
 def set_read_only(relay: Relay, *, on: bool) -> None:
-    """What a file system does that finds itself broken: no more writes, to open files either."""
+    """Refuse writes, even to open files, as a file system does when it finds itself broken."""
     relay._outbox._store._db.execute(f"PRAGMA query_only = {int(on)}")
 
 
 def account(standin: StandIn, guilds: Sequence[Guild], api: Ledger, began_ms: int) -> Found:
     api.check()
-    told, found = api.events(), Found()
+    delivered, found = api.events(), Found()
     lives = [Life(began_ms, time.time_ns() // 1_000_000)]
     for guild in guilds:
-        of_guild = [event for event in told if event["data"]["guild"]["id"] == guild.id]
+        of_guild = [event for event in delivered if event["data"]["guild"]["id"] == guild.id]
         found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
     assert found.seen + found.missed == len(standin.sent)
     return found
 
 
-async def test_disk_that_turns_read_only_for_a_while_costs_nothing(
+async def test_read_only_disk_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, rules: Path
 ) -> None:
-    chance, began_ms = random.Random(41), time.time_ns() // 1_000_000
+    dice, began_ms = random.Random(41), time.time_ns() // 1_000_000
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
         await see_the_last(guilds, api)
         for _ in range(3):
             set_read_only(relay, on=True)
-            reason = await walk_until_not_ready(relay, guilds, chance)
+            reason = await walk_until_not_ready(relay, guilds, dice)
             assert "readonly" in reason
-            await walk(guilds, 30, chance)
+            await walk(guilds, 30, dice)
             set_read_only(relay, on=False)
-            await walk(guilds, 30, chance)
+            await walk(guilds, 30, dice)
             await see_the_last(guilds, api)
         await wait_ready(relay)
     found = account(standin, guilds, api, began_ms)
     assert (found.missed, found.gaps) == (0, 0)
 
 
-async def test_disk_that_fails_for_too_long_is_declared(
+async def test_long_disk_failure_declares_gap(
     standin: StandIn,
     guilds: list[Guild],
     api: Ledger,
@@ -121,18 +120,18 @@ async def test_disk_that_fails_for_too_long_is_declared(
     rules: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What memory has no room for is let go: its net difference is inferred, after a gap."""
+    """What memory cannot hold is dropped: after a gap, the net difference is inferred."""
     monkeypatch.setattr(writer, "_HOLD_MAX", 300)
-    chance, began_ms = random.Random(42), time.time_ns() // 1_000_000
+    dice, began_ms = random.Random(42), time.time_ns() // 1_000_000
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
         await see_the_last(guilds, api)
         for _ in range(3):
             set_read_only(relay, on=True)
             while not relay._outbox.losing:
-                await walk(guilds, 20, chance)
-            await walk(guilds, 20, chance)
+                await walk(guilds, 20, dice)
+            await walk(guilds, 20, dice)
             set_read_only(relay, on=False)
-            await walk(guilds, 20, chance)
+            await walk(guilds, 20, dice)
             await see_the_last(guilds, api)
             await wait_ready(relay)
     found = account(standin, guilds, api, began_ms)
@@ -140,24 +139,24 @@ async def test_disk_that_fails_for_too_long_is_declared(
     assert found.missed >= 300
 
 
-async def test_file_that_has_its_full_size_is_declared_and_left_behind(
+async def test_full_outbox_declares_gap(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, rules: Path
 ) -> None:
-    """The API is down until the outbox is full, and for some time on; what was in it comes out in order."""
-    chance, began_ms = random.Random(43), time.time_ns() // 1_000_000
+    """The API is down until the outbox is full and longer; what is in the outbox is delivered in order."""
+    dice, began_ms = random.Random(43), time.time_ns() // 1_000_000
     settings = {"rules_file": rules, "outbox_max_bytes": 1 << 20}
     async with relaying(tmp_path, standin, api.endpoint, **settings) as relay:
         await see_the_last(guilds, api)
         api.down = True
-        reason = await walk_until_not_ready(relay, guilds, chance)
+        reason = await walk_until_not_ready(relay, guilds, dice)
         assert "VOICE_RELAY_OUTBOX_MAX_BYTES" in reason
-        await walk(guilds, 100, chance)
+        await walk(guilds, 100, dice)
         size = (tmp_path / "data" / FILE_NAME).stat().st_size
         api.down = False
-        # While it is losing, what happens is told by the difference alone: somebody who stays shows that.
+        # While the outbox drops events, only the net difference is reported, so a person must stay.
         await see_the_last(guilds, api)
         await wait_ready(relay)
-        await walk(guilds, 20, chance)
+        await walk(guilds, 20, dice)
         await see_the_last(guilds, api)
     found = account(standin, guilds, api, began_ms)
     assert found.reasons == {"store_full"}
@@ -179,11 +178,11 @@ open_database(Path(sys.argv[1]), schema=Path(sys.argv[2]))
 """
 
 
-def test_kill_in_the_middle_of_an_upgrade_leaves_it_undone_or_done_once(tmp_path: Path) -> None:
-    """At moments told by how much of it is in the file already; the next start does it, once."""
+def test_killed_upgrade_is_done_once(tmp_path: Path) -> None:
+    """Killed at various points, the upgrade is not done or done; the next start completes it, once."""
     seed = 44
-    print(f"seed {seed}")  # noqa: T201  # shown where the test fails
-    chance, killed_inside = random.Random(seed), 0
+    print(f"seed {seed}")  # noqa: T201  # shown if the test fails
+    dice, killed_inside = random.Random(seed), 0
     schema = tmp_path / "schema"
     schema.mkdir()
     for file in SCHEMA.glob("*.sql"):
@@ -194,7 +193,7 @@ def test_kill_in_the_middle_of_an_upgrade_leaves_it_undone_or_done_once(tmp_path
         data = tmp_path / f"data-{number}"
         with closing(Store(open_database(data))) as store:
             store._db.execute("INSERT INTO guild (guild_id, known) VALUES ('1', 1)")
-        _kill_at_size(data, schema, chance.randrange(0, 8_000_000))
+        _kill_at_size(data, schema, dice.randrange(0, 8_000_000))
         with closing(sqlite3.connect(data / FILE_NAME)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             tables = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'upgraded'").fetchone()[0]
@@ -211,17 +210,17 @@ def test_kill_in_the_middle_of_an_upgrade_leaves_it_undone_or_done_once(tmp_path
 
 
 def _kill_at_size(data: Path, schema: Path, size_bytes: int) -> None:
-    """Let a process upgrade, and kill it once so much has been written to the log of the file."""
+    """Start a process that upgrades, and kill it once the write-ahead log has *size_bytes*."""
     wal = data / f"{FILE_NAME}-wal"
     with subprocess.Popen([sys.executable, "-c", OPEN, data, schema], cwd=ROOT) as process:
         until = time.monotonic() + 20
         while process.poll() is None and time.monotonic() < until:
-            # The log is gone again once the process has ended by itself.
+            # The log is gone once the process has ended by itself.
             with suppress(FileNotFoundError):
                 if wal.stat().st_size > size_bytes:
                     process.kill()
         assert process.wait() in (0, -9)
 
 
-def test_upgrade_script_of_the_test_comes_after_every_real_one() -> None:
+def test_test_upgrade_sorts_last() -> None:
     assert all(re.match(r"0\d{3}_", file.name) for file in SCHEMA.glob("*.sql"))

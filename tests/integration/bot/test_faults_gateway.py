@@ -1,4 +1,4 @@
-"""Everything that can go wrong at Discord's end, and an exact account of what happened meanwhile."""
+"""Faults of Discord's gateway, and an exact account of what is reported in spite of them."""
 
 import asyncio
 import random
@@ -49,8 +49,8 @@ async def standin() -> AsyncIterator[StandIn]:
 async def account_for(
     standin: StandIn, directory: Path, fault: Callable[[list[Guild]], Awaitable[object]]
 ) -> Found:
-    """Let *fault* happen several times while people walk about, and return what the account comes to."""
-    chance = random.Random(21)
+    """Cause *fault* several times while people move, and return the account of what was reported."""
+    dice = random.Random(21)
     guilds = add_guilds(standin, 3)
     (directory / "rules.toml").write_text(EVERYTHING)
     lives: list[Life] = []
@@ -59,8 +59,8 @@ async def account_for(
             began_ms = time.time_ns() // 1_000_000
             await see_the_last(guilds, api)
             for _ in range(TIMES):
-                wanted = api.event_count + chance.randrange(STEPS)
-                walks = [wander(guild, STEPS, random.Random(chance.random())) for guild in guilds]
+                wanted = api.event_count + dice.randrange(STEPS)
+                walks = [wander(guild, STEPS, random.Random(dice.random())) for guild in guilds]
                 walking = asyncio.gather(*walks)
                 await api.wait_until(lambda wanted=wanted: api.event_count >= wanted)  # type: ignore[misc]
                 await fault(guilds)
@@ -68,10 +68,10 @@ async def account_for(
                 await see_the_last(guilds, api)
                 lives.append(Life(began_ms, began_ms := time.time_ns() // 1_000_000))
         api.check()
-        told = api.events()
+        delivered = api.events()
     found = Found()
     for guild in guilds:
-        of_guild = [event for event in told if event["data"]["guild"]["id"] == guild.id]
+        of_guild = [event for event in delivered if event["data"]["guild"]["id"] == guild.id]
         found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
     assert found.seen + found.missed == len(standin.sent)
     return found
@@ -91,7 +91,7 @@ RESUMED: dict[str, Callable[[StandIn], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("fault", RESUMED)
-async def test_session_that_is_resumed_leaves_no_gap(standin: StandIn, tmp_path: Path, fault: str) -> None:
+async def test_resumed_session_leaves_no_gap(standin: StandIn, tmp_path: Path, fault: str) -> None:
     found = await account_for(standin, tmp_path, lambda _: RESUMED[fault](standin))
     assert (found.missed, found.inferred, found.gaps) == (0, 0, 0)
     assert standin.counts["resumed"] >= 1
@@ -103,8 +103,8 @@ async def _expire(standin: StandIn) -> None:
     await standin.faults.drop()
 
 
-async def _shut_out(standin: StandIn) -> None:
-    """Nobody can connect for some attempts; discord.py gives its session up then."""
+async def _refuse_connections(standin: StandIn) -> None:
+    """Refuse some attempts to connect, after which discord.py gives up its session."""
     standin.faults.fail_upgrades(3)
     await standin.faults.drop()
 
@@ -114,19 +114,19 @@ LOST: dict[str, Callable[[StandIn], Awaitable[object]]] = {
     "close 4007": lambda standin: standin.faults.close(4007),
     "close 4009": lambda standin: standin.faults.close(4009),
     "expired": _expire,
-    "shut out": _shut_out,
+    "connections refused": _refuse_connections,
 }
 
 
 @pytest.mark.parametrize("fault", LOST)
-async def test_session_that_is_lost_is_declared(standin: StandIn, tmp_path: Path, fault: str) -> None:
+async def test_lost_session_declares_gap(standin: StandIn, tmp_path: Path, fault: str) -> None:
     found = await account_for(standin, tmp_path, lambda _: LOST[fault](standin))
     assert found.gaps == TIMES * 3
     assert found.reasons == {"session_lost"}
     assert standin.counts["identified"] == TIMES + 1
 
 
-async def test_guild_that_is_unavailable_is_declared_by_itself(standin: StandIn, tmp_path: Path) -> None:
+async def test_unavailable_guild_declares_its_own_gap(standin: StandIn, tmp_path: Path) -> None:
     async def outage(guilds: list[Guild]) -> None:
         await guilds[0].begin_outage()
         await wander(guilds[0], 20, random.Random(4))
@@ -139,7 +139,7 @@ async def test_guild_that_is_unavailable_is_declared_by_itself(standin: StandIn,
 
 
 class Wire:
-    """The gateway's own functions, called as discord.py calls them, at a time that the test sets."""
+    """Calls the gateway's own functions as discord.py does, at a time that the test sets."""
 
     def __init__(self) -> None:
         self.now_ms = 1_795_259_000_000
@@ -163,33 +163,33 @@ class Wire:
         self.gateway._intake.voice_state(payload)
         self.gateway._note_voice_state(payload)
 
-    def say(self, name: str, payload: dict[str, Any], at_s: int) -> None:
+    def receive(self, name: str, payload: dict[str, Any], at_s: int) -> None:
         self.now_ms = 1_795_259_000_000 + at_s * 1000
-        # The relay's own part alone: discord.py's would want a connection.
+        # Only the relay's part: discord.py's needs a connection.
         ours = {"READY": self.gateway._on_session, "RESUMED": self.gateway._on_resumed}
         intake = self.gateway._intake
         ours |= {"GUILD_CREATE": intake.guild_created, "VOICE_STATE_UPDATE": self._voice_state}
         ours[name](payload)
 
     def connect(self, at_s: int) -> None:
-        self.say("READY", {"shard": [0, 1], "guilds": [{"id": "41771983423143937"}]}, at_s)
-        self.say("GUILD_CREATE", {"id": "41771983423143937", "name": "Base", "voice_states": []}, at_s)
+        self.receive("READY", {"shard": [0, 1], "guilds": [{"id": "41771983423143937"}]}, at_s)
+        self.receive("GUILD_CREATE", {"id": "41771983423143937", "name": "Base", "voice_states": []}, at_s)
 
     def join(self, user_id: str, at_s: int) -> None:
         state = {"guild_id": "41771983423143937", "user_id": user_id, "channel_id": "5"}
-        self.say("VOICE_STATE_UPDATE", state, at_s)
+        self.receive("VOICE_STATE_UPDATE", state, at_s)
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_gap_after_half_a_replay_begins_where_the_connection_ended(*, whole: bool) -> None:
-    """What is replayed happened earlier, and until all of it has come, something of it may be missing."""
+async def test_gap_after_partial_replay(*, whole: bool) -> None:
+    """Replayed frames are old, so until RESUMED the gap begins where the first connection ended."""
     wire = Wire()
     wire.connect(0)
     wire.join("1", 10)
     wire.gateway.dispatch("shard_disconnect", 0)
     wire.join("2", 60)
     if whole:
-        wire.say("RESUMED", {"__shard_id__": 0}, 61)
+        wire.receive("RESUMED", {"__shard_id__": 0}, 61)
         wire.join("3", 62)
     wire.gateway.dispatch("shard_disconnect", 0)
     wire.connect(90)

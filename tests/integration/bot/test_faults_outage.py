@@ -1,4 +1,4 @@
-"""An API that is down for longer than a day, in seconds: every wait of the relay moves the clock instead."""
+"""An API that is down for more than a day, simulated in seconds: waiting only moves the clock."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ KEY = ReadOnlyCredentials("AKIDEXAMPLE", "secret", None)
 
 
 class Api(Ledger):
-    """Counts how many requests are there at once while it is down, but for those that find that out."""
+    """Counts concurrent requests while it is down, after the first ones, which discover that."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Api(Ledger):
         self._here += 1
         if self.down and self.attempt_count > 2 * len(GUILDS):
             self.most_at_once = max(self.most_at_once, self._here)
-        # Whoever else is on the way arrives meanwhile.
+        # Let other requests arrive meanwhile.
         for _ in range(20):
             await asyncio.sleep(0)
         answer = await super()._handle(request)
@@ -51,7 +51,7 @@ class Api(Ledger):
 
 
 class World:
-    """Time, the API's end of it, and what happens: *plan* says when who joins where, in order."""
+    """The clock, the API's state and what happens: *plan* lists when who joins which guild, in order."""
 
     def __init__(self, api: Ledger, *, back_ms: int, plan: list[tuple[int, str, str]]) -> None:
         self.now_ms = BEGIN_MS
@@ -65,18 +65,18 @@ class World:
         return self.now_ms
 
     async def sleep(self, delay_s: float) -> None:
-        """Let *delay_s* pass, and happen what happens in it."""
+        """Let *delay_s* pass, with all that is planned in it."""
         then_ms = self.now_ms + int(delay_s * 1000)
         while self.plan and self.plan[0][0] <= then_ms:
             at_ms, guild_id, user_id = self.plan.popleft()
             self.now_ms = max(self.now_ms, at_ms)
-            self.happen(guild_id, user_id)
+            self.join(guild_id, user_id)
             await self.outbox.flush()
         self.now_ms = max(self.now_ms, then_ms)
         self.api.down = BEGIN_MS < self.now_ms < self.back_ms
         await asyncio.sleep(0)
 
-    def happen(self, guild_id: str, user_id: str) -> None:
+    def join(self, guild_id: str, user_id: str) -> None:
         self.intake.voice_state({"guild_id": guild_id, "user_id": user_id, "channel_id": "5"})
 
     async def wait_delivered(self) -> None:
@@ -104,17 +104,15 @@ async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
 
 
 def plan_joins(*, hours: int, every_ms: int) -> list[tuple[int, str, str]]:
-    """Somebody new joins in each guild, again and again."""
+    """Plan a new person joining each guild every *every_ms*."""
     times = range(BEGIN_MS, BEGIN_MS + hours * HOUR_MS, every_ms)
     people = itertools.count(1000)
     return [(at_ms, guild_id, str(next(people))) for at_ms in times for guild_id in GUILDS]
 
 
 @pytest.mark.parametrize(("hours", "expired_hours"), [(23, 0), (30, 6)])
-async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
-    tmp_path: Path, hours: int, expired_hours: int
-) -> None:
-    """What was begun before it got too old is delivered; the rest comes in full batches, not in a flood."""
+async def test_long_outage_expires_old_events(tmp_path: Path, hours: int, expired_hours: int) -> None:
+    """The events of the last day are delivered, in full batches and without a flood; older ones expire."""
     every_ms = 10 * MINUTE_MS
     plan = plan_joins(hours=hours, every_ms=every_ms)
     async with Api() as api:
@@ -124,18 +122,18 @@ async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
         async with relaying(tmp_path, world):
             for at_ms, guild_id, user_id in plan[: len(GUILDS)]:
                 assert at_ms == BEGIN_MS
-                world.happen(guild_id, user_id)
+                world.join(guild_id, user_id)
             await world.wait_delivered()
         api.check()
-    told = api.events()
+    delivered = api.events()
     with closing(Store(open_database(tmp_path))) as store:
         dead = store._db.execute("SELECT body, reason FROM dead_letter ORDER BY letter_id").fetchall()
     per_guild = len(plan) // len(GUILDS)
-    # The first of each lane was in its batch before the API went down.
+    # Each lane's first event was in a batch before the API went down.
     expired = expired_hours * HOUR_MS // every_ms
     for guild_id in GUILDS:
         wanted = [user_id for _, guild, user_id in plan if guild == guild_id]
-        assert users_of(told, guild_id) == [wanted[0], *wanted[1 + expired :]]
+        assert users_of(delivered, guild_id) == [wanted[0], *wanted[1 + expired :]]
     assert len(dead) == expired * len(GUILDS)
     assert all(reason.startswith("expired") for _, reason in dead)
     full_batches = -(-(per_guild - 1 - expired) // BATCH)
@@ -145,5 +143,5 @@ async def test_outage_of_a_day_delivers_the_last_day_and_buries_what_is_older(
     assert api.most_at_once == 1
 
 
-def users_of(told: Sequence[Event], guild_id: str) -> list[str]:
-    return [event["data"]["user"]["id"] for event in told if event["data"]["guild"]["id"] == guild_id]
+def users_of(delivered: Sequence[Event], guild_id: str) -> list[str]:
+    return [event["data"]["user"]["id"] for event in delivered if event["data"]["guild"]["id"] == guild_id]

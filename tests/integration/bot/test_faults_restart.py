@@ -1,4 +1,4 @@
-"""Processes that come and go between two snapshots of a guild: the gap begins where the watching ended."""
+"""Restarts between two snapshots of a guild: the gap begins where watching ended."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ NOW_MS = 1_795_259_000_000
 
 
 class Process:
-    """Capture and store of one process; what it sees is on disk when ``commit`` returns."""
+    """Intake and store of one process; ``commit`` writes to disk."""
 
     def __init__(self, store: Store, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -36,7 +36,7 @@ class Process:
         self.pending.append(item)
 
     def commit(self, *, watched_ms: int | None = None) -> list[dict[str, Any]]:
-        """Write what is pending, and until when there was watching; return the events of it."""
+        """Write what is pending, and until when the guild was watched; return the events."""
         observations = [seen.observation for seen in self.pending]
         watched = None if watched_ms is None else Watched(1, {0: watched_ms})
         self.store.apply(Work(observations, watched=watched), slots=0, now_ms=self.now_ms)
@@ -50,7 +50,7 @@ class Process:
 
 @contextmanager
 def process(directory: Path, now_ms: int) -> Iterator[Process]:
-    """A process; it ends as a crash does, with what was committed and nothing else."""
+    """Run a process that ends as a crash does: only what was committed stays."""
     store = Store(open_database(directory))
     try:
         yield Process(store, now_ms)
@@ -59,8 +59,8 @@ def process(directory: Path, now_ms: int) -> Iterator[Process]:
 
 
 @pytest.mark.parametrize("lives_between", [0, 1, 3])
-def test_gap_reaches_back_over_processes_that_never_saw_the_guild(tmp_path: Path, lives_between: int) -> None:
-    """They were connected, and noted so, but died before the guild's snapshot came."""
+def test_gap_spans_processes_without_snapshot(tmp_path: Path, lives_between: int) -> None:
+    """Processes in between were connected but died before the guild's snapshot."""
     with process(tmp_path, NOW_MS) as first:
         first.snapshot()
         first.commit(watched_ms=NOW_MS + 50)
@@ -75,8 +75,8 @@ def test_gap_reaches_back_over_processes_that_never_saw_the_guild(tmp_path: Path
     assert joined["data"]["inferred"]
 
 
-def test_gap_whose_beginning_is_unknown_stays_so(tmp_path: Path) -> None:
-    """A later process's watching is not taken for that of the one which died before it noted any."""
+def test_gap_keeps_unknown_start(tmp_path: Path) -> None:
+    """The first process died before it recorded watching, and a later one does not fill that in."""
     with process(tmp_path, NOW_MS) as first:
         first.snapshot()
         first.commit()
@@ -88,7 +88,7 @@ def test_gap_whose_beginning_is_unknown_stays_so(tmp_path: Path) -> None:
     assert gap["data"]["from"] is None
 
 
-def test_reason_of_a_gap_that_a_crash_prolongs_is_the_first_one(tmp_path: Path) -> None:
+def test_crash_keeps_reason_of_gap(tmp_path: Path) -> None:
     with process(tmp_path, NOW_MS) as first:
         first.snapshot()
         first.intake.guild_deleted({"id": GUILD, "unavailable": True})
