@@ -71,12 +71,7 @@ def destroy(
     stack = Stack(client("cloudformation"), stack_name, on_event=on_event, poll_s=poll_s, sleep=sleep)
     resources = stack.resources()
     _check_unused(client, stack, resources)
-    secret = None
-    if has_secret and not keep_secret:
-        # The stack's own parameter, because it may name another secret.
-        name = secret_name or stack.parameters().get("WebhookSecret") or default_secret_name(stack_name)
-        with suppress(ForeignSecretError):
-            secret = load_secret(client("secretsmanager"), name)
+    secret = _load_secret(client, stack, secret_name) if has_secret and not keep_secret else None
     keys = {
         resource.physical_id: AccessKeys(client("iam"), resource.physical_id)
         for resource in resources
@@ -93,6 +88,14 @@ def destroy(
         stack.delete()
     if secret is not None:
         secret.delete()
+
+
+def _load_secret(client: ClientFactory, stack: Stack, name: str | None) -> WebhookSecret | None:
+    # The stack's own parameter, because it may name another secret.
+    name = name or stack.parameters().get("WebhookSecret") or default_secret_name(stack.name)
+    with suppress(ForeignSecretError):
+        return load_secret(client("secretsmanager"), name)
+    return None
 
 
 @contextmanager

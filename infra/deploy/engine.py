@@ -6,7 +6,7 @@ changes until the caller's *review* approves the plan.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from infra.deploy.parameters import check_parameters
 from infra.deploy.stack import Stack, TemplateSource
 from infra.deploy.stack_events import OnEvent, StackEvent, ignore
 from infra.deploy.template import MAX_INLINE_BYTES, Template, TooLargeError, load_template
-from infra.deploy.webhook_secret import load_secret, mask_urls
+from infra.deploy.webhook_secret import SecretPlan, WebhookSecret, load_secret, mask_urls
 
 __all__ = [
     "Conduct",
@@ -129,23 +129,29 @@ def deploy(
         chosen = choose_destinations(changes, present=parse_names(listed), held=secret.urls.keys())
         urls += chosen.given.values()
         planned = secret.plan(chosen.given, changes.removed)
-        source = _template_source(client, body, conduct, times=len(chosen.names))
-        version = planned.version if planned.is_new else asked.get("WebhookSecretVersion", planned.version)
-        given = asked | {
-            "WebhookSecret": secret.name,
-            "WebhookSecretVersion": version,
-            "Destinations": ",".join(chosen.names),
-        }
-        with _suggesting_bucket(source, body, times=len(chosen.names)):
+        times = len(chosen.names)
+        source = _template_source(client, body, conduct, times=times)
+        with _suggesting_bucket(source, body, times=times):
             _apply(
                 stack,
                 source,
-                given,
+                asked | _relay_parameters(asked, secret, planned, chosen.names),
                 conduct,
                 plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
                 prepare=lambda: secret.write(planned),
             )
         return stack.outputs() if conduct.wait else {}
+
+
+def _relay_parameters(
+    asked: Mapping[str, str], secret: WebhookSecret, planned: SecretPlan, destinations: Sequence[str]
+) -> dict[str, str]:
+    version = planned.version if planned.is_new else asked.get("WebhookSecretVersion", planned.version)
+    return {
+        "WebhookSecret": secret.name,
+        "WebhookSecretVersion": version,
+        "Destinations": ",".join(destinations),
+    }
 
 
 def deploy_template(

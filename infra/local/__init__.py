@@ -1,1 +1,1 @@
-"""One machine, no account: an embedded AWS for the templates, and a stand-in for Discord."""
+"""Runs the relay on one machine: an embedded AWS for the templates, a stand-in for Discord, and the demo."""

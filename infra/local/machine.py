@@ -1,4 +1,4 @@
-"""The relay's AWS side on this machine alone: an embedded AWS, the templates deployed to it, a bot user."""
+"""Single-machine mode: an embedded AWS with the relay's stack deployed and a user for the bot."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +17,7 @@ from workflow.registry import WORKFLOWS
 
 _POLL_S = 0.02
 _FAILURES_POLL_S = 5.0
+# The stack's outputs with the state machines of followed workflows.
 _FOLLOWED = tuple(workflow.output for workflow in WORKFLOWS.values() if workflow.followed)
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class SingleMachine:
-    """What a bot needs to reach the relay that runs here, and the AWS that it runs in."""
+    """A relay on this machine: its AWS, and what the bot needs to call it."""
 
     aws: EmbeddedAws
     api_endpoint: str
@@ -44,10 +45,10 @@ async def single_machine(
     retained_executions: int = 2_000,
     grace_s: float = 0.0,
 ) -> AsyncIterator[SingleMachine]:
-    """The whole AWS side, ready for requests; raises StartupError or DeployError.
+    """Start an embedded AWS and deploy the relay to it; raises StartupError or DeployError.
 
-    *on_event* is called from another thread. At the end it waits for up to *grace_s* for the executions that
-    run: what it has accepted is in its memory alone.
+    *on_event* is called from another thread. On exit, running executions get up to *grace_s* to finish,
+    because accepted events exist only in the embedded AWS's memory.
     """
     async with EmbeddedAws(wait_scale=wait_scale, retained_executions=retained_executions) as aws:
         outputs = await asyncio.to_thread(
@@ -58,42 +59,43 @@ async def single_machine(
             parameters=parameters,
             conduct=Conduct(on_event=on_event, poll_s=_POLL_S),
         )
-        credentials = await asyncio.to_thread(
-            create_bot_user, aws, outputs["BotPolicyArn"], f"{stack_name}-bot"
-        )
-        machine = SingleMachine(
-            aws=aws,
-            # The stack's own ApiEndpoint names a host that only AWS can answer for.
-            api_endpoint=aws.api_url(outputs["IngressApiId"]),
-            region=aws.region,
-            credentials=credentials,
-            outputs=outputs,
-        )
-        told: set[str] = set()
-        telling = asyncio.create_task(_tell_of_failures(machine, told))
+        machine = await asyncio.to_thread(_open_machine, aws, outputs, f"{stack_name}-bot")
+        logged: set[str] = set()
+        watcher = asyncio.create_task(_watch_failures(machine, logged))
         try:
             yield machine
         finally:
-            telling.cancel()
-            await _let_executions_end(machine, grace_s)
-            await asyncio.to_thread(_log_failures, machine, told)
+            watcher.cancel()
+            await _drain_executions(machine, grace_s)
+            await asyncio.to_thread(_log_failures, machine, logged)
 
 
-async def _tell_of_failures(machine: SingleMachine, told: set[str]) -> None:
-    """Log each execution that fails: here nobody has an alarm on them."""
+def _open_machine(aws: EmbeddedAws, outputs: Mapping[str, str], user: str) -> SingleMachine:
+    return SingleMachine(
+        aws=aws,
+        # The stack's own ApiEndpoint names a host that only AWS serves.
+        api_endpoint=aws.api_url(outputs["IngressApiId"]),
+        region=aws.region,
+        credentials=create_bot_user(aws, outputs["BotPolicyArn"], user),
+        outputs=outputs,
+    )
+
+
+async def _watch_failures(machine: SingleMachine, logged: set[str]) -> None:
+    """Log each failed execution, since there are no alarms here."""
     while machine.aws.running:
         await asyncio.sleep(_FAILURES_POLL_S)
-        await asyncio.to_thread(_log_failures, machine, told)
+        await asyncio.to_thread(_log_failures, machine, logged)
 
 
-def _log_failures(machine: SingleMachine, told: set[str]) -> None:
+def _log_failures(machine: SingleMachine, logged: set[str]) -> None:
     if not machine.aws.running:
         return
     states = machine.aws.client("stepfunctions")
     for execution in _executions(states, machine.outputs, "FAILED"):
         arn = execution["executionArn"]
-        if arn not in told:
-            told.add(arn)
+        if arn not in logged:
+            logged.add(arn)
             failed = states.describe_execution(executionArn=arn)
             log.error(
                 "execution_failed",
@@ -104,7 +106,7 @@ def _log_failures(machine: SingleMachine, told: set[str]) -> None:
 
 
 def _executions(states: Any, outputs: Mapping[str, str], status: str) -> list[Any]:
-    """The newest executions of the workflows that are followed."""
+    """List the newest executions of the followed workflows."""
     return [
         execution
         for output in _FOLLOWED
@@ -114,7 +116,7 @@ def _executions(states: Any, outputs: Mapping[str, str], status: str) -> list[An
     ]
 
 
-async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
+async def _drain_executions(machine: SingleMachine, grace_s: float) -> None:
     states = machine.aws.client("stepfunctions")
 
     def count_running() -> int:
@@ -123,7 +125,7 @@ async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
     running = 0
     try:
         async with asyncio.timeout(grace_s):
-            # Nothing tells of it: what is asked is another process.
+            # Polled, because the embedded AWS is another process.
             while machine.aws.running and (running := await asyncio.to_thread(count_running)):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
@@ -132,7 +134,7 @@ async def _let_executions_end(machine: SingleMachine, grace_s: float) -> None:
 
 
 def create_bot_user(aws: EmbeddedAws, policy_arn: str, name: str) -> Credentials:
-    """A user that may do what the policy says and nothing else."""
+    """Create a user with this policy alone, and return its access key."""
     iam = aws.client("iam")
     iam.create_user(UserName=name)
     iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)

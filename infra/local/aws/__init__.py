@@ -1,7 +1,7 @@
-"""An AWS that lives as long as the process that started it: CloudFormation, IAM, HTTP APIs, Step Functions.
+"""The embedded AWS: CloudFormation, IAM, HTTP APIs and Step Functions for the lifetime of this process.
 
-ministack does the work, in a child process on a loopback port, with signatures and policies checked for
-real. ``hooks`` adds the few things that the relay's templates need and ministack lacks.
+ministack does the work in a child process on a loopback port, and really checks signatures and policies.
+``hooks`` adds the few features that the relay's templates need and ministack lacks.
 """
 
 from infra.local.aws.embedded import EmbeddedAws

@@ -1,7 +1,7 @@
 """The child process of the embedded AWS: ``python -m infra.local.aws.child``, started by ``EmbeddedAws``.
 
-One line of JSON comes in on standard input (credentials and the like), one goes out on standard output
-(the port) once requests are served. After that, the end of standard input is the order to stop.
+It reads one line of JSON from standard input (credentials and other settings) and writes one to standard
+output (the port) once it serves requests. When standard input closes, it stops.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# Where anybody may read messages or reset and reconfigure the whole server, without a signature.
-_SIDE_DOOR = re.compile(r"/_ministack/|/_localstack/|/_aws/(?!execute-api/)")
+# ministack's unauthenticated paths, which can read messages and reset or reconfigure the whole server.
+_ADMIN_PATHS = re.compile(r"/_ministack/|/_localstack/|/_aws/(?!execute-api/)")
 
-# How long a stop may take before the process ends itself regardless.
+# A stop that takes longer is forced.
 _STOP_GRACE_S = 2.0
 
 
 def _environment(settings: dict[str, Any], port: int, directory: str) -> dict[str, str]:
-    """ministack's own configuration; it reads these while it is imported."""
+    """Return ministack's own configuration, which it reads on import."""
     return {
         "AUTH": "true",
         "AWS_ACCESS_KEY_ID": settings["access_key_id"],
@@ -43,7 +43,7 @@ def _environment(settings: dict[str, Any], port: int, directory: str) -> dict[st
         "MINISTACK_REGION": settings["region"],
         "SFN_WAIT_SCALE": str(settings["wait_scale"]),
         "SFTP_ENABLED": "0",
-        # No container engine, even where one is installed: nothing here needs it.
+        # No container engine, even if one is installed: nothing here needs it.
         "DOCKER_HOST": f"unix://{directory}/no-docker",
         "S3_DATA_DIR": f"{directory}/s3",
         "STATE_DIR": f"{directory}/state",
@@ -51,20 +51,20 @@ def _environment(settings: dict[str, Any], port: int, directory: str) -> dict[st
     }
 
 
-def _guarded(app: App, started: Callable[[], None]) -> App:
-    """*app* without ministack's unauthenticated side doors, and with word of when it serves."""
+def _without_admin_paths(app: App, started: Callable[[], None]) -> App:
+    """Wrap *app* to answer 404 on ministack's admin paths, and to call *started* once it serves."""
 
     async def serve(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
 
-            async def tell(message: Message) -> None:
+            async def observe(message: Message) -> None:
                 if message["type"] == "lifespan.startup.complete":
                     started()
                 await send(message)
 
-            await app(scope, receive, tell)
+            await app(scope, receive, observe)
             return
-        if _SIDE_DOOR.match(scope["path"]):
+        if _ADMIN_PATHS.match(scope["path"]):
             if scope["type"] == "http":
                 await send(
                     {"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]}
@@ -76,7 +76,7 @@ def _guarded(app: App, started: Callable[[], None]) -> App:
     return serve
 
 
-def _end_at_once(directory: str) -> None:
+def _exit_now(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     os._exit(0)
 
@@ -95,10 +95,10 @@ async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, 
     def wait_for_parent() -> None:
         stdin.read()
         loop.call_soon_threadsafe(stop.set)
-        # Threads of executions under way, or a stuck loop, must not keep the process alive.
-        threading.Timer(_STOP_GRACE_S, _end_at_once, (tempfile.gettempdir(),)).start()
+        # Threads of running executions, or a stuck loop, must not keep the process alive.
+        threading.Timer(_STOP_GRACE_S, _exit_now, (tempfile.gettempdir(),)).start()
 
-    # First of all: a parent that goes while this starts must not leave it behind.
+    # Before anything else, so that a parent that exits during startup leaves no orphan.
     threading.Thread(target=wait_for_parent, daemon=True).start()
 
     def started() -> None:
@@ -113,12 +113,13 @@ async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, 
     config.graceful_timeout = 0.5
     app = module("ministack.app").app
     async with hooks.installed(app, retained_executions=settings["retained_executions"]):
-        await hypercorn.asyncio.serve(_guarded(app, started), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+        served = _without_admin_paths(app, started)
+        await hypercorn.asyncio.serve(served, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 
 def main() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    # ministack may print; standard output belongs to the one line that the parent reads.
+    # ministack may print; standard output is reserved for the line that the parent reads.
     sys.stdout = sys.stderr
     settings = json.loads(stdin.readline())
     with tempfile.TemporaryDirectory(prefix="voice-relay-aws-") as directory:
@@ -128,11 +129,11 @@ def main() -> None:
         exit_code = 0
         try:
             asyncio.run(_serve(settings, listener, stdin, stdout))
-        except Exception:  # noqa: BLE001  # the parent reads it from here, and says it
+        except Exception:  # noqa: BLE001  # the parent reads the traceback and reports it
             traceback.print_exc()
             sys.stderr.flush()
             exit_code = 1
-    # Executions run on threads that nobody joins, and one reads standard input to its end.
+    # Executions run on threads that are never joined, and one thread reads standard input to its end.
     os._exit(exit_code)
 
 

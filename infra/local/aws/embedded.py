@@ -1,7 +1,7 @@
-"""The parent's side of the embedded AWS: start the child, hand out clients, stop the child.
+"""The parent's side of the embedded AWS: start the child process, make clients, stop the child.
 
-The child watches the pipe on its standard input. When the parent goes, by whatever signal, the kernel
-closes that pipe and the child ends itself, so nothing outlives the process that started it.
+The child watches the pipe on its standard input. When the parent exits, even by SIGKILL, the kernel closes
+the pipe and the child stops, so it never outlives its parent.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from infra.local.aws.credentials import Credentials
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 
-# What the child may see of the parent's environment. Anything that could steer ministack or lend it
-# somebody's real AWS credentials stays out.
+# The environment variables that the child inherits: none that configure ministack or hold real AWS
+# credentials.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
 
 
 class EmbeddedAws:
-    """One embedded AWS, empty at the start, gone at the end; enter it with ``with`` or ``async with``.
+    """An embedded AWS, empty at the start and gone at the end; use it in ``with`` or ``async with``.
 
-    *wait_scale* shortens the waits and retry intervals of state machines (0 skips them), for tests. The
-    newest *retained_executions* can be read back; with its history one takes four times its input in memory.
+    *wait_scale* scales the waits and retry intervals of state machines (0 skips them), for tests. Only the
+    newest *retained_executions* are kept; each takes about four times its input in memory.
     """
 
     region = "us-east-1"
@@ -42,14 +42,14 @@ class EmbeddedAws:
     def __init__(self, *, wait_scale: float = 1.0, retained_executions: int = 2_000) -> None:
         self._wait_scale = wait_scale
         self._retained_executions = retained_executions
-        # Root of this AWS: made for one run and told to the child alone.
+        # Root credentials, generated for one run and known only to the child.
         self.admin = Credentials(
             access_key_id="AKIA" + secrets.token_hex(8).upper(), secret_access_key=secrets.token_urlsafe(30)
         )
         self._child: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._port = 0
-        # Whatever profile the caller's own AWS files and variables name has no business here.
+        # Ignore the AWS profile and files of the caller.
         nowhere = (None, None, os.devnull, None)
         self._session = botocore.session.Session(
             session_vars={
@@ -66,7 +66,7 @@ class EmbeddedAws:
 
     @property
     def running(self) -> bool:
-        """Whether the child is there; one that ended by itself has taken everything with it."""
+        """Whether the child runs; if it exits, all its state is lost."""
         return self._child is not None and self._child.poll() is None
 
     @property
@@ -75,16 +75,16 @@ class EmbeddedAws:
         return self._child.pid if self._child else None
 
     def api_url(self, api_id: str) -> str:
-        """The base URL of an HTTP API's ``$default`` stage; signatures are made over this very URL.
+        """Return the base URL of an HTTP API's ``$default`` stage; signatures cover exactly this URL.
 
-        Path-based, because ``<id>.execute-api.localhost`` does not resolve everywhere.
+        Path-style, because ``<id>.execute-api.localhost`` does not resolve everywhere.
         """
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}"
 
     def client(self, service: str, credentials: Credentials | None = None) -> Any:
-        """A botocore client for *service*, as the account's root unless *credentials* say otherwise."""
+        """Return a botocore client for *service*, as root unless *credentials* are given."""
         who = credentials or self.admin
-        # A session makes one client at a time; the clients themselves may be used by any thread.
+        # Creating clients is not thread-safe in botocore; using them is.
         with self._making_client:
             return self._session.create_client(
                 service,
@@ -94,7 +94,7 @@ class EmbeddedAws:
                 aws_secret_access_key=who.secret_access_key,
                 aws_session_token=who.session_token,
                 config=botocore.config.Config(
-                    # A proxy of the machine's has no business on loopback.
+                    # Loopback traffic bypasses the machine's proxy.
                     proxies={},
                     parameter_validation=True,
                     retries={"total_max_attempts": 1},
@@ -103,13 +103,11 @@ class EmbeddedAws:
             )
 
     def start(self) -> None:
-        """Start the child and wait until it serves; raises StartupError with the child's own last words."""
+        """Start the child and wait until it serves; raises StartupError with its last line of output."""
         if importlib.util.find_spec("ministack") is None:
-            raise StartupError(
-                "the embedded AWS needs the extra named local: pip install 'voice-relay[local]'"
-            )
+            raise StartupError("the embedded AWS needs the extra 'local': pip install 'voice-relay[local]'")
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        # The child must import what the parent imported, wherever either was started from.
+        # The child must find the parent's modules, whatever its working directory.
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
         self._child = child = subprocess.Popen(
@@ -118,7 +116,7 @@ class EmbeddedAws:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
-            # Ctrl-C in a terminal reaches the whole process group; when to stop is the parent's decision.
+            # Ctrl-C in a terminal reaches the whole process group, but the parent decides when to stop.
             start_new_session=True,
         )
         settings = {
@@ -133,13 +131,13 @@ class EmbeddedAws:
         if not answer:
             child.wait()
             self._errors.seek(0)
-            last_words = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            last_line = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
             self.stop()
-            raise StartupError(f"the embedded AWS did not start: {last_words or 'it ended without a word'}")
+            raise StartupError(f"the embedded AWS did not start: {last_line or 'no error message'}")
         self._port = int(json.loads(answer)["port"])
 
     def stop(self) -> None:
-        """Stop the child; quick, because there is nothing in it to keep."""
+        """Stop the child; quick, because it has no state to save."""
         if self._child is not None:
             for pipe in (self._child.stdin, self._child.stdout):
                 if pipe is not None:
@@ -170,7 +168,7 @@ class EmbeddedAws:
 
 
 def _exchange(child: subprocess.Popen[bytes], line: bytes) -> bytes:
-    """Write *line* to the child and return its first line; empty if it ended or took too long."""
+    """Write *line* to the child and return its first line; empty if it exited or timed out."""
     watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
     watchdog.start()
     try:

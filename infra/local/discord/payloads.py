@@ -47,6 +47,25 @@ _NULLS = (
     "system_channel_id",
     "vanity_url_code",
 )
+_GUILD_SETTINGS: Json = {
+    "afk_timeout": 300,
+    "default_message_notifications": 0,
+    "explicit_content_filter": 0,
+    "verification_level": 0,
+    "mfa_level": 0,
+    "nsfw_level": 0,
+    "premium_tier": 0,
+    "premium_subscription_count": 0,
+    "system_channel_flags": 0,
+    "max_members": 25_000_000,
+    "max_video_channel_users": 25,
+    "max_stage_video_channel_users": 50,
+    "preferred_locale": "en-US",
+    "region": "deprecated",
+    "nsfw": False,
+    "lazy": True,
+    "premium_progress_bar_enabled": False,
+}
 
 
 def build_user(user: User) -> Json:
@@ -238,22 +257,10 @@ def build_guild(
     for channel in plain["channels"]:
         # Within its guild's own event a channel does not repeat the guild's id.
         del channel["guild_id"]
+    return orjson.dumps(plain | _build_guild_defaults())
+
+
+def _build_guild_defaults() -> Json:
+    """Return the fields that are the same for every guild here."""
     empty: Json = {key: [] for key in _EMPTY_LISTS}
-    absent: Json = dict.fromkeys(_NULLS)
-    numbers: Json = {
-        "afk_timeout": 300,
-        "default_message_notifications": 0,
-        "explicit_content_filter": 0,
-        "verification_level": 0,
-        "mfa_level": 0,
-        "nsfw_level": 0,
-        "premium_tier": 0,
-        "premium_subscription_count": 0,
-        "system_channel_flags": 0,
-        "max_members": 25_000_000,
-        "max_video_channel_users": 25,
-        "max_stage_video_channel_users": 50,
-    }
-    texts: Json = {"preferred_locale": "en-US", "region": "deprecated"}
-    switches: Json = {"nsfw": False, "lazy": True, "premium_progress_bar_enabled": False}
-    return orjson.dumps(plain | empty | absent | numbers | texts | switches)
+    return empty | dict.fromkeys(_NULLS) | _GUILD_SETTINGS

@@ -1,7 +1,7 @@
-"""What the relay's templates need and ministack lacks, added at its seams: one module for each addition.
+"""Patches to ministack for what the relay's templates need and it lacks: one module per feature.
 
-Every seam is named together with the parameters that it had when its hook was written (``seam.py``), so a
-ministack that changed under a hook refuses to start rather than to behave a little differently.
+Each patched function is listed with the parameters it had when its hook was written (``seam.py``), so a
+ministack that changed under a hook refuses to start instead of behaving slightly differently.
 """
 
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ SEAMS: tuple[Seam, ...] = (
 
 @asynccontextmanager
 async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None]:
-    """Install every hook into the ministack that *app* belongs to, once per process."""
+    """Install every hook into the ministack of *app*, once per process."""
     check_version()
     for seam in SEAMS:
         seam.check()

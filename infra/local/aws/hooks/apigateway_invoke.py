@@ -1,4 +1,4 @@
-"""The task ``arn:aws:states:::apigateway:invoke``: an HTTP API called as the state machine's own role."""
+"""The task ``arn:aws:states:::apigateway:invoke``: calls an HTTP API as the state machine's role."""
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html; result and error shapes as
 # recorded against AWS (facts: Step Functions, apigateway:invoke)
@@ -32,11 +32,11 @@ _FORBIDDEN_HEADER = re.compile(
 
 
 class InvalidTask(Exception):
-    """The arguments are not what the task takes: States.Runtime, which nothing catches."""
+    """The arguments are invalid: the task fails with States.Runtime, which no Catch matches."""
 
 
 def _lists(arguments: Mapping[str, Any], field: str) -> dict[str, list[str]]:
-    """A map from name to values; AWS takes nothing but arrays of strings."""
+    """Return a field that maps names to values; AWS accepts only arrays of strings."""
     given = arguments.get(field) or {}
     if not isinstance(given, dict) or any(
         not isinstance(values, list) or any(not isinstance(value, str) for value in values)
@@ -47,14 +47,14 @@ def _lists(arguments: Mapping[str, Any], field: str) -> dict[str, list[str]]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """*value* without the members that are null, which are not sent unless that is asked for."""
+    """Drop null members, which AWS sends only if AllowNullValues is set."""
     if isinstance(value, dict):
         return {name: _without_nulls(member) for name, member in value.items() if member is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def build_request(arguments: Any) -> tuple[str, str, dict[str, str], bytes, str]:
-    """Method, URL, headers, body and authorisation type that the task's *arguments* ask for."""
+    """Return method, URL, headers, body and authorization type from the task's *arguments*."""
     if not isinstance(arguments, dict) or not {"ApiEndpoint", "Method"} <= arguments.keys():
         raise InvalidTask("The fields 'ApiEndpoint' and 'Method' are required")
     if unknown := arguments.keys() - _FIELDS:
@@ -81,7 +81,7 @@ def build_request(arguments: Any) -> tuple[str, str, dict[str, str], bytes, str]
 
 
 def build_result(response: Response) -> dict[str, Any]:
-    """The task's result; a JSON body is parsed, any other stays a string."""
+    """Return the task's result, with a JSON body parsed and any other as a string."""
     headers: dict[str, list[str]] = {}
     for name, value in response.headers:
         headers.setdefault(name.title(), []).append(value)
@@ -111,7 +111,7 @@ class ApiGatewayInvoke:
         if host is None:
             raise self._error("ApiGateway.UnknownHostException", arguments["ApiEndpoint"])
         api_id, region = host.groups()
-        # ministack knows API hosts under a name of its own only; by path it knows them under any.
+        # ministack routes by host only for its own domain, but by path for any host.
         url = url.replace(f"https://{host[0]}/", f"https://{host[0]}/_aws/execute-api/{api_id}/", 1)
         if auth_type == "IAM_ROLE":
             who = self._role.assume(region)

@@ -1,7 +1,7 @@
-"""Requests that ministack makes to itself, signed and checked like anybody's, but without a socket.
+"""Signed requests from ministack to itself, in process instead of over a socket.
 
-A service that acts for a role does it with the role's temporary credentials, through the same client as a
-client from outside. So it is the role's own policy, evaluated by ministack, that lets the request in.
+A service acting for a role uses the role's temporary credentials and passes the same authorization as an
+outside client, so the role's own policy decides whether the request is allowed.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from infra.local.aws.credentials import Credentials
 
 @dataclass(frozen=True)
 class Response:
-    """A complete response; header names are in lower case, repeated ones are kept apart."""
+    """A complete response; header names are in lower case, repeated headers are separate entries."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -36,7 +36,7 @@ def sign(
     region: str,
     who: Credentials,
 ) -> dict[str, str]:
-    """The headers of the request, SigV4 included, ``Host`` with the rest."""
+    """Return the request's headers with ``Host`` and the SigV4 signature."""
     request = botocore.awsrequest.AWSRequest(method=method, url=url, data=body, headers=dict(headers))
     credentials = botocore.credentials.Credentials(
         who.access_key_id, who.secret_access_key, who.session_token
@@ -46,19 +46,19 @@ def sign(
 
 
 class AsgiClient:
-    """ministack's ASGI application, called on its own event loop."""
+    """Calls ministack's ASGI application on its own event loop."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self._loop = asyncio.get_running_loop()
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Send the request as it is; *url* is the one that was signed."""
-        # A task of its own, because ministack keeps the caller's identity in context variables.
+        """Send the request unchanged; *url* is the signed one."""
+        # In a task of its own, because ministack keeps the caller's identity in context variables.
         return await asyncio.create_task(self._call(method, url, headers, body))
 
     def request_from_thread(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """The same for a thread that is not the event loop's."""
+        """Send the request from a thread outside the event loop."""
         return asyncio.run_coroutine_threadsafe(self.request(method, url, headers, body), self._loop).result()
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:

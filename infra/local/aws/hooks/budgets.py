@@ -1,7 +1,8 @@
-"""``AWS::Budgets::Budget``, which ministack's CloudFormation lacks; its Budgets has what it needs."""
+"""``AWS::Budgets::Budget`` for CloudFormation, built on ministack's Budgets API."""
 
 from typing import Any
 
+from infra.local.aws.hooks.responses import read_body
 from infra.local.aws.hooks.seam import Seam, module
 
 _BUDGETS = "ministack.services.budgets"
@@ -10,7 +11,7 @@ SEAMS = (
     Seam(_BUDGETS, "_create_budget", ("data",)),
     Seam(_BUDGETS, "_update_budget", ("data",)),
     Seam(_BUDGETS, "_delete_budget", ("data",)),
-    # Types are added to the table that this one reads.
+    # Reads the table of resource types that this hook extends.
     Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
     Seam(_PROVISIONERS, "_physical_name", ("stack_name", "logical_id", "lowercase", "max_len", "seeded")),
 )
@@ -24,7 +25,7 @@ def install() -> None:
 
     def create(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
         name = props["Budget"].get("BudgetName") or provisioners._physical_name(stack_name, logical_id)
-        _check(
+        read_body(
             service._create_budget(
                 {"Budget": _budget(props, name), _NOTIFICATIONS: props.get(_NOTIFICATIONS) or []}
             )
@@ -35,14 +36,14 @@ def install() -> None:
         physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
     ) -> tuple[str, dict[str, str]]:
         if _replaced(old) == _replaced(new):
-            _check(service._update_budget({"NewBudget": _budget(new, physical_id)}))
+            read_body(service._update_budget({"NewBudget": _budget(new, physical_id)}))
             return physical_id, {}
-        # The old one first: a budget's name is its own.
+        # Delete first: budget names are unique.
         delete(physical_id, old)
         return create(logical_id, new, stack_name)
 
     def delete(physical_id: str, _props: dict[str, Any]) -> None:
-        _check(service._delete_budget({"BudgetName": physical_id}))
+        read_body(service._delete_budget({"BudgetName": physical_id}))
 
     provisioners._RESOURCE_HANDLERS["AWS::Budgets::Budget"] = {
         "create": create,
@@ -53,7 +54,7 @@ def install() -> None:
 
 
 def _budget(props: dict[str, Any], name: str) -> dict[str, Any]:
-    """As the API takes it: an amount is a number in a template and a text on the wire."""
+    """Return the budget as the API expects it: the amount is a number in templates, a string in the API."""
     budget = {**props["Budget"], "BudgetName": name}
     if limit := budget.get("BudgetLimit"):
         budget["BudgetLimit"] = {**limit, "Amount": str(limit["Amount"])}
@@ -61,11 +62,5 @@ def _budget(props: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _replaced(props: dict[str, Any]) -> tuple[Any, Any]:
-    """What cannot change without replacement."""
+    """Return the properties that cannot change without replacement."""
     return props["Budget"].get("BudgetName"), props.get(_NOTIFICATIONS)
-
-
-def _check(response: tuple[int, Any, bytes]) -> None:
-    status, _, body = response
-    if status >= 400:
-        raise ValueError(body.decode())

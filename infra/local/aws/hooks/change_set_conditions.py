@@ -1,7 +1,7 @@
-"""A change set sees a resource come and go with its Condition.
+"""Makes change sets notice resources that appear or disappear with their Condition.
 
-ministack compares resources by what they say, not by whether they are there: a parameter that only a
-Condition reads would change nothing.
+ministack compares only the resources' properties, so a parameter that only a Condition uses would change
+nothing.
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ SEAMS = (_RESOLVE, _EVALUATE)
 def install() -> None:
     resolve, evaluate = _RESOLVE.original(), _EVALUATE.original()
 
-    def resolve_what_is_there(
+    def resolve_existing(
         template: dict[str, Any], params: dict[str, Any], stack_name: str, stack_id: str
     ) -> Any:
         resolved = resolve(template, params, stack_name, stack_id)
         if not resolved:
             return resolved
         conditions = evaluate(template, params)
-        there = {
+        existing = {
             logical_id: resource
             for logical_id, resource in resolved["Resources"].items()
             if conditions.get(resource.get("Condition"), True)
         }
-        return resolved | {"Resources": there}
+        return resolved | {"Resources": existing}
 
-    _RESOLVE.replace(resolve_what_is_there)
+    _RESOLVE.replace(resolve_existing)

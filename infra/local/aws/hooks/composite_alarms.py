@@ -1,13 +1,14 @@
-"""``AWS::CloudWatch::CompositeAlarm``, which ministack's CloudFormation lacks, and its action suppressor.
+"""``AWS::CloudWatch::CompositeAlarm`` for CloudFormation, with its action suppressor.
 
-ministack's CloudWatch has composite alarms and evaluates their rules; it knows no suppressor. Here one holds
-back a composite's actions as on AWS, but at once: the waiting and the extension period take no time.
+ministack's CloudWatch evaluates composite alarms but has no suppressor. This one suppresses actions as AWS
+does, but immediately: the wait and extension periods take no time.
 """
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create_Composite_Alarm_Suppression.html
 
 from typing import Any
 
+from infra.local.aws.hooks.responses import read_body
 from infra.local.aws.hooks.seam import Seam, module
 
 _CLOUDWATCH = "ministack.services.cloudwatch"
@@ -19,7 +20,7 @@ SEAMS = (
     Seam(_CLOUDWATCH, "_delete_alarms", ("params", "cbor_data", "is_cbor", "is_json")),
     Seam(_CLOUDWATCH, "_rule_ref_name", ("ref",)),
     Seam(_CLOUDWATCH, "_rule_alarm_state", ("ref",)),
-    # Types are added to the table that this one reads.
+    # Reads the table of resource types that this hook extends.
     Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
     Seam(_PROVISIONERS, "_physical_name", ("stack_name", "logical_id", "lowercase", "max_len", "seeded")),
 )
@@ -28,8 +29,12 @@ _SUPPRESSION = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSupp
 
 
 def install() -> None:
+    _install_suppressor()
+    _install_resource_type()
+
+
+def _install_suppressor() -> None:
     cloudwatch = module(_CLOUDWATCH)
-    provisioners = module(_PROVISIONERS)
     dispatch = _DISPATCH.original()
 
     def dispatch_unless_suppressed(alarm: Any, old_state: str, new_state: str, reason: str) -> None:
@@ -43,15 +48,22 @@ def install() -> None:
             release(alarm["AlarmName"])
 
     def release(suppressor: str) -> None:
-        """Do what was held back for composites that are still in alarm; what is over is over in silence."""
+        """Run the suppressed actions of composites still in alarm; those that recovered stay silent."""
         for held in list(cloudwatch._composite_alarms.values()):
             if cloudwatch._rule_ref_name(held.get("ActionsSuppressor") or "") != suppressor:
                 continue
             if held.pop("ActionsSuppressedBy", None) and held["StateValue"] == "ALARM":
                 dispatch(held, "OK", "ALARM", held["StateReason"])
 
+    _DISPATCH.replace(dispatch_unless_suppressed)
+
+
+def _install_resource_type() -> None:
+    cloudwatch = module(_CLOUDWATCH)
+    provisioners = module(_PROVISIONERS)
+
     def put(name: str, props: dict[str, Any]) -> tuple[str, dict[str, str]]:
-        _check(cloudwatch._put_composite_alarm({}, {**props, "AlarmName": name}, False, is_json=True))
+        read_body(cloudwatch._put_composite_alarm({}, {**props, "AlarmName": name}, False, is_json=True))
         alarm = cloudwatch._composite_alarms[name]
         alarm.update({key: props[key] for key in _SUPPRESSION if key in props})
         return name, {"Arn": alarm["AlarmArn"]}
@@ -69,18 +81,11 @@ def install() -> None:
         return made
 
     def delete(physical_id: str, _props: dict[str, Any]) -> None:
-        _check(cloudwatch._delete_alarms({}, {"AlarmNames": [physical_id]}, False, is_json=True))
+        read_body(cloudwatch._delete_alarms({}, {"AlarmNames": [physical_id]}, False, is_json=True))
 
-    _DISPATCH.replace(dispatch_unless_suppressed)
     provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::CompositeAlarm"] = {
         "create": create,
         "update": update,
         "update_with_logical_id": True,
         "delete": delete,
     }
-
-
-def _check(response: tuple[int, Any, bytes]) -> None:
-    status, _, body = response
-    if status >= 400:
-        raise ValueError(body.decode())

@@ -1,4 +1,4 @@
-"""States.Runtime and States.DataLimitExceeded end an execution; ministack lets them be retried and caught."""
+"""Makes States.Runtime and States.DataLimitExceeded fatal; ministack lets Retry and Catch match them."""
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 

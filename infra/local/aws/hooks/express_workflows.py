@@ -1,7 +1,7 @@
-"""Express workflows: StartSyncExecution answers as AWS does, and neither kind of execution is kept for long.
+"""Express workflows: StartSyncExecution answers as AWS does, and its executions are not kept.
 
-ministack runs Standard workflows that way too, takes any input, gives a failed execution an output, and keeps
-every one for good, where AWS keeps none but in a log.
+ministack also accepts Standard workflows and any input there, returns an output for failed executions, and
+keeps every execution forever. AWS keeps none, except in logs.
 """
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html

@@ -1,10 +1,10 @@
-"""An HTTP API refuses with 403 ``{"message":"Forbidden"}`` and not a word more; ministack explains itself.
+"""Makes HTTP APIs refuse with a plain 403 ``{"message":"Forbidden"}``, where ministack adds the reason.
 
-ministack also asks for permission before it looks for the route, where AWS answers an unknown one with 404,
-and takes a signature that was made for another service.
+ministack also checks permissions before the route, where AWS answers 404 for an unknown route, and accepts
+signatures scoped to another service.
 """
 
-# facts: API Gateway, IAM authorisation; https://github.com/aws/aws-cdk/issues/21182
+# facts: API Gateway, IAM authorization; https://github.com/aws/aws-cdk/issues/21182
 
 import base64
 import os
@@ -57,12 +57,12 @@ def install() -> None:
 
 
 def _for_execute_api(authorization: str) -> bool:
-    """Whether the signature's scope names the service that is asked."""
+    """Whether the signature is scoped to API Gateway."""
     return _SCOPE.search(authorization) is not None
 
 
 def _forbidden() -> tuple[int, dict[str, str], bytes]:
-    # With this header there, ministack adds no request ids of other kinds.
+    # This header keeps ministack from adding other request ids.
     request_id = base64.b64encode(os.urandom(11)).decode()
     return (
         403,

@@ -1,7 +1,7 @@
-"""HTTP_PROXY as API Gateway does it: exactly the integration's URI and method, all of the backend's headers.
+"""HTTP_PROXY integrations as in API Gateway: the exact URI and method, and all of the backend's headers.
 
 ministack appends the request's path to the URI, follows redirects and drops every response header but one.
-The mapping of request parameters is ministack's own.
+Request parameter mapping is still ministack's.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -31,8 +31,8 @@ SEAMS = (
 )  # fmt: skip
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
-# Whether Authorization and X-Amz-* reach the backend of an AWS_IAM route is not documented. They are passed
-# on here: who copes with that copes with either answer.
+# AWS does not document whether Authorization and X-Amz-* reach the backend of an AWS_IAM route. Passing them
+# on is the harder case for the backend.
 _NOT_FORWARDED = _HOP_BY_HOP | {"host", "content-length"}
 _NOT_RETURNED = _HOP_BY_HOP | {"content-length"}
 
@@ -42,8 +42,8 @@ _UNREACHABLE: _Response = (503, {"Content-Type": "application/json"}, b'{"messag
 
 @asynccontextmanager
 async def installed() -> AsyncIterator[None]:
-    """Install the hook; its connections close with the context."""
-    # Without a proxy of the machine's and without a decompressing middleman: bytes go through as they are.
+    """Install the hook and close its connections on exit."""
+    # No machine-wide proxy and no decompression: bytes pass through unchanged.
     async with aiohttp.ClientSession(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -89,12 +89,12 @@ async def _forward(
             allow_redirects=False,
             timeout=timeout,
         ) as response:
-            # Repeated headers are joined, as ministack cannot send one twice.
+            # Repeated headers are joined, because ministack cannot send one twice.
             returned: dict[str, str] = {}
             for name, value in response.headers.items():
                 if name.lower() not in _NOT_RETURNED:
                     returned[name] = f"{returned[name]}, {value}" if name in returned else value
             return response.status, returned, await response.read()
     except (aiohttp.ClientError, TimeoutError):
-        # The reason is in the access log's $context.integrationErrorMessage on AWS, never in the answer.
+        # AWS puts the reason in the access log's $context.integrationErrorMessage, never in the response.
         return _UNREACHABLE

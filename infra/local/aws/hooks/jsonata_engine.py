@@ -1,8 +1,8 @@
-"""JSONata expressions are parsed once, and evaluated one at a time.
+"""Caches parsed JSONata expressions and evaluates one at a time.
 
-ministack parses an expression anew for every execution, which costs several times its evaluation. It also
-evaluates on a thread for each execution with a second to do it in: a burst of executions used up that second
-waiting for the interpreter's lock, and failed with States.QueryEvaluationError.
+ministack parses an expression again for every execution, which costs several times its evaluation. It also
+evaluates on one thread per execution with a one-second limit: in a burst, executions spent that second
+waiting for the interpreter lock and failed with States.QueryEvaluationError.
 """
 
 import copy
@@ -26,22 +26,22 @@ def install() -> None:
     evaluate = _EVALUATE.original()
     engine = module("jsonata").Jsonata
     parse = functools.lru_cache(_PARSED_KEPT)(engine.jsonata)
-    one_at_a_time = threading.Lock()
+    lock = threading.Lock()
 
     def parsed(expression: str, timeout: int | None = None) -> Any:
-        # The syntax tree is shared; the environment, with the functions and the clock in it, is not.
+        # Share the syntax tree, but not the environment with its functions and clock.
         fresh = copy.copy(parse(expression, timeout=timeout))
         fresh.environment = fresh.create_frame(engine.static_frame)
         if timeout is not None:
             fresh.environment.set_runtime_bounds(timeout, None)
-        # As the constructor does: evaluation goes on with the instance that its thread made last.
+        # As the constructor does: evaluation uses the instance that its thread created last.
         engine.CURRENT.jsonata = fresh
         return fresh
 
-    def evaluate_alone(*args: Any, **kwargs: Any) -> Any:
-        with one_at_a_time:
+    def evaluate_locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
             return evaluate(*args, **kwargs)
 
-    # The one caller besides evaluation only wants to know whether an expression parses.
+    # The only other caller just checks whether an expression parses.
     engine.jsonata = staticmethod(parsed)
-    _EVALUATE.replace(evaluate_alone)
+    _EVALUATE.replace(evaluate_locked)

@@ -1,6 +1,7 @@
-"""Which state machine a task runs for: ministack hands its tasks no more than their input.
+"""The role of the state machine that runs a task.
 
-A task acts as the role of its machine, so whatever performs one has to know the machine.
+A task acts as its state machine's role, but ministack passes tasks only their input, so a context variable
+tracks the running machine.
 """
 
 import contextvars
@@ -15,19 +16,19 @@ _STATES = "ministack.services.stepfunctions"
 _RUN = Seam(_STATES, "_run_execution", ("exec_arn",))
 SEAMS = (_RUN, Seam(_STATES, "_execute_task", ("state_def", "raw_input", "execution", "ctx")))
 
-# ministack copies the context into the threads that it starts for branches, items and time-outs.
+# ministack copies the context into the threads that it starts for branches, items and timeouts.
 _state_machine: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("state_machine")
 
 
 class MachineRole:
-    """Credentials of the role of the state machine whose execution this thread walks."""
+    """Credentials of the role of the state machine that this thread executes."""
 
     def __init__(self) -> None:
         self._roles = ServiceRoles("states.amazonaws.com", "states")
         self._error = module(_STATES)._ExecutionError
 
     def assume(self, region: str) -> Credentials:
-        """Raises the error that a task fails with where Step Functions may not assume the role."""
+        """Assume the role; raises the task's error if Step Functions may not assume it."""
         machine = _state_machine.get()
         try:
             return self._roles.assume(
@@ -43,7 +44,7 @@ def install() -> None:
     states = module(_STATES)
 
     def run_execution(exec_arn: str) -> None:
-        # Runs in a thread and a context of its own, so the variable needs no reset.
+        # Runs in its own thread and context, so the variable needs no reset.
         _state_machine.set(states._state_machines[states._executions[exec_arn]["stateMachineArn"]])
         run(exec_arn)
 

@@ -1,8 +1,9 @@
-"""``AWS::IAM::OIDCProvider``, which ministack's CloudFormation lacks; its IAM has what it needs."""
+"""``AWS::IAM::OIDCProvider`` for CloudFormation, built on ministack's IAM API."""
 
 import re
 from typing import Any
 
+from infra.local.aws.hooks.responses import read_body
 from infra.local.aws.hooks.seam import Seam, module
 
 _IAM = "ministack.services.iam"
@@ -10,7 +11,7 @@ _PROVISIONERS = "ministack.services.cloudformation.provisioners"
 SEAMS = (
     Seam(_IAM, "_create_oidc_provider", ("p",)),
     Seam(_IAM, "_delete_oidc_provider", ("p",)),
-    # Types are added to the table that this one reads.
+    # Reads the table of resource types that this hook extends.
     Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
 )
 
@@ -24,17 +25,10 @@ def install() -> None:
         asked = {"Url": props["Url"]}
         for name, key in (("ClientIdList", "ClientIDList"), ("ThumbprintList", "ThumbprintList")):
             asked |= {f"{key}.member.{n}": value for n, value in enumerate(props.get(name) or (), start=1)}
-        (arn,) = _ARN.findall(_check(iam._create_oidc_provider(asked)))
+        (arn,) = _ARN.findall(read_body(iam._create_oidc_provider(asked)))
         return arn, {"Arn": arn}
 
     def delete(physical_id: str, _props: dict[str, Any]) -> None:
-        _check(iam._delete_oidc_provider({"OpenIDConnectProviderArn": physical_id}))
+        read_body(iam._delete_oidc_provider({"OpenIDConnectProviderArn": physical_id}))
 
     module(_PROVISIONERS)._RESOURCE_HANDLERS["AWS::IAM::OIDCProvider"] = {"create": create, "delete": delete}
-
-
-def _check(response: tuple[int, Any, bytes]) -> str:
-    status, _, body = response
-    if status >= 400:
-        raise ValueError(body.decode())
-    return body.decode()

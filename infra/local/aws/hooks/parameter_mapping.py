@@ -1,6 +1,6 @@
-"""Parameter mapping of an HTTP API's first-class integration: what a selection expression stands for.
+"""Parameter mapping of an HTTP API's service integrations: evaluates selection expressions.
 
-A bare ``$…`` is the whole value; ``${…}`` mixes expressions with text; anything else is itself.
+A bare ``$…`` is the whole value, ``${…}`` embeds expressions in text, and anything else is a literal.
 """
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-parameter-mapping.html
@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# A body that something is selected from is cut to this size first; a body taken whole is not.
+# AWS truncates the body to this size before selecting from it, but not if it takes the whole body.
 _SELECTED_BODY_BYTES = 100 * 1024
 _EMBEDDED = re.compile(r"\$\{([^}]*)\}")
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d+)\]")
 
 
 class SelectionFailed(Exception):
-    """The expression selects nothing from this request; API Gateway answers the client with 400."""
+    """The expression selects nothing from this request; API Gateway answers 400."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What can be selected from; header names in lower case."""
+    """What expressions can select from; header names in lower case."""
 
     headers: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
@@ -33,7 +33,7 @@ class Request:
 
 
 def select(expression: str, request: Request) -> str:
-    """The value of one integration parameter for *request*; raises SelectionFailed."""
+    """Evaluate one integration parameter for *request*; raises SelectionFailed."""
     if _EMBEDDED.search(expression):
         return _EMBEDDED.sub(lambda match: _select("$" + match[1], request), expression)
     return _select(expression, request) if expression.startswith("$") else expression
@@ -68,7 +68,7 @@ def _from_body(request: Request, path: str) -> str | None:
             value = value[int(index)] if index else value[name]
         except (KeyError, IndexError, TypeError):
             return None
-    # What an object or a number becomes is not documented; JSON is the likely answer.
+    # AWS does not document how it renders objects and numbers; JSON is likely.
     return value if isinstance(value, str) else json.dumps(value)
 
 

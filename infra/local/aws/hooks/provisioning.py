@@ -1,6 +1,6 @@
-"""CloudFormation keeps an integration's subtype and role, and an API's CORS settings.
+"""Makes CloudFormation keep an integration's subtype and role, and an API's CORS settings.
 
-ministack's provisioner drops the first two, and stores the last under names that nothing looks for.
+ministack's provisioner drops the first two and stores the last under keys that nothing reads.
 """
 
 from collections.abc import Callable

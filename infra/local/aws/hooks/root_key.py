@@ -1,7 +1,7 @@
-"""Only the key made for this run is root.
+"""Makes the key generated for this run the only root key.
 
-ministack lets the key ``test``, any key of twelve digits and an empty one in as root, with no signature
-looked at. On a machine with other users that would hand them the webhook's URL.
+ministack accepts the key ``test``, any key of twelve digits and an empty one as root, without checking the
+signature. On a shared machine, that would give other users the webhook URL.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The tasks ``arn:aws:states:::aws-sdk:sfn:…``: Step Functions called as the state machine's own role.
+"""The tasks ``arn:aws:states:::aws-sdk:sfn:…``: call Step Functions as the state machine's role.
 
-ministack performs them as root, and names errors as they are on the wire instead of after the SDK's classes.
+ministack performs them as root, and uses the wire names of errors instead of the SDK's class names.
 """
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
@@ -59,7 +59,7 @@ class SdkTask:
         return self._states._sdk_json_result(_SERVICE, action, answer)
 
     def _class_name(self, code: str) -> str:
-        """The class of the SDK for Java; an error outside the service's model is of the service's own."""
+        """Return the Java SDK's class name; errors outside the model get the service's base class."""
         if code not in self._modelled:
             return "Sfn.SfnException"
         return f"Sfn.{code}" if code.endswith("Exception") else f"Sfn.{code}Exception"

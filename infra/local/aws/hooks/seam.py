@@ -1,4 +1,4 @@
-"""A place in ministack where a hook takes hold, and the check that it is still the place it was."""
+"""A seam: a ministack function that a hook patches or calls, and the check that it has not changed."""
 
 import importlib
 import importlib.metadata
@@ -13,30 +13,30 @@ Function = Callable[..., Any]
 
 
 class SeamChanged(RuntimeError):
-    """The installed ministack is not the one that the hooks were written for."""
+    """The installed ministack is not the one the hooks were written for."""
 
 
 def check_version() -> None:
     version = importlib.metadata.version("ministack")
     if version != MINISTACK_VERSION:
-        raise SeamChanged(f"the hooks are written for ministack {MINISTACK_VERSION}, installed is {version}")
+        raise SeamChanged(f"the hooks need ministack {MINISTACK_VERSION}, but {version} is installed")
 
 
 def module(name: str) -> Any:
-    """A module of ministack, which is untyped."""
+    """Import a module of ministack, which is untyped."""
     return importlib.import_module(name)
 
 
 @dataclass(frozen=True)
 class Seam:
-    """One function of ministack: its module, its name and the parameters that it takes."""
+    """One function of ministack: module, name and parameters."""
 
     module: str
     name: str
     parameters: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise SeamChanged unless the function is there and takes what it took."""
+        """Raise SeamChanged unless the function exists with the same parameters."""
         function = getattr(module(self.module), self.name, None)
         if function is None:
             raise SeamChanged(f"{self.module} has no {self.name}")

@@ -1,7 +1,7 @@
 """The integrations ``StepFunctions-StartExecution``, ``-StartSyncExecution`` and ``-StopExecution``.
 
-API Gateway assumes the integration's role and calls Step Functions as that role; the service's status and
-JSON go back to the client as they are.
+API Gateway assumes the integration's role, calls Step Functions with it, and returns the service's status
+and JSON to the client unchanged.
 """
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-aws-services-reference.html
@@ -29,7 +29,7 @@ SEAMS = (_INVOKE,)
 
 _log = logging.getLogger(__name__)
 
-# Integration parameter to the service's own name for it.
+# Integration parameter -> the service's own name for it.
 _PARAMETERS = {
     "StepFunctions-StartExecution": {"StateMachineArn": "stateMachineArn", "Name": "name", "Input": "input"},
     "StepFunctions-StartSyncExecution": {
@@ -41,7 +41,7 @@ _PARAMETERS = {
 _Response = tuple[int, dict[str, str], bytes]
 
 
-# Context variable to ministack's name for what it knows of a signed request's caller.
+# Context variable -> ministack's name for the signed request's caller attribute.
 _IDENTITY = {
     "identity.accountId": "accountId",
     "identity.caller": "callerId",
@@ -59,7 +59,7 @@ def _message(status: int, text: str) -> _Response:
 
 
 class ServiceIntegrations:
-    """Invokes first-class integrations through *client*."""
+    """Invokes service integrations through *client*."""
 
     def __init__(self, client: AsgiClient) -> None:
         self._client = client

@@ -1,7 +1,6 @@
-"""Roles that a service assumes: the trust policy is asked for that very service.
+"""Roles that a service assumes, checked against the trust policy for that service.
 
-ministack's own AssumeRole takes any ``Service`` principal for a licence of the root user, whichever
-service it names.
+ministack's own AssumeRole lets root assume a role whose trust policy names any ``Service`` principal.
 """
 
 import time
@@ -41,9 +40,9 @@ class ServiceRoles:
         self._sessions: dict[str, tuple[float, Credentials]] = {}
 
     def assume(self, role_arn: str, *, source_arn: str, region: str) -> Credentials:
-        """Credentials of the role, on behalf of the resource *source_arn*; raises NotTrusted."""
-        # Trust is asked about every time and only the credentials are kept, so that a change of the trust
-        # policy shows at once. On AWS the old credentials would go on for a while.
+        """Return credentials of the role on behalf of the resource *source_arn*; raises NotTrusted."""
+        # Only the credentials are cached. Trust is checked every time, so that a changed trust policy takes
+        # effect immediately; on AWS the old credentials would stay valid for a while.
         role_id = self._trusted_role_id(role_arn, source_arn, region)
         expires, credentials = self._sessions.get(role_id, (0.0, None))
         if credentials is None or self._now() > expires - _RENEW_BEFORE_S:

@@ -1,8 +1,8 @@
-"""StartExecution is idempotent while the execution runs, and refuses what AWS refuses.
+"""Makes StartExecution idempotent while the execution runs, and validates its input as AWS does.
 
-ministack answers every name that it knows with ExecutionAlreadyExists, and takes any name and any input.
-It also keeps every execution for good, where AWS forgets those closed 90 days ago; here the oldest closed
-ones are forgotten, all but their names. Of Express executions, which AWS keeps none of, a few are kept.
+ministack answers ExecutionAlreadyExists for every known name, and accepts any name and input. It also keeps
+every execution forever, where AWS drops closed ones after 90 days; this hook drops the oldest closed ones
+but remembers their names. A few Express executions are kept, of which AWS keeps none.
 """
 
 # facts: Step Functions, StartExecution; the service model's documentation of StartExecution
@@ -27,17 +27,17 @@ SEAMS = (
 )
 
 MAX_INPUT_BYTES = 262_144
-# They must not push the Standard ones out, and come as often as the bot's heart beats.
+# A separate bound, because every heartbeat starts one and must not evict Standard executions.
 _EXPRESS_RETAINED = 100
-# Names that stay taken after their executions are forgotten.
+# Names that stay taken after their executions were dropped.
 _NAMES_KEPT = 100_000
 _NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,80}""")
-# AWS puts the whole name of the exception's Java class before the "#".
+# AWS puts the full name of the exception's Java class before the "#".
 PREFIX = "com.amazonaws.swf.service.v2.model#"
 
 
 def problem(data: dict[str, Any]) -> tuple[str, str] | None:
-    """The error name and message with which AWS refuses the request *data*, before it looks anything up."""
+    """Return the error name and message if AWS would reject *data* before looking anything up."""
     name, document = data.get("name"), data.get("input", "{}")
     if name is not None and not _NAME.fullmatch(name):
         return PREFIX + "InvalidName", f"Invalid Name: '{name}'"
@@ -56,7 +56,7 @@ def problem(data: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def install(*, retained: int) -> None:
-    """Install the hook; the newest *retained* executions can be read back."""
+    """Install the hook; only the newest *retained* executions are kept."""
     start: Callable[[dict[str, Any]], Any] = _START.original()
     states = module("ministack.services.stepfunctions")
     responses = module("ministack.core.responses")
@@ -64,7 +64,7 @@ def install(*, retained: int) -> None:
     express = _Executions(states._executions, min(retained, _EXPRESS_RETAINED))
 
     def start_express(data: dict[str, Any]) -> Any:
-        # Any number of Express executions may have the same name, so each gets an ARN of its own.
+        # Express executions may share a name, so each gets its own ARN.
         unique = secrets.token_hex(16)
         response = start(data | {"name": unique})
         if response[0] == 200:
@@ -79,7 +79,7 @@ def install(*, retained: int) -> None:
         arn = _execution_arn(states, data)
         if arn is not None and executions.knows(arn):
             earlier = states._executions.get(arn)
-            # Whether AWS compares the input's text or its value is not known; text is the stricter.
+            # Whether AWS compares the input as text or by value is unknown; text is stricter.
             if earlier and earlier["status"] == "RUNNING" and earlier["input"] == data.get("input", "{}"):
                 return responses.json_response({"executionArn": arn, "startDate": earlier["startDate"]})
             message = f"Execution Already Exists: '{arn}'"
@@ -100,7 +100,7 @@ def _is_express(states: Any, data: dict[str, Any]) -> bool:
 
 
 def _execution_arn(states: Any, data: dict[str, Any]) -> str | None:
-    """The ARN that the request's name stands for, None where a name may be used again."""
+    """Return the execution ARN for the request's name; None if names need not be unique."""
     machine = states._state_machines.get(data.get("stateMachineArn", ""))
     if machine is None or machine["type"] != "STANDARD" or not data.get("name"):
         return None
@@ -108,7 +108,7 @@ def _execution_arn(states: Any, data: dict[str, Any]) -> str | None:
 
 
 class _Executions:
-    """ministack's executions, with the oldest closed ones forgotten beyond *retained*."""
+    """ministack's executions; beyond *retained*, the oldest closed ones are dropped."""
 
     def __init__(self, stored: Any, retained: int) -> None:
         self._stored = stored

@@ -1,8 +1,9 @@
-"""``AWS::EC2::Volume``, which ministack's CloudFormation lacks; its EC2 has what it needs."""
+"""``AWS::EC2::Volume`` for CloudFormation, built on ministack's EC2 API."""
 
 import re
 from typing import Any
 
+from infra.local.aws.hooks.responses import read_body
 from infra.local.aws.hooks.seam import Seam, module
 
 _EC2 = "ministack.services.ec2"
@@ -13,12 +14,12 @@ SEAMS = (
     Seam(_EC2, "_create_tags", ("p",)),
     Seam(_EC2, "_create_snapshot", ("p",)),
     Seam(_EC2, "_delete_volume", ("p",)),
-    # Types are added to the table that this one reads.
+    # Reads the table of resource types that this hook extends.
     Seam(_PROVISIONERS, "_provision_resource", ("resource_type", "logical_id", "props", "stack_name")),
 )
 
 _ID = re.compile(r"<volumeId>([^<]+)</volumeId>")
-# What a volume can become while it is there; anything else makes a new one.
+# Properties that change in place; a change to any other replaces the volume.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-volume.html
 _MODIFIED = ("Size", "VolumeType", "Iops", "Throughput")
 
@@ -28,11 +29,11 @@ def install() -> None:
 
     def create(_logical_id: str, props: dict[str, Any], _stack_name: str) -> tuple[str, dict[str, str]]:
         asked = {name: _text(value) for name, value in props.items() if name != "Tags"}
-        (volume_id,) = _ID.findall(_check(ec2._create_volume(asked)))
+        (volume_id,) = _ID.findall(read_body(ec2._create_volume(asked)))
         tags = {"ResourceId.1": volume_id}
         for number, tag in enumerate(props.get("Tags") or (), start=1):
             tags |= {f"Tag.{number}.Key": tag["Key"], f"Tag.{number}.Value": tag["Value"]}
-        _check(ec2._create_tags(tags))
+        read_body(ec2._create_tags(tags))
         return volume_id, {"VolumeId": volume_id}
 
     def update(
@@ -41,14 +42,14 @@ def install() -> None:
         if any(old.get(name) != new.get(name) for name in {*old, *new} - {*_MODIFIED, "Tags"}):
             return create(logical_id, new, stack_name)
         changed = {name: _text(new[name]) for name in _MODIFIED if name in new}
-        _check(ec2._modify_volume(changed | {"VolumeId": physical_id}))
+        read_body(ec2._modify_volume(changed | {"VolumeId": physical_id}))
         return physical_id, {"VolumeId": physical_id}
 
     def take_snapshot(physical_id: str, _props: dict[str, Any]) -> None:
-        _check(ec2._create_snapshot({"VolumeId": physical_id}))
+        read_body(ec2._create_snapshot({"VolumeId": physical_id}))
 
     def delete(physical_id: str, _props: dict[str, Any]) -> None:
-        _check(ec2._delete_volume({"VolumeId": physical_id}))
+        read_body(ec2._delete_volume({"VolumeId": physical_id}))
 
     module(_PROVISIONERS)._RESOURCE_HANDLERS["AWS::EC2::Volume"] = {
         "create": create,
@@ -60,12 +61,5 @@ def install() -> None:
 
 
 def _text(value: Any) -> str:
-    """As the query protocol has it."""
+    """Format a value for the query protocol."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _check(response: tuple[int, Any, bytes]) -> str:
-    status, _, body = response
-    if status >= 400:
-        raise ValueError(body.decode())
-    return body.decode()

@@ -1,4 +1,4 @@
-"""The task apigateway:invoke: its result, its errors, and what it does not take."""
+"""The task apigateway:invoke: results, errors and refusals."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from tests.integration.infra.relay import Relay, Webhook, new_relay, unique, wai
 
 @pytest.fixture
 def own(aws: EmbeddedAws, webhook: Webhook) -> Relay:
-    """A relay whose webhook the test scripts."""
+    """A relay with a scripted webhook."""
     return new_relay(aws, webhook)
 
 
 def _run(relay: Relay, definition: dict[str, Any]) -> dict[str, Any]:
-    """The finished execution of a state machine with the workflow's own role."""
+    """Run a state machine with the workflow's role, and return the finished execution."""
     states = relay.aws.client("stepfunctions")
     role = states.describe_state_machine(stateMachineArn=relay.outputs["NotifyStateMachineArn"])["roleArn"]
     machine = states.create_state_machine(
@@ -29,7 +29,7 @@ def _run(relay: Relay, definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_task(relay: Relay, **arguments: Any) -> dict[str, Any]:
-    """The finished execution of one task; an error that can be caught comes out as "caught <error>"."""
+    """Run one task, and return the finished execution; a caught error becomes "caught <error>"."""
     post = {
         "ApiEndpoint": f"{relay.outputs['ProxyApiId']}.execute-api.{relay.aws.region}.amazonaws.com",
         "Method": "POST",
@@ -52,7 +52,7 @@ def _run_task(relay: Relay, **arguments: Any) -> dict[str, Any]:
     return _run(relay, {"StartAt": "Task", "States": {"Task": task, "Caught": caught}})
 
 
-def test_the_result_has_the_status_the_headers_and_the_parsed_body(own: Relay) -> None:
+def test_result_has_status_headers_body(own: Relay) -> None:
     own.webhook.headers["X-RateLimit-Remaining"] = "4"
 
     execution = _run_task(own, Headers={"X-Extra": ["a", "b"]}, QueryParameters={"thread_id": ["1 2"]})
@@ -68,11 +68,11 @@ def test_the_result_has_the_status_the_headers_and_the_parsed_body(own: Relay) -
     assert "wait=true" in posted.path
 
 
-def test_takes_a_path_without_its_slash(own: Relay) -> None:
+def test_accepts_path_without_slash(own: Relay) -> None:
     assert _run_task(own, Path="destinations/default")["status"] == "SUCCEEDED"
 
 
-def test_204_is_a_success(own: Relay) -> None:
+def test_204_succeeds(own: Relay) -> None:
     own.webhook.status, own.webhook.body = 204, b""
 
     assert _run_task(own)["status"] == "SUCCEEDED"
@@ -81,7 +81,7 @@ def test_204_is_a_success(own: Relay) -> None:
 @pytest.mark.parametrize(
     ("status", "body"), [(302, b"moved"), (400, b""), (429, b'{"retry_after": 0.5}'), (500, b"oops")]
 )
-def test_the_error_has_the_status_and_the_cause_is_the_body(own: Relay, status: int, body: bytes) -> None:
+def test_error_has_status_and_body(own: Relay, status: int, body: bytes) -> None:
     own.webhook.status, own.webhook.body = status, body
 
     execution = _run_task(own)
@@ -92,23 +92,23 @@ def test_the_error_has_the_status_and_the_cause_is_the_body(own: Relay, status: 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        pytest.param({"AuthType": "NO_AUTH"}, "caught ApiGateway.403", id="not signed"),
+        pytest.param({"AuthType": "NO_AUTH"}, "caught ApiGateway.403", id="unsigned"),
         pytest.param({"Path": "/destinations/other"}, "caught ApiGateway.404", id="no such destination"),
         pytest.param(
-            {"ApiEndpoint": "discord.com"}, "caught ApiGateway.UnknownHostException", id="no API's host"
+            {"ApiEndpoint": "discord.com"}, "caught ApiGateway.UnknownHostException", id="not an API's host"
         ),
         pytest.param({"Headers": {"X-Extra": "bare"}}, "States.Runtime", id="header not in an array"),
         pytest.param({"Headers": {"X-Amz-Date": ["x"]}}, "States.Runtime", id="forbidden header"),
         pytest.param({"Method": "TRACE"}, "States.Runtime", id="no such method"),
     ],
 )
-def test_refuses(relay: Relay, arguments: dict[str, Any], error: str) -> None:
-    """States.Runtime comes out as it is: the catch of States.ALL does not get it."""
+def test_refuses_invalid_tasks(relay: Relay, arguments: dict[str, Any], error: str) -> None:
+    """States.Runtime is never caught, not even by a Catch of States.ALL."""
     assert _run_task(relay, **arguments)["error"] == error
 
 
-def test_a_branch_of_a_parallel_state_is_signed_as_the_same_role(own: Relay) -> None:
-    """ministack walks branches on threads of their own; each must know whose execution it is."""
+def test_parallel_branches_use_machine_role(own: Relay) -> None:
+    """ministack runs branches on their own threads; each must know its state machine."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::apigateway:invoke",
@@ -136,8 +136,8 @@ def test_a_branch_of_a_parallel_state_is_signed_as_the_same_role(own: Relay) -> 
     assert len(own.webhook.posted) == 2
 
 
-def test_an_expression_has_its_second_to_itself(relay: Relay) -> None:
-    """Each of these takes a fraction of the second that one may take; side by side they took two for each."""
+def test_expressions_do_not_share_time_limit(relay: Relay) -> None:
+    """Run concurrently, each of these expressions would exceed the limit of one second."""
     sums = {"Type": "Pass", "Output": "{% $sum([1..4000].($ * 2)) %}", "End": True}
     each = {
         "Type": "Map",

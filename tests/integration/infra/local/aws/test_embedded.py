@@ -1,4 +1,4 @@
-"""The embedded AWS as a process: how it starts, what it leaves open, and that it goes with its parent."""
+"""The embedded AWS as a process: start, isolation, and exit with its parent."""
 
 import os
 import signal
@@ -28,14 +28,14 @@ time.sleep(600)
 
 
 def _serves(endpoint_url: str) -> bool:
-    """Whether the child is there; its process id may stay around for as long as nobody collects it."""
+    """Whether the child accepts connections; its process id may outlive it as a zombie."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", int(endpoint_url.rpartition(":")[2]))) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_dies_with_a_parent_that_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And takes its files with it."""
+def test_exits_with_killed_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The child and its files are gone after the parent gets SIGKILL."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -52,7 +52,7 @@ def test_dies_with_a_parent_that_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_
         time.sleep(0.02)
 
 
-def test_is_gone_and_leaves_no_file_when_it_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_stop_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with EmbeddedAws() as aws:
         aws.client("sts").get_caller_identity()
@@ -64,13 +64,13 @@ def test_is_gone_and_leaves_no_file_when_it_is_left(monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_can_be_used_in_an_event_loop() -> None:
+async def test_works_in_event_loop() -> None:
     async with EmbeddedAws() as aws:
         assert aws.client("sts").get_caller_identity()["Account"] == aws.account_id
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there is 127.0.0.2 an address from the start")
-def test_listens_on_one_address_of_loopback_only(aws: EmbeddedAws) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 by default")
+def test_listens_on_one_loopback_address(aws: EmbeddedAws) -> None:
     port = int(aws.endpoint_url.rpartition(":")[2])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.2", port)) != 0
@@ -78,19 +78,19 @@ def test_listens_on_one_address_of_loopback_only(aws: EmbeddedAws) -> None:
         assert probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_is_not_in_the_terminals_process_group(aws: EmbeddedAws) -> None:
-    """Ctrl-C there is for the parent, which has requests to finish before it stops this."""
+def test_has_own_process_group(aws: EmbeddedAws) -> None:
+    """Ctrl-C reaches only the parent, which finishes its requests before it stops the child."""
     assert aws.pid is not None
     assert os.getpgid(aws.pid) != os.getpgid(0)
 
 
-def test_stops_at_once_with_executions_under_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_stops_with_running_executions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Webhook() as webhook:
         webhook.answering.clear()
         with EmbeddedAws() as aws:
             relay = new_relay(aws, webhook)
-            relay.start("under-way")
+            relay.start("running")
             deadline = time.monotonic() + 10
             while not webhook.posted:
                 assert time.monotonic() < deadline
@@ -110,21 +110,21 @@ def test_stops_at_once_with_executions_under_way(monkeypatch: pytest.MonkeyPatch
         "/_aws/sqs/messages",
     ],
 )
-def test_has_no_side_door(aws: EmbeddedAws, path: str) -> None:
-    """ministack would reset itself for anybody who asks."""
+def test_blocks_admin_paths(aws: EmbeddedAws, path: str) -> None:
+    """ministack would reset itself for any caller."""
     assert send(aws.endpoint_url + path, {}, b"{}").status == 404
     assert aws.client("sts").get_caller_identity()["Account"] == aws.account_id
 
 
 @pytest.mark.parametrize("key_id", ["test", "123456789012", "AKIA0000000000000000"])
-def test_has_no_root_user_but_its_own(aws: EmbeddedAws, key_id: str) -> None:
+def test_refuses_other_root_keys(aws: EmbeddedAws, key_id: str) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as refused:
         aws.client("secretsmanager", Credentials(key_id, "test")).list_secrets()
 
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403)
 
 
-def test_knows_nothing_of_the_parents_aws_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hides_parents_aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAPARENTPARENT0000")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "parents")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "parents")
@@ -137,7 +137,7 @@ def test_knows_nothing_of_the_parents_aws_account(monkeypatch: pytest.MonkeyPatc
         assert aws.client("sts").get_caller_identity()["Account"] == aws.account_id
 
 
-def test_notices_a_child_that_died() -> None:
+def test_notices_dead_child() -> None:
     with EmbeddedAws() as aws:
         assert aws.pid is not None
         os.kill(aws.pid, signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_notices_a_child_that_died() -> None:
             time.sleep(0.01)
 
 
-def test_says_why_it_did_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reports_failed_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "ministack"
     broken.mkdir()
     (broken / "__init__.py").write_text("raise ImportError('ministack is out of order')")

@@ -1,4 +1,4 @@
-"""What the ingress makes of a request: an execution, the same execution, or the service's own refusal."""
+"""Requests to the ingress: a new execution, the same one again, or the service's own error."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def _error(relay: Relay, name: str, body: bytes) -> tuple[int, str]:
     return answer.status, answer.json()["__type"].rpartition("#")[2]
 
 
-def test_a_name_that_is_running_with_the_same_input_is_the_same_execution(slow_relay: Relay) -> None:
+def test_same_name_and_input_is_idempotent(slow_relay: Relay) -> None:
     name = unique("twice")
     first, second = slow_relay.start(name), slow_relay.start(name)
 
@@ -40,15 +40,15 @@ def test_a_name_that_is_running_with_the_same_input_is_the_same_execution(slow_r
     assert second.json() == first.json()
 
 
-def test_a_name_that_is_running_with_another_input_is_taken(slow_relay: Relay) -> None:
+def test_running_name_with_other_input_conflicts(slow_relay: Relay) -> None:
     name = unique("taken")
     slow_relay.start(name)
 
     assert _error(slow_relay, name, b'{"other": 1}') == (400, "ExecutionAlreadyExists")
 
 
-def test_a_name_that_has_run_is_taken(relay: Relay) -> None:
-    """This is what tells the bot, when it asks again after a lost answer, that the batch is delivered."""
+def test_finished_name_conflicts(relay: Relay) -> None:
+    """This tells the bot, retrying after a lost answer, that the batch is delivered."""
     name = unique("done")
     relay.start(name)
     relay.finished(name)
@@ -63,7 +63,7 @@ def test_a_name_that_has_run_is_taken(relay: Relay) -> None:
     }
 
 
-def test_a_name_stays_taken_after_its_execution_is_forgotten() -> None:
+def test_dropped_execution_keeps_name() -> None:
     with EmbeddedAws(wait_scale=0, retained_executions=2) as aws, Webhook() as webhook:
         relay = new_relay(aws, webhook)
         names = [unique(f"n{number}") for number in range(5)]
@@ -78,8 +78,8 @@ def test_a_name_stays_taken_after_its_execution_is_forgotten() -> None:
         assert {_error(relay, name, batch(name)) for name in names} == {(400, "ExecutionAlreadyExists")}
 
 
-def test_an_execution_that_is_running_is_not_forgotten(slow_relay: Relay) -> None:
-    """The embedded AWS of this relay remembers two."""
+def test_keeps_running_executions(slow_relay: Relay) -> None:
+    """This embedded AWS retains two executions, but drops only closed ones."""
     names = [unique(f"n{number}") for number in range(4)]
     for name in names:
         slow_relay.start(name)
@@ -91,14 +91,14 @@ def test_an_execution_that_is_running_is_not_forgotten(slow_relay: Relay) -> Non
 
 
 def _document(size: int) -> bytes:
-    """A batch of no events and exactly that many bytes, most of them in two-byte characters."""
+    """Build an empty batch of exactly *size* bytes, mostly two-byte characters."""
     empty = json.dumps({"destination": "default", "events": [], "padding": ""}).encode()
     room = size - len(empty)
     padding = ("é" * (room // 2) + "x" * (room % 2)).encode()
     return empty.replace(b'"padding": ""', b'"padding": "' + padding + b'"')
 
 
-def test_takes_the_largest_input_there_is(relay: Relay) -> None:
+def test_accepts_largest_input(relay: Relay) -> None:
     body = _document(MAX_INPUT_BYTES)
     assert len(body) == MAX_INPUT_BYTES
     name = unique("largest")
@@ -107,21 +107,21 @@ def test_takes_the_largest_input_there_is(relay: Relay) -> None:
     assert relay.finished(name)["input"].encode() == body
 
 
-def test_refuses_an_input_one_byte_larger(relay: Relay) -> None:
+def test_refuses_larger_input(relay: Relay) -> None:
     assert _error(relay, unique("larger"), _document(MAX_INPUT_BYTES + 1)) == (400, "ValidationException")
 
 
 @pytest.mark.parametrize("body", [b"{", b"nothing", b'{"a": 1} b'])
-def test_refuses_an_input_that_is_not_json(relay: Relay, body: bytes) -> None:
+def test_refuses_invalid_json(relay: Relay, body: bytes) -> None:
     assert _error(relay, unique("torn"), body) == (400, "InvalidExecutionInput")
 
 
 @pytest.mark.parametrize("name", ["a b", "a:b", "a/b", "x" * 81, "a*", "<a>"])
-def test_refuses_a_name_that_is_none(relay: Relay, name: str) -> None:
+def test_refuses_invalid_name(relay: Relay, name: str) -> None:
     assert _error(relay, name, b"{}") == (400, "InvalidName")
 
 
-def test_refuses_a_request_without_a_name(relay: Relay) -> None:
+def test_requires_name(relay: Relay) -> None:
     """The mapping selects nothing, and API Gateway has no defaults."""
     answer = relay.post(relay.ingress_url, b"{}")
 
@@ -129,7 +129,7 @@ def test_refuses_a_request_without_a_name(relay: Relay) -> None:
     assert "__type" not in answer.json()
 
 
-def test_takes_the_name_from_a_header_in_any_case(relay: Relay) -> None:
+def test_name_header_is_case_insensitive(relay: Relay) -> None:
     name = unique("case")
 
     answer = relay.post(relay.ingress_url, batch(name), {"eXecution-nAme": name})

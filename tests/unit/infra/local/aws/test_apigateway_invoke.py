@@ -1,4 +1,4 @@
-"""The request that an apigateway:invoke task makes, and the result that it gives."""
+"""The request and the result of an apigateway:invoke task."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ def test_builds_the_url(fields: dict[str, Any], url: str) -> None:
     assert build_request(TASK | fields)[1] == url
 
 
-def test_sends_a_body_as_json() -> None:
+def test_sends_json_body() -> None:
     _, _, headers, body, _ = build_request(TASK | {"RequestBody": {"a": "é"}})
 
     assert json.loads(body) == {"a": "é"}
@@ -37,13 +37,14 @@ def test_sends_a_body_as_json() -> None:
 @pytest.mark.parametrize(
     ("allowed", "sent"), [(False, {"a": [{}], "d": 0}), (True, {"a": [{"b": None}], "c": None, "d": 0})]
 )
-def test_sends_null_members_only_where_they_are_allowed(allowed: bool, sent: object) -> None:
+def test_sends_nulls_only_if_allowed(allowed: bool, sent: object) -> None:
     fields = {"RequestBody": {"a": [{"b": None}], "c": None, "d": 0}, "AllowNullValues": allowed}
 
     assert json.loads(build_request(TASK | fields)[3]) == sent
 
 
-def test_sends_a_text_as_it_is_under_the_type_that_is_named() -> None:
+def test_sends_text_body_unchanged() -> None:
+    """A string body keeps the Content-Type that the task names."""
     fields = {"RequestBody": "plain", "Headers": {"content-type": ["text/plain"]}}
 
     _, _, headers, body, _ = build_request(TASK | fields)
@@ -68,17 +69,17 @@ def test_sends_a_text_as_it_is_under_the_type_that_is_named() -> None:
         {"Headers": {"TE": ["x"]}},
     ],
 )
-def test_refuses_what_the_service_refuses(fields: dict[str, Any]) -> None:
+def test_refuses_invalid_arguments(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidTask):
         build_request(TASK | fields)
 
 
-def test_lets_the_user_agent_be_named() -> None:
+def test_allows_user_agent_header() -> None:
     assert build_request(TASK | {"Headers": {"User-Agent": ["x"]}})[2] == {"User-Agent": "x"}
 
 
 @pytest.mark.parametrize("arguments", [None, {}, {"Method": "GET"}, {"ApiEndpoint": HOST}])
-def test_needs_an_endpoint_and_a_method(arguments: Any) -> None:
+def test_requires_endpoint_and_method(arguments: Any) -> None:
     with pytest.raises(InvalidTask):
         build_request(arguments)
 
@@ -87,11 +88,11 @@ def test_needs_an_endpoint_and_a_method(arguments: Any) -> None:
     ("body", "parsed"),
     [(b'{"a": [1]}', {"a": [1]}), (b"text", "text"), (b"", ""), (b'"x"', "x"), (b"\xff", "\ufffd")],
 )
-def test_parses_a_body_that_is_json(body: bytes, parsed: Any) -> None:
+def test_parses_json_response(body: bytes, parsed: Any) -> None:
     assert build_result(Response(200, [], body))["ResponseBody"] == parsed
 
 
-def test_keeps_every_value_of_a_header() -> None:
+def test_keeps_repeated_headers() -> None:
     result = build_result(Response(204, [("x-a", "1"), ("x-a", "2"), ("date", "now")], b""))
 
     assert result["Headers"] == {"X-A": ["1", "2"], "Date": ["now"]}

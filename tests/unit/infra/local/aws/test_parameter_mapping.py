@@ -1,4 +1,4 @@
-"""What a selection expression of an integration stands for."""
+"""Evaluating the selection expressions of an integration."""
 
 import pytest
 
@@ -33,7 +33,7 @@ REQUEST = Request(
         ("pre-${request.path.workflow}-${request.header.execution-name}", "pre-notify-abc"),
     ],
 )
-def test_selects(expression: str, value: str) -> None:
+def test_evaluates_expression(expression: str, value: str) -> None:
     assert select(expression, REQUEST) == value
 
 
@@ -51,24 +51,25 @@ def test_selects(expression: str, value: str) -> None:
         "a ${request.header.missing} b",
     ],
 )
-def test_fails_where_there_is_nothing_to_select(expression: str) -> None:
-    """There are no defaults."""
+def test_fails_without_match(expression: str) -> None:
+    """There are no default values."""
     with pytest.raises(SelectionFailed):
         select(expression, REQUEST)
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b"\xff\xfe"])
-def test_selects_nothing_from_a_body_that_is_no_json(body: bytes) -> None:
+def test_fails_on_invalid_json_body(body: bytes) -> None:
     with pytest.raises(SelectionFailed):
         select("$request.body.id", Request({}, {}, {}, body, {}))
 
 
-def test_takes_a_body_that_is_no_text_for_nothing() -> None:
+def test_fails_on_undecodable_body() -> None:
     with pytest.raises(SelectionFailed):
         select("$request.body", Request({}, {}, {}, b"\xff", {}))
 
 
-def test_cuts_a_body_at_100_kb_before_it_selects_from_it_but_not_when_it_is_taken_whole() -> None:
+def test_truncates_body_before_selecting() -> None:
+    """Selections see the first 100 KiB of the body; the whole body is not cut."""
     body = b'{"padding": "' + b"x" * 102_400 + b'", "id": "late"}'
     request = Request({}, {}, {}, body, {})
 

@@ -1,4 +1,4 @@
-"""Roles that a service assumes, against ministack's own policy evaluation."""
+"""Service roles, checked with ministack's own policy evaluation."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _assume(roles: ServiceRoles, source: str = MACHINE) -> str:
     return roles.assume(ROLE, source_arn=source, region="us-east-1").access_key_id
 
 
-def test_gives_the_service_a_session_of_the_role() -> None:
+def test_creates_role_session() -> None:
     _trust()
 
     key_id = _assume(ServiceRoles("states.amazonaws.com", "states"))
@@ -59,7 +59,8 @@ def test_gives_the_service_a_session_of_the_role() -> None:
     assert session["AccountId"] == ACCOUNT
 
 
-def test_uses_a_session_again_and_renews_it_before_it_expires() -> None:
+def test_reuses_and_renews_session() -> None:
+    """A session is reused, and renewed before it expires."""
     clock = Clock()
     roles = ServiceRoles("states.amazonaws.com", "states", now=clock)
     _trust()
@@ -85,14 +86,15 @@ def test_uses_a_session_again_and_renews_it_before_it_expires() -> None:
         pytest.param({"Condition": {"ArnLike": {"aws:SourceArn": MACHINE + "x"}}}, id="another machine"),
     ],
 )
-def test_does_not_assume_a_role_that_does_not_trust_the_service(statement: dict[str, Any]) -> None:
+def test_refuses_untrusting_role(statement: dict[str, Any]) -> None:
     _trust(**statement)
 
     with pytest.raises(NotTrusted):
         _assume(ServiceRoles("states.amazonaws.com", "states"))
 
 
-def test_the_condition_is_about_the_resource_on_whose_behalf_it_is() -> None:
+def test_condition_sees_source_arn() -> None:
+    """Trust conditions see the ARN and account of the calling resource."""
     _trust(Condition={"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": MACHINE}})
     roles = ServiceRoles("states.amazonaws.com", "states")
 
@@ -101,12 +103,12 @@ def test_the_condition_is_about_the_resource_on_whose_behalf_it_is() -> None:
         _assume(roles, source=MACHINE.replace(ACCOUNT, "999999999999"))
 
 
-def test_does_not_assume_a_role_that_is_not_there() -> None:
+def test_refuses_missing_role() -> None:
     with pytest.raises(NotTrusted, match="role/path/relay"):
         _assume(ServiceRoles("states.amazonaws.com", "states"))
 
 
-def test_notices_at_once_when_trust_is_withdrawn() -> None:
+def test_notices_withdrawn_trust() -> None:
     roles = ServiceRoles("states.amazonaws.com", "states")
     _trust()
     _assume(roles)
