@@ -30,8 +30,9 @@ from bot.outbox.database import open_database
 from bot.outbox.service import MAX_IN_FLIGHT, Outbox
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Watched
-from bot.routing.rules import DEFAULT_RULES
+from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import load_rules
+from bot.routing.targets import find_unknown, known_targets
 from bot.settings.settings import Settings
 from bot.telemetry.http import OpsServer
 from bot.telemetry.logs import log_loop_exception
@@ -70,7 +71,7 @@ async def run(settings: Settings, target: Target) -> None:
 @asynccontextmanager
 async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay"]:
     """Build the relay's parts; they are closed, in order, on the way out."""
-    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
+    rules = _read_rules(settings)
     database = await asyncio.to_thread(
         open_database, settings.data_dir, synchronous=settings.outbox_synchronous
     )
@@ -104,6 +105,25 @@ def _tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def _read_rules(settings: Settings) -> Rules:
+    """Read the rules and look for names in them that lead nowhere.
+
+    Raises SettingsError where that is certain, and warns where the stack may know better.
+    """
+    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
+    targets = known_targets(
+        single_machine=settings.api_endpoint is None,
+        workflows=settings.workflows,
+        destinations=settings.destinations,
+    )
+    problems = find_unknown(rules, targets)
+    if problems and targets.certain:
+        raise SettingsError([f"VOICE_RELAY_RULES_FILE: {settings.rules_file}: {text}" for text in problems])
+    for text in problems:
+        log.warning("rule_leads_nowhere", problem=text)
+    return rules
 
 
 def _limits(settings: Settings) -> Limits:
@@ -175,7 +195,7 @@ class Relay:
             log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set, so the built-in rules apply")
             return
         try:
-            rules = load_rules(path)
+            rules = _read_rules(self._settings)
         except SettingsError as error:
             log.error(
                 "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems

@@ -60,7 +60,7 @@ class Workflow:
 
 
 DEFAULT_MAX_EVENTS: Final = 25
-"""A message of notify shows that many lines whole, whatever is in them."""
+"""So many lines fit whole into one message of notify. Also for workflows that are not in this registry."""
 
 WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
     {
@@ -73,3 +73,9 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
         )
     }
 )
+
+
+def max_events(name: str) -> int:
+    """Return how many events one execution of the workflow *name*, known or not, takes by default."""
+    workflow = WORKFLOWS.get(name)
+    return (workflow and workflow.max_events) or DEFAULT_MAX_EVENTS

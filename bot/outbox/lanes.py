@@ -25,8 +25,7 @@ class Change:
 class LaneSchedule:
     """*waiting* counts each lane's events on disk, those of batches in flight included."""
 
-    def __init__(self, waiting: dict[int, int], in_flight: set[int], *, batch_max_events: int) -> None:
-        self._batch_max_events = batch_max_events
+    def __init__(self, waiting: dict[int, int], in_flight: set[int]) -> None:
         self._waiting = waiting
         self._in_flight = in_flight
         self._limits: dict[int, int] = {}
@@ -41,10 +40,10 @@ class LaneSchedule:
         )
         return list(itertools.islice(itertools.chain(self._due, fresh), slots))
 
-    def limit(self, lane_id: int, change: Change, lane_max: int | None = None) -> int:
-        """Return how many events the lane's next batch may have; *lane_max* is the lane's own limit."""
+    def limit(self, lane_id: int, change: Change, usual: int) -> int:
+        """Return how many events the lane's next batch may have: *usual*, or fewer after a refusal."""
         limit = change.limits[lane_id] if lane_id in change.limits else self._limits.get(lane_id)
-        return limit or lane_max or self._batch_max_events
+        return limit or usual
 
     def commit(self, change: Change, begun: list[int]) -> None:
         """Apply *change*, which is now on disk together with the batches *begun*."""

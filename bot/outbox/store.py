@@ -27,6 +27,7 @@ from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
 from bot.ulid import UlidFactory
 from bot.voice.occupancy import GuildOccupancy
+from workflow.registry import max_events
 
 _DAY_MS: Final = 24 * 3600 * 1000
 _REDRIVE_MAX: Final = 1000
@@ -44,9 +45,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much and how long: events of a batch, bytes of the file, ages of events and of receipts."""
+    """How much and how long: events of a batch, bytes of the file, ages of events and of receipts.
 
-    batch_events: int = 25
+    *batch_events* is ``None`` for as many as the workflow takes by default.
+    """
+
+    batch_events: int | None = None
     file_bytes: int = 1 << 30
     event_age_ms: int = _DAY_MS
     receipt_age_ms: int = 7 * _DAY_MS
@@ -74,7 +78,7 @@ class Store:
         self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id, _ in lanes}
         self._batch_max: dict[int, int | None] = {lane_id: batch_max for lane_id, _, _, batch_max in lanes}
         self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
-        self._schedule = LaneSchedule(waiting, in_flight, batch_max_events=self._limits.batch_events)
+        self._schedule = LaneSchedule(waiting, in_flight)
 
     def close(self) -> None:
         self._database.close()
@@ -219,7 +223,9 @@ class Store:
 
     def _begin_batch(self, lane_id: int, change: Change, now_ms: int) -> Batch | None:
         """Cut the lane's next batch and write it down; ``None`` if all that waited was too old."""
-        limit = self._schedule.limit(lane_id, change, self._batch_max.get(lane_id))
+        lane = self._lanes[lane_id]
+        usual = self._batch_max.get(lane_id) or self._limits.batch_events or max_events(lane.workflow)
+        limit = self._schedule.limit(lane_id, change, usual)
         events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
         if events.entered_ms < now_ms - self._limits.event_age_ms:
             change.delta[lane_id] -= self._expire(lane_id, now_ms)
@@ -227,7 +233,6 @@ class Store:
             if events.first_seq is None:
                 return None
         events = batch_rows.fit(self._db, lane_id, events, limit)
-        lane = self._lanes[lane_id]
         execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
         batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events)
         batch_rows.put_batch(self._db, batch, events)

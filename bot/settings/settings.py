@@ -32,12 +32,14 @@ from bot.settings.values import (
     check_endpoint,
     check_heartbeat,
     check_host,
+    check_names,
     check_region,
     check_shard_count,
     check_shard_ids,
     check_token,
     check_url,
     check_webhook,
+    parse_names,
     parse_port,
     parse_shard_ids,
     parse_token,
@@ -56,6 +58,7 @@ _Region = Annotated[str | None, AfterValidator(check_region)]
 _Webhook = Annotated[SecretStr | None, AfterValidator(check_webhook)]
 _LogFormat = Annotated[Literal["auto", "json", "text"], BeforeValidator(parse_word)]
 _LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(parse_word)]
+_Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_names), AfterValidator(check_names)]
 _Grace = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -81,7 +84,16 @@ class Settings(SourcedSettings):
     rules_file: Path | None = Field(
         None, description="Routing rules, TOML. Unset: joined, left and moved go to the workflow notify."
     )
-    batch_max_events: int = Field(25, ge=1, le=1000, description="The most events in one execution.")
+    workflows: _Names = Field(
+        (),
+        description="The stack's own workflows, like audit,stats, which rules may name as well.",
+    )
+    destinations: _Names = Field(
+        (), description="The stack's destinations, to check the rules against. Written by voice-relay deploy."
+    )
+    batch_max_events: Annotated[int | None, Field(ge=1, le=1000)] = Field(
+        None, description="The most events in one execution. Unset: what its workflow takes, 25."
+    )
     max_event_age_s: float = Field(
         86_400,
         gt=0,
@@ -147,8 +159,19 @@ class _DataSettings(SourcedSettings):
     data_dir: Path = _DATA_DIR
 
 
-class _RulesSettings(SourcedSettings):
+class RulesSettings(SourcedSettings):
+    """What a check of the rules needs. Made by ``load_rules_settings``."""
+
     rules_file: Path | None = None
+    workflows: _Names = ()
+    destinations: _Names = ()
+    api_endpoint: SecretStr | None = None
+    webhook_url: SecretStr | None = None
+
+    @property
+    def single_machine(self) -> bool:
+        """Whether they are those of a relay without a stack; not so if there are no such settings at all."""
+        return self.api_endpoint is None and self.webhook_url is not None
 
 
 class _WebhookSettings(SourcedSettings):
@@ -181,9 +204,14 @@ def load_data_dir(*, env_file: Path | None = ENV_FILE) -> Path:
     return _load(_DataSettings, env_file).data_dir
 
 
+def load_rules_settings(*, env_file: Path | None = ENV_FILE) -> RulesSettings:
+    """Load what a check of the rules needs; the other settings may be wrong or missing."""
+    return _load(RulesSettings, env_file)
+
+
 def load_rules_file(*, env_file: Path | None = ENV_FILE) -> Path | None:
     """Load RULES_FILE alone; the other settings may be wrong or missing."""
-    return _load(_RulesSettings, env_file).rules_file
+    return load_rules_settings(env_file=env_file).rules_file
 
 
 def load_webhook_url(*, env_file: Path | None = ENV_FILE) -> SecretStr | None:

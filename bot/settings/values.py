@@ -29,6 +29,8 @@ EXPECTED: Final = {
     ),
     "data_dir": "must be the path of a directory",
     "rules_file": "must be the path of a TOML file",
+    "workflows": "must be names of workflows separated by commas, like audit,stats",
+    "destinations": "must be names of destinations separated by commas, like default,mods",
     "batch_max_events": "must be a whole number from 1 to 1000",
     "max_event_age_s": "must be a number of seconds, more than 0",
     "outbox_max_bytes": "must be a number of bytes, 1048576 (1 MiB) or more",
@@ -155,6 +157,16 @@ def parse_word(value: object) -> object:
 
 def parse_shard_ids(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
+
+
+def parse_names(value: object) -> object:
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def check_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in value):
+        raise ValueError
+    return value
 
 
 def check_shard_ids(value: tuple[int, ...] | None) -> tuple[int, ...] | None:

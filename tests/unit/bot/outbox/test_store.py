@@ -15,13 +15,14 @@ from bot.outbox.work import OutgoingEvent, Watched, Work
 from bot.routing.lane import Lane
 from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import Occupant
+from workflow.registry import DEFAULT_MAX_EVENTS
 
 A = Lane("notify", "1")
 B = Lane("notify", "2")
 NOW = 1_763_708_400_000
 
 
-def open_store(directory: Path, batch_events: int, **limits: int) -> Store:
+def open_store(directory: Path, batch_events: int | None, **limits: int) -> Store:
     return Store(open_database(directory), Limits(batch_events, **limits))
 
 
@@ -33,6 +34,22 @@ def outgoing(name: str, lane: Lane = A, destination: str = "default", size: int 
 def store(tmp_path: Path) -> Iterator[Store]:
     store = open_store(tmp_path, 3)
     yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "setting", "size"), [(2, 4, 2), (None, 4, 4), (2, None, 2), (None, None, DEFAULT_MAX_EVENTS)]
+)
+def test_rule_then_setting_then_workflow(
+    tmp_path: Path, rule: int | None, setting: int | None, size: int
+) -> None:
+    """Who decides how many events a batch may have."""
+    store = open_store(tmp_path, setting)
+    events = [outgoing(f"e{number}")._replace(batch_max_events=rule) for number in range(40)]
+
+    (batch,) = store.apply(Work(events=events), slots=1, now_ms=NOW)
+
+    assert len(batch.event_ids) == size
     store.close()
 
 

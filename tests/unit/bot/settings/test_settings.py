@@ -65,7 +65,9 @@ def test_defaults(machine: Machine) -> None:
         "webhook_url": None,
         "data_dir": Path("data"),
         "rules_file": None,
-        "batch_max_events": 25,
+        "workflows": (),
+        "destinations": (),
+        "batch_max_events": None,
         "max_event_age_s": 86_400,
         "outbox_max_bytes": 1 << 30,
         "outbox_synchronous": "full",
@@ -91,11 +93,14 @@ def test_parses_every_kind_of_value(machine: Machine) -> None:
         RULES_FILE="rules.toml",
         OPS_PORT="0",
         BATCH_MAX_EVENTS="1000",
+        WORKFLOWS="audit",
+        DESTINATIONS="default, mods",
         HEARTBEAT_S="0",
         AWS_REGION="eu-central-1",
     )
     loaded = machine.load()
     assert loaded.shard_ids == (0, 2, 1)
+    assert (loaded.workflows, loaded.destinations) == (("audit",), ("default", "mods"))
     assert (loaded.shard_count, loaded.ops_port, loaded.batch_max_events) == (3, 0, 1000)
     assert (loaded.log_level, loaded.log_format, loaded.shutdown_grace_s) == ("debug", "json", 2.5)
     assert loaded.heartbeat_s == 0
@@ -219,6 +224,8 @@ BAD = [
     ("LOG_LEVEL", ["loud"]),
     ("SHUTDOWN_GRACE_S", ["-1", "inf", "nan", "soon"]),
     ("SHARD_IDS", ["a", "1,1", "-1", "1,,2", "1.5"]),
+    ("WORKFLOWS", ["a b", "audit,", "https://x"]),
+    ("DESTINATIONS", ["a/b", "default,,mods"]),
     ("SHARD_COUNT", ["0", "two"]),
 ]
 

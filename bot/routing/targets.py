@@ -1,0 +1,88 @@
+"""Which workflows and destinations there are, as far as this process knows, and which rules name others.
+
+In single-machine mode both are certain: the registry's workflows that take events, and the destination
+``default``. A stack may have workflows of its own, and its destinations are known only from the settings, so
+an unknown name is a warning there, never an error.
+"""
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from bot.routing.rules import Rule, Rules, label
+from workflow.registry import WORKFLOWS
+
+_ROUTABLE: Final = frozenset(name for name, workflow in WORKFLOWS.items() if workflow.routable)
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What rules can name: *destinations* is ``None`` if unknown, *certain* means nothing else exists."""
+
+    workflows: frozenset[str]
+    destinations: frozenset[str] | None
+    certain: bool
+
+
+def known_targets(
+    *, single_machine: bool, workflows: Collection[str] = (), destinations: Collection[str] = ()
+) -> Targets:
+    """Return what this machine has, or a stack with its own *workflows* and, if known, *destinations*."""
+    if single_machine:
+        return Targets(_ROUTABLE, frozenset({_DEFAULT}), certain=True)
+    return Targets(_ROUTABLE | set(workflows), frozenset(destinations) or None, certain=False)
+
+
+def find_unknown(rules: Rules, targets: Targets) -> list[str]:
+    """Return a sentence with a remedy for each rule that names what *targets* does not have."""
+    return [
+        f"{label(number, rule.name)}: {problem}"
+        for number, rule in enumerate(rules.rules, start=1)
+        if not rule.drop
+        for problem in _problems(rule, targets)
+    ]
+
+
+def _problems(rule: Rule, targets: Targets) -> Iterator[str]:
+    if rule.workflow not in targets.workflows:
+        yield _explain_workflow(rule.workflow, targets)
+    # What a stack's own workflow does with a destination is its own business.
+    elif rule.workflow in _ROUTABLE and WORKFLOWS[rule.workflow].posts:
+        known = targets.destinations or {_DEFAULT}
+        if rule.destination not in known:
+            yield _explain_destination(rule.destination, targets)
+
+
+def _explain_workflow(name: str, targets: Targets) -> str:
+    near = difflib.get_close_matches(name, sorted(targets.workflows), n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    if targets.certain:
+        return (
+            f"there is no workflow {name}{hint}: this machine has {_list(targets.workflows)}; for another, "
+            "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+        )
+    return (
+        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: if the stack has it, list it "
+        "in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead letters"
+    )
+
+
+def _explain_destination(name: str, targets: Targets) -> str:
+    if targets.certain:
+        return f"there is no destination {name}: single-machine mode has {_DEFAULT} alone"
+    if targets.destinations is None:
+        return (
+            f"it is not known whether the stack has the destination {name}: list the stack's destinations in "
+            "VOICE_RELAY_DESTINATIONS, as voice-relay deploy does"
+        )
+    return (
+        f"the stack has {_list(targets.destinations)} and no destination {name} (VOICE_RELAY_DESTINATIONS): "
+        f"add it with voice-relay deploy --destination {name}, or its messages are refused"
+    )
+
+
+def _list(names: Collection[str]) -> str:
+    *others, last = sorted(names)
+    return f"{', '.join(others)} and {last}" if others else last

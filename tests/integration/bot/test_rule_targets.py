@@ -1,0 +1,93 @@
+"""Rules that name a workflow or a destination that is not there, at the start and at a reload."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.credentials import ReadOnlyCredentials
+from structlog.testing import capture_logs
+
+from bot.api.target import FixedCredentials, Target
+from bot.app import Relay, open_relay
+from bot.errors import SettingsError
+from bot.settings.settings import Settings
+
+_WEBHOOK = "https://discord.com/api/webhooks/127121515262115840/token"
+
+
+@asynccontextmanager
+async def _opened(folder: Path, **settings: Any) -> AsyncIterator[Relay]:
+    """The relay's parts, not connected to anything."""
+    credentials = FixedCredentials(ReadOnlyCredentials("AKID", "secret", None))
+    values = {
+        "discord_token": "t",
+        "data_dir": folder / "data",
+        "rules_file": folder / "rules.toml",
+        **settings,
+    }
+    async with open_relay(
+        Settings(_env_file=None, **values), Target("http://127.0.0.1:9", "us-east-1", credentials)
+    ) as relay:
+        yield relay
+
+
+def _write_rules(folder: Path, text: str) -> None:
+    (folder / "rules.toml").write_text(f"[[rule]]\n{text}\n")
+
+
+def _problems(logs: list[Any]) -> list[str]:
+    return [entry["problem"] for entry in logs if entry["event"] == "rule_leads_nowhere"]
+
+
+async def test_single_machine_refuses_at_start(tmp_path: Path) -> None:
+    _write_rules(tmp_path, 'workflow = "audit"')
+
+    with pytest.raises(SettingsError) as caught:
+        async with _opened(tmp_path, webhook_url=_WEBHOOK):
+            pass
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(
+        f"VOICE_RELAY_RULES_FILE: {tmp_path}/rules.toml: rule 1: there is no workflow audit:"
+    )
+
+
+async def test_single_machine_keeps_rules_at_reload(tmp_path: Path) -> None:
+    _write_rules(tmp_path, 'name = "old"')
+    async with _opened(tmp_path, webhook_url=_WEBHOOK) as relay:
+        old = relay._intake.rules
+        _write_rules(tmp_path, 'destination = "mods"')
+        with capture_logs() as logs:
+            relay.reload_rules()
+
+        (kept,) = logs
+        assert (kept["event"], kept["log_level"]) == ("rules_kept", "error")
+        assert "there is no destination mods" in kept["problems"][0]
+        assert relay._intake.rules is old
+
+
+async def test_stack_warns_and_goes_on(tmp_path: Path) -> None:
+    """A stack may have workflows that nobody told this process of."""
+    _write_rules(tmp_path, 'workflow = "audit"')
+    with capture_logs() as logs:
+        async with _opened(tmp_path, api_endpoint="https://api.invalid") as relay:
+            assert "the workflow audit is not one of" in _problems(logs)[0]
+            _write_rules(tmp_path, 'destination = "mods"')
+            relay.reload_rules()
+            assert relay._intake.rules.rules[0].destination == "mods"
+
+    assert len(_problems(logs)) == 2
+    assert "VOICE_RELAY_DESTINATIONS" in _problems(logs)[1]
+
+
+async def test_stack_settings_silence_warnings(tmp_path: Path) -> None:
+    _write_rules(tmp_path, 'workflow = "audit"\ncontinue = true\n[[rule]]\ndestination = "mods"')
+    with capture_logs() as logs:
+        async with _opened(
+            tmp_path, api_endpoint="https://api.invalid", workflows="audit", destinations="default,mods"
+        ):
+            pass
+
+    assert _problems(logs) == []
