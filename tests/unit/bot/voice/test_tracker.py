@@ -7,77 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.ulid import UlidFactory
-from bot.voice.events import EVENT, Event
+from bot.voice.events import EVENT
 from bot.voice.observation import Observation
 from bot.voice.occupancy import FLAGS
 from bot.voice.tracker import Tracker
-
-GUILD = "41771983423143937"
-GENERAL = "127121515262115840"
-STAGE = "127121515262115841"
-NELLY = "80351110224678912"
-OTHER = "80351110224678913"
-T0 = 1_763_708_400_000
-
-
-def voice_state(user: str, channel: str | None, **fields: Any) -> dict[str, Any]:
-    """Return a VOICE_STATE_UPDATE as Discord sends it."""
-    flags = dict.fromkeys(FLAGS, False)
-    del flags["self_stream"]  # optional, and absent while nobody streams
-    return {
-        "guild_id": GUILD,
-        "channel_id": channel,
-        "user_id": user,
-        "member": member(user),
-        "session_id": "s",
-        "request_to_speak_timestamp": None,
-        **flags,
-        **fields,
-    }
-
-
-def member(user: str) -> dict[str, Any]:
-    return {
-        "user": {"id": user, "username": "nelly", "global_name": "Nelly G.", "avatar": None},
-        "nick": "Nelly",
-        "roles": [],
-    }
-
-
-def guild_create(present: dict[str, str], **fields: Any) -> dict[str, Any]:
-    """Return a GUILD_CREATE with the people in *present*; as Discord does, without members in the states."""
-    states = []
-    for user, channel in present.items():
-        state = voice_state(user, channel)
-        del state["guild_id"], state["member"]
-        states.append(state)
-    return {
-        "id": GUILD,
-        "name": "Base",
-        "unavailable": False,
-        "channels": [
-            {"id": GENERAL, "type": 2, "name": "General", "flags": 0},
-            {"id": STAGE, "type": 13, "name": "Stage"},
-            {"id": "127121515262115842", "type": 0, "name": "text"},
-        ],
-        "members": [member(user) for user in present],
-        "voice_states": states,
-        **fields,
-    }
-
-
-@pytest.fixture
-def tracker() -> Tracker:
-    """A tracker that has seen the guild, with nobody in voice."""
-    tracker = Tracker({}, UlidFactory())
-    tracker.snapshot(guild_create({}), T0)
-    return tracker
-
-
-def events(observation: Observation | None) -> list[Event]:
-    """Return the observation's events, each checked against the schema."""
-    assert observation is not None
-    return [EVENT.validate_python(event) for event in observation.events]
+from tests.support.frames import (
+    GENERAL,
+    GUILD,
+    NELLY,
+    OTHER,
+    STAGE,
+    T0,
+    events,
+    guild_create,
+    voice_state,
+)
 
 
 def test_describes_join_in_full(tracker: Tracker) -> None:
@@ -224,82 +168,6 @@ def test_tells_transitions_of_undescribed_guild() -> None:
     assert joined["data"]["guild"] == {"id": GUILD, "name": None}
     assert left["type"] == "discord.voice.left"
     assert left["data"]["previous_channel"] is None
-
-
-def test_learns_first_snapshot_silently() -> None:
-    tracker = Tracker({}, UlidFactory())
-    observation = tracker.snapshot(guild_create({NELLY: GENERAL}), T0)
-    assert observation is not None
-    assert observation.events == []
-    assert observation.occupants[NELLY] is not None
-    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 5000))
-    assert left["type"] == "discord.voice.left"
-    assert left["data"]["duration_s"] is None  # their coming was not seen
-    assert left["data"]["user"]["display_name"] == "Nelly"
-
-
-def test_announced_guild_is_no_snapshot(tracker: Tracker) -> None:
-    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert tracker.snapshot({"id": GUILD, "unavailable": True}, T0) is None
-
-
-def test_infers_changes_after_gap(tracker: Tracker) -> None:
-    third = "80351110224678914"
-    for user in (NELLY, OTHER):
-        tracker.voice_state(voice_state(user, GENERAL), T0)
-    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
-    gap, *inferred = events(tracker.snapshot(guild_create({OTHER: STAGE, third: GENERAL}), T0 + 9000))
-    assert gap["type"] == "discord.voice.gap"
-    assert gap["data"] == {
-        "guild": {"id": GUILD, "name": "Base"},
-        "from": "2025-11-21T07:00:01.000Z",
-        "until": "2025-11-21T07:00:09.000Z",
-        "reason": "session_lost",
-    }
-    found = {
-        (event["type"], event["data"]["user"]["id"], event["data"]["inferred"], event["data"]["duration_s"])
-        for event in inferred
-        if event["type"] != "discord.voice.gap"
-    }
-    assert found == {
-        ("discord.voice.left", NELLY, True, None),
-        ("discord.voice.moved", OTHER, True, None),
-        ("discord.voice.joined", third, True, None),
-    }
-    assert [event["id"] for event in (gap, *inferred)] == sorted(event["id"] for event in (gap, *inferred))
-
-
-def test_stay_spans_gap(tracker: Tracker) -> None:
-    """Somebody who is still there after a gap keeps the time of their arrival."""
-    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
-    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
-    (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
-    assert gap["type"] == "discord.voice.gap"
-    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
-    assert left["type"] == "discord.voice.left"
-    assert left["data"]["duration_s"] == 10.0
-
-
-def test_watched_guild_has_no_gap(tracker: Tracker) -> None:
-    """A snapshot of a guild that was watched all along declares none."""
-    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
-
-
-def test_first_gap_reason_counts(tracker: Tracker) -> None:
-    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
-    assert tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
-    (gap,) = events(tracker.snapshot(guild_create({}), T0 + 3000))
-    assert gap["type"] == "discord.voice.gap"
-    assert (gap["data"]["reason"], gap["data"]["from"]) == ("guild_unavailable", "2025-11-21T07:00:01.000Z")
-
-
-def test_forgotten_guild_starts_afresh(tracker: Tracker) -> None:
-    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
-    observation = tracker.forget(GUILD)
-    assert observation is not None
-    assert observation.forgotten
-    assert events(tracker.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
 
 
 def test_durations_are_never_negative(tracker: Tracker) -> None:

@@ -1,0 +1,89 @@
+"""Snapshots: what they teach in silence, which gap they end, and what is inferred from them."""
+
+from hypothesis import strategies as st
+
+from bot.ulid import UlidFactory
+from bot.voice.tracker import Tracker
+from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, STAGE, T0, events, guild_create, voice_state
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def test_learns_first_snapshot_silently() -> None:
+    tracker = Tracker({}, UlidFactory())
+    observation = tracker.snapshot(guild_create({NELLY: GENERAL}), T0)
+    assert observation is not None
+    assert observation.events == []
+    assert observation.occupants[NELLY] is not None
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 5000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] is None  # their coming was not seen
+    assert left["data"]["user"]["display_name"] == "Nelly"
+
+
+def test_announced_guild_is_no_snapshot(tracker: Tracker) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert tracker.snapshot({"id": GUILD, "unavailable": True}, T0) is None
+
+
+def test_infers_changes_after_gap(tracker: Tracker) -> None:
+    third = "80351110224678914"
+    for user in (NELLY, OTHER):
+        tracker.voice_state(voice_state(user, GENERAL), T0)
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    gap, *inferred = events(tracker.snapshot(guild_create({OTHER: STAGE, third: GENERAL}), T0 + 9000))
+    assert gap["type"] == "discord.voice.gap"
+    assert gap["data"] == {
+        "guild": {"id": GUILD, "name": "Base"},
+        "from": "2025-11-21T07:00:01.000Z",
+        "until": "2025-11-21T07:00:09.000Z",
+        "reason": "session_lost",
+    }
+    found = {
+        (event["type"], event["data"]["user"]["id"], event["data"]["inferred"], event["data"]["duration_s"])
+        for event in inferred
+        if event["type"] != "discord.voice.gap"
+    }
+    assert found == {
+        ("discord.voice.left", NELLY, True, None),
+        ("discord.voice.moved", OTHER, True, None),
+        ("discord.voice.joined", third, True, None),
+    }
+    assert [event["id"] for event in (gap, *inferred)] == sorted(event["id"] for event in (gap, *inferred))
+
+
+def test_stay_spans_gap(tracker: Tracker) -> None:
+    """Somebody who is still there after a gap keeps the time of their arrival."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
+    assert gap["type"] == "discord.voice.gap"
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] == 10.0
+
+
+def test_watched_guild_has_no_gap(tracker: Tracker) -> None:
+    """A snapshot of a guild that was watched all along declares none."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    assert events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000)) == []
+
+
+def test_first_gap_reason_counts(tracker: Tracker) -> None:
+    tracker.unwatch(GUILD, "guild_unavailable", since_ms=T0 + 1000)
+    assert tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 2000) is None
+    (gap,) = events(tracker.snapshot(guild_create({}), T0 + 3000))
+    assert gap["type"] == "discord.voice.gap"
+    assert (gap["data"]["reason"], gap["data"]["from"]) == ("guild_unavailable", "2025-11-21T07:00:01.000Z")
+
+
+def test_forgotten_guild_starts_afresh(tracker: Tracker) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    observation = tracker.forget(GUILD)
+    assert observation is not None
+    assert observation.forgotten
+    assert events(tracker.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
