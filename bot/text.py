@@ -1,9 +1,8 @@
-"""What a command says to a person: columns, times and sizes in words, and nothing that moves a cursor."""
+"""Text for people: tables, times and sizes in words, and nothing that controls a terminal."""
 
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,16 +10,8 @@ _SPANS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _SIZES: Final = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command prints: ``lines`` to the standard output; with any ``problems``, it has failed."""
-
-    lines: Sequence[str]
-    problems: Sequence[str] = ()
-
-
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> Iterator[str]:
-    """Line *rows* up below *head*, each cell as long as it is."""
+    """Align *rows* below *head*; no cell is cut."""
     cells = [tuple(map(escape, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in (head, *cells):
@@ -28,19 +19,19 @@ def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: 
 
 
 def render_facts(facts: Sequence[tuple[str, str]], *, indent: str = "", width: int = 0) -> Iterator[str]:
-    """Write each fact behind its name; the column of names is *width* wide, or as wide as it has to be."""
+    """Write each fact after its name, in columns; names are padded to *width*, or to the longest."""
     width = max((len(name) for name, _ in facts), default=0) if width == 0 else width
     for name, fact in facts:
         yield f"{indent}{name:{width}}  {escape(fact)}"
 
 
 def render_time(ms: int) -> str:
-    """Return the time in the zone of this machine, with its offset: ``2026-11-21 08:00:00.123+01:00``."""
+    """Return the local time with its offset: ``2026-11-21 08:00:00.123+01:00``."""
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().isoformat(" ", "milliseconds")
 
 
 def render_span(ms: int) -> str:
-    """Return a length of time in its largest whole unit."""
+    """Return a length of time in whole units of the largest that fits."""
     for unit, seconds in _SPANS:
         if ms >= seconds * 1000:
             return count(ms // (seconds * 1000), unit)
@@ -48,7 +39,7 @@ def render_span(ms: int) -> str:
 
 
 def render_moment(ms: int, now_ms: int) -> str:
-    """Return the time, and how long it is from now."""
+    """Return the time, and how long ago it was or how far off it is."""
     span = render_span(abs(now_ms - ms))
     return f"{render_time(ms)}, {f'{span} ago' if ms <= now_ms else f'in {span}'}"
 
@@ -65,9 +56,9 @@ def count(number: int, noun: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return *text* with whatever a terminal would not show as a character written as in JSON.
+    """Return *text* with every unprintable character escaped as in JSON.
 
-    That is control characters, and those that turn the direction of text around or are not seen at all.
+    These are control characters, invisible ones, and those that reverse the direction of text.
     """
     if text.isprintable():
         return text
@@ -75,7 +66,7 @@ def escape(text: str) -> str:
 
 
 def fit(text: str, encoding: str) -> str:
-    """Return *text* as it can be written in *encoding*, if need be with all but ASCII written as in JSON."""
+    """Return *text* if *encoding* can express it, otherwise with all but ASCII escaped as in JSON."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -84,17 +75,17 @@ def fit(text: str, encoding: str) -> str:
 
 
 def render_json(value: Any) -> list[str]:
-    """Return *value* as JSON for a person to read; it is still the same JSON."""
+    """Return the lines of *value* as indented JSON that is safe to show on a terminal."""
     lines = json.dumps(value, ensure_ascii=False, indent=2).split("\n")
     return list(map(escape, lines))
 
 
 def render_for_machine(value: Any) -> list[str]:
-    """Return *value* as JSON in ASCII, which passes through whatever reads it."""
+    """Return the lines of *value* as JSON in ASCII, for programs to read."""
     return json.dumps(value, indent=2).split("\n")
 
 
 def join_blocks(*blocks: Sequence[str]) -> list[str]:
-    """Return *blocks* of lines with an empty line between them; those with nothing in them are left out."""
+    """Join blocks of lines with an empty line between them; empty blocks are left out."""
     parts = [block for block in blocks if block]
     return list(itertools.chain.from_iterable([*parts[:1], *(["", *block] for block in parts[1:])]))

@@ -1,4 +1,4 @@
-"""How an execution is shown: to a person in lines, to a program in plain data."""
+"""An execution as it is shown: in lines to people, as plain data to programs."""
 
 import json
 from typing import Any, Final
@@ -14,7 +14,7 @@ _MINUTE_MS: Final = 60_000
 
 
 def render_execution(found: Execution, arn: ExecutionArn, now_ms: int) -> list[str]:
-    """Return the lines about an execution; input and output are the same JSON, laid out."""
+    """Return lines about an execution, with its input and output as indented JSON."""
     facts = [
         ("arn", found.arn),
         ("status", found.status),
@@ -34,7 +34,7 @@ def render_execution(found: Execution, arn: ExecutionArn, now_ms: int) -> list[s
 
 
 def describe_execution(found: Execution) -> dict[str, Any]:
-    """Return an execution as plain data, its members called as Step Functions calls them."""
+    """Return an execution as plain data, with the names that Step Functions uses."""
     ended_ms = found.ended_ms
     return {
         "executionArn": found.arn,
@@ -51,10 +51,9 @@ def describe_execution(found: Execution) -> dict[str, Any]:
 
 
 def explain_end(found: Execution, *, deployed: bool = True) -> list[str]:
-    """Return in a line why an execution that has ended did not succeed, and in another what to do about it.
+    """Return why an execution that has ended did not succeed, and what to do about it if that is known.
 
-    The remedy only where it is known, and for one machine if nothing is *deployed*; nothing at all if it did
-    succeed.
+    Nothing for one that did succeed. In single-machine mode, where nothing is *deployed*, remedies differ.
     """
     if found.status == SUCCEEDED:
         return []
@@ -65,25 +64,25 @@ def explain_end(found: Execution, *, deployed: bool = True) -> list[str]:
 
 
 def render_length(ms: int) -> str:
-    """Return a length of time to the millisecond, from a minute on in words besides."""
+    """Return a length of time to the millisecond, and from a minute on also in words."""
     seconds = f"{ms / 1000:.3f} s"
     return seconds if ms < _MINUTE_MS else f"{seconds} ({render_span(ms)})"
 
 
 def _render_text(title: str, text: str | None) -> list[str]:
-    """Return *text* below *title*, laid out if it is JSON; nothing for none."""
+    """Return *text* below *title*, indented if it is JSON; nothing for ``None``."""
     if text is None:
         return []
     try:
         lines = render_json(json.loads(text))
-    # What goes deeper than Python's stack is still text.
+    # JSON nested deeper than Python's stack is shown as text.
     except (ValueError, RecursionError):
         lines = [escape(line) for line in text.split("\n")]
     return [title, *(f"  {line}" for line in lines)]
 
 
 def _parse_json(text: str | None) -> Any:
-    """Return what *text* says, or itself where it is not JSON."""
+    """Return the JSON in *text*; *text* itself if it is not JSON."""
     if text is None:
         return None
     try:

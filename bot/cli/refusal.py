@@ -1,4 +1,4 @@
-"""What to do about a message that was refused, told by who refused it: API Gateway before, or Discord."""
+"""The remedy for a refused message, which depends on who refused it: API Gateway on the way, or Discord."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from bot.api.executions import Execution
 from bot.text import escape
 
 _REFUSED: Final = "WebhookRefused"
-# As the workflows' state of that name writes it; both spellings are AWS's.
+# The workflows' state of that name writes it like this; both spellings are AWS's.
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html
 _CAUSE: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3}): (.*)", re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -18,12 +18,12 @@ _NAMELESS: Final = "NAME"
 _UNKNOWN: Final = "the stack has no destination {0}: voice-relay deploy --destination {0}"
 _UNKNOWN_OR_DENIED: Final = (
     "the stack has no destination {0} (voice-relay deploy --destination {0}), or the role of its workflow "
-    "may not post there (voice-relay deploy sets that right)"
+    "may not post there (voice-relay deploy repairs it)"
 )
 _GONE: Final = "the webhook is gone or was changed: voice-relay deploy --renew-webhook {0}"
-_IMPOSSIBLE: Final = "the stack has no destination {0}, nor can it: names are of letters, digits and -"
+_IMPOSSIBLE: Final = "the stack cannot have a destination {0}: names consist of letters, digits and -"
 _ONE_MACHINE: Final = (
-    "on one machine there is the destination default alone, and VOICE_RELAY_WEBHOOK_URL is its webhook"
+    "single-machine mode has only the destination default, whose webhook is VOICE_RELAY_WEBHOOK_URL"
 )
 
 Body = Mapping[str, Any]
@@ -44,13 +44,13 @@ _REMEDIES: Final[tuple[tuple[frozenset[int], Callable[[Body], bool], str], ...]]
     (frozenset({403}), _by_api_gateway("Forbidden"), _UNKNOWN_OR_DENIED),
     (frozenset({401, 403, 404}), _by_discord, _GONE),
 )
-"""The status, whose answer it is, and the remedy; the first that fits."""
+"""The status, whose answer it is, and the remedy; the first match counts."""
 
 
 def explain_refusal(found: Execution, *, deployed: bool = True) -> str | None:
-    """Return the remedy for an execution whose message was refused; ``None`` if it is not known.
+    """Return the remedy for an execution whose message was refused; ``None`` if none is known.
 
-    There is another one where nothing is *deployed* to AWS, but everything runs on one machine.
+    In single-machine mode, where nothing is *deployed* to AWS, it is another.
     """
     match = _CAUSE.fullmatch(found.cause or "") if found.error == _REFUSED else None
     if match is None:
@@ -69,7 +69,7 @@ def explain_refusal(found: Execution, *, deployed: bool = True) -> str | None:
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    # What goes deeper than Python's stack says nothing here either.
+    # JSON nested deeper than Python's stack has nothing to say here either.
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

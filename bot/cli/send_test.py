@@ -1,37 +1,43 @@
-"""``voice-relay send-test``: a made-up event the whole way, and how long each hop of it took.
+"""``voice-relay send-test``: one made-up event through the real API, past the outbox."""
 
-There are two clocks. What happens on AWS is timed by AWS's, what happens here by this machine's, and no time
-is made of both. How far they stand apart is told by the start, which fell between the request and its answer.
-"""
-
-import argparse
 import re
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final
 
-from bot.api.client import ApiClient
-from bot.api.executions import SUCCEEDED, Execution, Executions, follow
-from bot.api.target import Target
-from bot.cli.execution_arguments import TEST_TIMEOUT_S
-from bot.cli.execution_view import explain_end, render_length
-from bot.cli.sending import MadeUp, Sent, send_test
-from bot.cli.status import ASK_AGAIN, Tell, tell_changes, waiting_for
-from bot.errors import Rejected, SettingsError, TemporaryFailure
-from bot.text import Answer, render_facts, render_time
+import orjson
 
-Facts = list[tuple[str, str]]
+from bot.api.client import ApiClient
+from bot.api.executions import Execution, Executions, follow
+from bot.api.target import Target
+from bot.cli.connect import connect
+from bot.cli.event_loop import run_async
+from bot.cli.execution_view import explain_end
+from bot.cli.hops import Sent, describe_end, describe_hops, describe_start
+from bot.cli.parser import Arguments, CommandParser, seconds, snowflake
+from bot.cli.waiting import ASK_AGAIN, hint_failures, waiting_for
+from bot.clock import format_ms, system_clock
+from bot.console import EXIT_DONE, Console
+from bot.errors import Rejected, SettingsError, TemporaryFailure
+from bot.settings.settings import load_api_settings
+from bot.telemetry.logs import configure_logging
+from bot.ulid import UlidFactory
+from bot.voice.events import VoiceEvent
 
 POSTING: Final = frozenset({"notify", "digest"})
-"""The workflows that end well only if Discord has taken the message."""
+"""The workflows that succeed only if Discord has accepted the message."""
 EXPRESS: Final = frozenset({"heartbeat"})
-"""The workflows of which no record is kept."""
+"""The workflows whose executions Step Functions keeps no record of."""
+
+_TIMEOUT_S: Final = 900.0
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# Lines that are shown one after the other stand in one column all the same.
+# Facts that are printed one after the other share a column.
 _NAMES_WIDTH: Final = len("execution")
 _NO_RECORD: Final = (
-    "it was accepted, but {} is an Express workflow, of which no record is kept: its end cannot be waited for"
+    "it was accepted, but {} is an Express workflow: Step Functions keeps no record to wait for"
 )
 _NO_WORKFLOW: Final = (
     "the API does not know the workflow {}: it is not deployed, or VOICE_RELAY_API_ENDPOINT is not the "
@@ -39,112 +45,171 @@ _NO_WORKFLOW: Final = (
 )
 
 
-def check_send_test(arguments: argparse.Namespace) -> None:
-    """Raise SettingsError for names that can be none, and for options that make no sense together."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The event says that the user joined the channel."""
+
+    guild_id: str = "1"
+    channel_id: str = "1"
+    user_id: str = "1"
+    workflow: str = "notify"
+    destination: str = "default"
+    wait: bool = False
+    timeout_s: float = _TIMEOUT_S
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.description = (
+        "Send one made-up event through the API, past the outbox, and print the execution that it started."
+    )
+    parser.epilog = (
+        "Exit codes: 0 accepted, and with --wait accepted by Discord; 1 otherwise; 2 wrong usage or settings."
+    )
+    for name in ("guild", "channel", "user"):
+        parser.add_argument(
+            f"--{name}-id", default="1", type=snowflake, metavar="ID", help="of the event (default: 1)"
+        )
+    parser.add_argument("--workflow", default="notify", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--destination", default="default", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for the end, and print how long each hop took"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="S",
+        help=f"wait no longer than S seconds (default: {_TIMEOUT_S:g})",
+    )
+
+
+def read_options(arguments: Arguments) -> Options:
     problems = [
         f"--{option} must be a name of letters, digits, - and _"
         for option in ("workflow", "destination")
         if not _NAME.fullmatch(getattr(arguments, option))
     ]
     if arguments.timeout is not None and not arguments.wait:
-        problems.append("--timeout says how long to wait: give --wait as well")
+        problems.append("--timeout limits the waiting: give --wait as well")
     if problems:
         raise SettingsError(problems)
+    return Options(
+        guild_id=arguments.guild_id,
+        channel_id=arguments.channel_id,
+        user_id=arguments.user_id,
+        workflow=arguments.workflow,
+        destination=arguments.destination,
+        wait=arguments.wait,
+        timeout_s=arguments.timeout or _TIMEOUT_S,
+    )
 
 
-async def answer_send_test(
-    arguments: argparse.Namespace,
+def run(options: Options, console: Console) -> int:
+    settings = load_api_settings()
+    # The standard output has nothing but the answer.
+    redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets(), sys.stderr)
+
+    async def body() -> int:
+        async with connect(settings, redactor) as target:
+            return await send_test(options, target, console, deployed=settings.api_endpoint is not None)
+
+    return run_async(body())
+
+
+async def send_test(
+    options: Options,
     target: Target,
-    tell: Tell,
-    show: Callable[[str], object],
+    console: Console,
     *,
     deployed: bool = True,
     monotonic_s: Callable[[], float] = time.monotonic,
-) -> Answer:
-    """Send the event and, if asked to, wait for its end; raises the DeliveryError that kept it from its way.
+) -> int:
+    """Send the event and, if asked to, wait for its end; raises the DeliveryError that stopped it.
 
-    *tell* gets a line about what gets in the way of waiting; *show* at once what is known before the end.
-    On one machine, where nothing is *deployed*, an execution does not outlive the command.
+    In single-machine mode, where nothing is *deployed*, the execution ends with this process.
     """
     async with ApiClient(target, max_connections=1) as api:
-        # Looked up before the clock runs: that is no part of the way.
+        # Finding credentials is no hop, so it happens before the clock starts.
         await target.credentials.get()
         begun_s = monotonic_s()
-        sent = await _send(api, arguments)
-        if not arguments.wait:
-            return Answer([sent.arn])
-        if arguments.workflow in EXPRESS or ":execution:" not in sent.arn:
-            return Answer([sent.arn], [_NO_RECORD.format(arguments.workflow)])
-        _show_facts(show, tell_start(sent))
-        executions, looks_s = Executions(api), [begun_s]
-        timeout_s = TEST_TIMEOUT_S if arguments.timeout is None else arguments.timeout
-
-        async def look() -> Execution:
-            looks_s.append(monotonic_s())
-            return await executions.describe(sent.arn)
-
+        sent = await _send(options, api, monotonic_s)
+        if not options.wait:
+            console.say(sent.arn)
+            return EXIT_DONE
+        if options.workflow in EXPRESS or ":execution:" not in sent.arn:
+            return console.report([sent.arn], [_NO_RECORD.format(options.workflow)])
+        console.say_facts(describe_start(sent), width=_NAMES_WIDTH)
         with waiting_for(sent.arn) if deployed else nullcontext():
-            found = await follow(look, timeout_s=timeout_s, on_failure=tell_changes(tell), new=True)
-    _show_facts(show, tell_hops(sent, found))
+            looks_s = [begun_s]
+            found = await _follow(options, sent, Executions(api), console, looks_s, monotonic_s)
+    console.say_facts(describe_hops(sent, found), width=_NAMES_WIDTH)
     if not found.ended:
         remedy = f"; {ASK_AGAIN.format(sent.arn)}" if deployed else ""
-        return Answer([], [f"it has not ended in {timeout_s:g} s{remedy}"])
+        return console.report([], [f"it did not end within {options.timeout_s:g} s{remedy}"])
     now_s = monotonic_s()
-    _show_facts(show, tell_end(arguments.workflow, found, now_s - begun_s, now_s - looks_s[-2]))
-    return Answer([], explain_end(found, deployed=deployed))
+    posts = options.workflow in POSTING
+    end = describe_end(found, posts=posts, whole_s=now_s - begun_s, late_s=now_s - looks_s[-2])
+    console.say_facts(end, width=_NAMES_WIDTH)
+    return console.report([], explain_end(found, deployed=deployed))
 
 
-def tell_start(sent: Sent) -> Facts:
-    """Return the way to the execution."""
-    return [
-        ("execution", sent.arn),
-        ("request", f"accepted in {sent.request_s * 1000:.0f} ms, with the set-up of the connection"),
-    ]
+async def _follow(
+    options: Options,
+    sent: Sent,
+    executions: Executions,
+    console: Console,
+    looks_s: list[float],
+    monotonic_s: Callable[[], float],
+) -> Execution:
+    """Return the execution as last seen; the time of each look is appended to *looks_s*."""
+
+    async def look() -> Execution:
+        looks_s.append(monotonic_s())
+        return await executions.describe(sent.arn)
+
+    return await follow(look, timeout_s=options.timeout_s, on_failure=hint_failures(console.hint), new=True)
 
 
-def tell_hops(sent: Sent, found: Execution) -> Facts:
-    """Return the way through the execution as far as it got."""
-    clocks = compare_clocks(sent, found.started_ms)
-    facts = [("started", f"{render_time(found.started_ms)} by AWS's clock, which {clocks}")]
-    if found.ended_ms is not None:
-        length = render_length(found.ended_ms - found.started_ms)
-        facts.append(("ended", f"{render_time(found.ended_ms)} by AWS's clock, after {length}"))
-    return facts
-
-
-def tell_end(workflow: str, found: Execution, whole_s: float, late_s: float) -> Facts:
-    """Return how it ended, and that this was seen *whole_s* after the sending, up to *late_s* late."""
-    taken = found.status == SUCCEEDED and workflow in POSTING
-    return [
-        ("result", f"{found.status}: Discord has taken the message" if taken else found.status),
-        (
-            "in all",
-            f"{whole_s:.3f} s by this machine's clock, until the end was seen: up to {late_s:.3f} s late",
-        ),
-    ]
-
-
-def compare_clocks(sent: Sent, started_ms: int) -> str:
-    """Say how AWS's clock stands to this machine's: the start fell between the request and its answer."""
-    least_ms, most_ms = started_ms - sent.accepted_ms, started_ms - sent.sent_ms
-    within = f"to within {(most_ms - least_ms) / 2000:.3f} s"
-    if least_ms <= 0 <= most_ms:
-        return f"agrees with this machine's {within}"
-    middle_ms = (least_ms + most_ms) / 2
-    side = "ahead of" if middle_ms > 0 else "behind"
-    return f"is {abs(middle_ms) / 1000:.3f} s {side} this machine's, {within}"
-
-
-def _show_facts(show: Callable[[str], object], facts: Facts) -> None:
-    for line in render_facts(facts, width=_NAMES_WIDTH):
-        show(line)
-
-
-async def _send(api: ApiClient, arguments: argparse.Namespace) -> Sent:
-    event = MadeUp(arguments.guild_id, arguments.channel_id, arguments.user_id)
+async def _send(options: Options, api: ApiClient, monotonic_s: Callable[[], float]) -> Sent:
+    sent_ms = system_clock()
+    new_id = UlidFactory()
+    event = _build_event(new_id(sent_ms), sent_ms, options)
+    execution = f"test-{new_id(sent_ms)}"
+    body = orjson.dumps({"id": execution, "destination": options.destination, "events": [event]})
+    sent_s = monotonic_s()
     try:
-        return await send_test(api, event, workflow=arguments.workflow, destination=arguments.destination)
+        arn = await api.start(options.workflow, execution, body)
     except TemporaryFailure as error:
         if error.status == 404:
-            raise Rejected(_NO_WORKFLOW.format(arguments.workflow), status=404) from None
+            raise Rejected(_NO_WORKFLOW.format(options.workflow), status=404) from None
         raise
+    return Sent(arn, sent_ms, system_clock(), monotonic_s() - sent_s)
+
+
+def _build_event(event_id: str, now_ms: int, options: Options) -> VoiceEvent:
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": f"/discord/guilds/{options.guild_id}",
+        "type": "discord.voice.joined",
+        "subject": f"users/{options.user_id}",
+        "time": format_ms(now_ms),
+        "data": {
+            "guild": {"id": options.guild_id, "name": None},
+            "user": {"id": options.user_id, "name": None, "display_name": None, "bot": None},
+            "channel": {"id": options.channel_id, "name": None, "kind": "voice"},
+            "previous_channel": None,
+            "changes": {},
+            "occupants": 1,
+            "duration_s": None,
+            "inferred": False,
+            "state": {
+                "self_mute": False,
+                "self_deaf": False,
+                "mute": False,
+                "deaf": False,
+                "self_stream": False,
+                "self_video": False,
+                "suppress": False,
+            },
+        },
+    }

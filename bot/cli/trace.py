@@ -1,45 +1,72 @@
 """``voice-relay trace``: what became of an event, in every lane that it went to."""
 
-import argparse
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from bot.cli.outbox import find_data_dir
-from bot.cli.outbox_view import describe_trace, letter_facts, read_event, render_failure, render_lane
+from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
+from bot.cli.outbox.view import (
+    describe_flight,
+    describe_lane,
+    describe_letter,
+    letter_facts,
+    read_event,
+    render_failure,
+    render_lane,
+)
+from bot.cli.parser import Arguments, CommandParser
 from bot.clock import format_ms, system_clock
+from bot.console import Console
 from bot.outbox.inspection import open_ledger
 from bot.outbox.records import Queued, Receipt, Trace
 from bot.routing.lane import Lane
-from bot.text import Answer, count, join_blocks, render_facts, render_for_machine, render_moment
+from bot.text import count, join_blocks, render_facts, render_for_machine, render_moment
 from bot.ulid import milliseconds_of
 
 _UNKNOWN: Final = (
-    "{} is unknown: it was never captured here, it was undone while it settled, or its receipt is older than "
+    "{} is unknown: it was never captured here, debounce undid it, or its receipt is older than "
     "VOICE_RELAY_RECEIPTS_KEPT_S"
 )
 
 Facts = list[tuple[str, str]]
 
 
-def answer_trace(arguments: argparse.Namespace) -> Answer:
-    """Tell what became of the event; raises StoreError without an outbox."""
-    event_id: str = arguments.event_id
-    with open_ledger(find_data_dir(arguments)) as ledger:
-        trace = ledger.trace(event_id)
-    received_ms = _received(event_id)
-    problems = [] if trace else [_UNKNOWN.format(event_id)]
-    if arguments.json:
-        described = {
-            "event_id": event_id,
-            "received": None if received_ms is None else format_ms(received_ms),
-            "places": describe_trace(trace),
-        }
-        return Answer(render_for_machine(described), problems)
-    return Answer(render_trace(event_id, received_ms, trace, system_clock()) if trace else [], problems)
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which event, in which outbox, and how to answer."""
+
+    event_id: str
+    data_dir: Path
+    json: bool
 
 
-def _received(event_id: str) -> int | None:
-    """Return when the event was captured, which its id says."""
+def add_arguments(parser: CommandParser) -> None:
+    parser.description = "Show where an event waits, which execution it started, or why it started none."
+    parser.epilog = "Exit codes: 0 found, 1 unknown, 2 wrong usage, 3 no readable outbox."
+    parser.add_argument("event_id", metavar="EVENT_ID")
+    parser.add_json()
+    add_data_dir(parser)
+
+
+def read_options(arguments: Arguments) -> Options:
+    return Options(arguments.event_id, find_data_dir(arguments), arguments.json)
+
+
+def run(options: Options, console: Console) -> int:
+    with open_ledger(options.data_dir) as ledger:
+        trace = ledger.trace(options.event_id)
+    received_ms = _read_time(options.event_id)
+    problems = [] if trace else [_UNKNOWN.format(options.event_id)]
+    if options.json:
+        lines = render_for_machine(describe_trace(options.event_id, received_ms, trace))
+    else:
+        lines = render_trace(options.event_id, received_ms, trace, system_clock()) if trace else []
+    return console.report(lines, problems)
+
+
+def _read_time(event_id: str) -> int | None:
+    """Return when the event was captured, according to its id."""
     try:
         return milliseconds_of(event_id)
     except ValueError:
@@ -54,7 +81,7 @@ def render_trace(event_id: str, received_ms: int | None, trace: Trace, now_ms: i
     bodies += [held.body for held in trace.held] + [letter.body for letter in trace.letters]
     if bodies:
         event = read_event(bodies[0])
-        facts.append(("type", f"{event.get('type', 'unknown')}, {event.get('subject', 'of nobody')}"))
+        facts.append(("type", f"{event.get('type', 'unknown')}, {event.get('subject', 'no subject')}"))
     return join_blocks(
         [f"event {event_id}", *render_facts(facts, indent="  ")],
         *(
@@ -65,12 +92,12 @@ def render_trace(event_id: str, received_ms: int | None, trace: Trace, now_ms: i
 
 
 def _places(trace: Trace, now_ms: int) -> Iterator[tuple[Lane, str, Facts]]:
-    """Yield each lane that the event stands in, how it stands there, and what is known of it."""
+    """Yield each lane that the event is in, its state there, and facts about it."""
     for held in trace.held:
         due = render_moment(held.due_ms, now_ms)
-        yield held.lane, "held until it has settled", [("destination", held.destination), ("due", due)]
+        yield held.lane, "held by debounce", [("destination", held.destination), ("due", due)]
     for queued in trace.queued:
-        state = "waiting" if queued.event.execution is None else "on its way"
+        state = "waiting" if queued.event.execution is None else "in flight"
         yield queued.event.lane, state, _queued_facts(queued, now_ms)
     for receipt in trace.receipts:
         yield receipt.lane, "delivered", _receipt_facts(receipt, now_ms)
@@ -91,7 +118,7 @@ def _queued_facts(queued: Queued, now_ms: int) -> Facts:
         begun = render_moment(flight.created_ms, now_ms)
         facts += [(name, f"{flight.execution}, {count(flight.events, 'event')}, begun {begun}")]
         if flight.attempts:
-            facts += [("attempts", f"{flight.attempts} failed; the last: {render_failure(flight, now_ms)}")]
+            facts += [("attempts", f"{flight.attempts} failed; last error: {render_failure(flight, now_ms)}")]
     return facts
 
 
@@ -100,5 +127,52 @@ def _receipt_facts(receipt: Receipt, now_ms: int) -> Facts:
         ("batch", f"{receipt.execution}, begun {render_moment(receipt.created_ms, now_ms)}"),
         ("attempts", str(receipt.attempts)),
         ("delivered", render_moment(receipt.delivered_ms, now_ms)),
-        ("execution", receipt.arn or "the API did not say its ARN; its name is the batch's"),
+        ("execution", receipt.arn or "the API did not return its ARN; its name is the batch's"),
     ]
+
+
+def describe_trace(event_id: str, received_ms: int | None, trace: Trace) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "received": None if received_ms is None else format_ms(received_ms),
+        "places": _describe_places(trace),
+    }
+
+
+def _describe_places(trace: Trace) -> list[dict[str, Any]]:
+    """Return each place that the event is in, with its ``state``."""
+    held = (
+        {
+            "state": "debouncing",
+            **describe_lane(each.lane),
+            "destination": each.destination,
+            "due": format_ms(each.due_ms),
+        }
+        for each in trace.held
+    )
+    queued = (
+        {
+            "state": "waiting" if each.event.execution is None else "in_flight",
+            **describe_lane(each.event.lane),
+            "destination": each.event.destination,
+            "committed": format_ms(each.event.entered_ms),
+            "position": each.position,
+            "lane_length": each.length,
+            "batch": None if each.flight is None else describe_flight(each.flight),
+        }
+        for each in trace.queued
+    )
+    receipts = (
+        {
+            "state": "delivered",
+            **describe_lane(each.lane),
+            "execution": each.execution,
+            "execution_arn": each.arn or None,
+            "attempts": each.attempts,
+            "begun": format_ms(each.created_ms),
+            "delivered": format_ms(each.delivered_ms),
+        }
+        for each in trace.receipts
+    )
+    letters = ({"state": "dead", **describe_letter(each)} for each in trace.letters)
+    return [*held, *queued, *receipts, *letters]

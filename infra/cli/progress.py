@@ -1,4 +1,4 @@
-"""What a person sees while AWS is at work: a line for each event, or on a terminal one line that moves."""
+"""Progress of a deployment: a line for each event, or one moving line on a terminal."""
 
 import shutil
 import time
@@ -11,12 +11,12 @@ from infra.deploy.stack_events import StackEvent
 _CLEAR_LINE: Final = "\r\x1b[K"
 _STACK: Final = "AWS::CloudFormation::Stack"
 _TICK_S: Final = 0.5
-# Short of the last column, where some terminals go on to the next line.
+# Some terminals wrap at the last column.
 _SPARE_COLUMNS: Final = 1
 
 
 class Progress:
-    """Tells *stream* of events. ``expect`` says of how many resources; ``finish`` puts the line to rest."""
+    """Shows events on *stream*. ``expect`` sets the number of resources; ``finish`` clears the line."""
 
     def __init__(
         self, stream: TextIO, *, live: bool | None = None, clock: Callable[[], float] = time.monotonic
@@ -27,13 +27,13 @@ class Progress:
         self._started = clock()
         self._total = 0
         self._done: set[str] = set()
-        self._told_of: Collection[str] | None = None
+        self._planned_ids: Collection[str] | None = None
         self._last = ""
 
-    def expect(self, resources: int, told_of: Collection[str] | None = None) -> None:
-        """Begin the work on so many *resources*; of others than *told_of* only failures are told."""
+    def expect(self, resources: int, planned_ids: Collection[str] | None = None) -> None:
+        """Start again with so many *resources*; of others than *planned_ids*, only failures are shown."""
         self._total = resources
-        self._told_of = told_of
+        self._planned_ids = planned_ids
         self._done.clear()
         self._started = self._clock()
 
@@ -42,9 +42,9 @@ class Progress:
         return self._clock() - self._started
 
     def __call__(self, event: StackEvent) -> None:
-        """Tell of *event*: of a failure always on a line of its own, of a resource's beginning never."""
+        """Show *event*: a failure always on a line of its own, the start of a resource never."""
         is_stack, failed = event.resource_type == _STACK, event.status.endswith("_FAILED")
-        planned = is_stack or self._told_of is None or event.logical_id in self._told_of
+        planned = is_stack or self._planned_ids is None or event.logical_id in self._planned_ids
         if not (planned or failed):
             return
         if event.status.endswith("_COMPLETE") and not is_stack:
@@ -57,7 +57,7 @@ class Progress:
         self._draw()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, with the time that passes in view."""
+        """Wait, and keep the displayed time up to date."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
             self._draw()

@@ -1,6 +1,6 @@
-"""Where a webhook's URL comes from: a file, a pipe, the setting, or a person. Never the command line itself.
+"""Where a webhook's URL comes from: a file, a pipe, the setting or a question. Never the command line itself.
 
-What is on the command line is in the shell's history, and for a while in the list of processes.
+The shell's history keeps what is on the command line, and the list of processes shows it.
 """
 
 import re
@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 
 import pydantic
 
+from bot.console import Console
 from bot.errors import SettingsError
 from bot.settings.settings import load_webhook_url
 from bot.settings.values import check_endpoint
 from bot.text import escape
-from infra.cli.console import Console
 from infra.deploy.destinations import DEFAULT_DESTINATION, FindWebhook
 from infra.deploy.engine import DeclinedError
 
 _WANTED: Final = (
     "must be an https URL like https://discord.com/api/webhooks/<id>/<token>, without a query: copy it from "
-    "the channel's settings, under Integrations (the channel's own address is none)"
+    "the channel's settings, under Integrations (a link to the channel is not a webhook)"
 )
 _WEBHOOK: Final = re.compile(r"(?:/.+)?/api(?:/v\d+)?/webhooks/\d+/[\w-]+", re.ASCII)
 _ATTEMPTS: Final = 3
@@ -35,18 +35,18 @@ def read_webhook_files(
     problems: list[str] = []
     for name, path in files:
         try:
-            text = console.input.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+            text = console.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         except OSError as error:
             problems.append(f"{path} cannot be read: {error.strerror}")
             continue
         except UnicodeDecodeError:
-            problems.append(f"{path} is not text in UTF-8: it is to hold nothing but the webhook's URL")
+            problems.append(f"{path} is not text in UTF-8: it must contain only the webhook's URL")
             continue
         url = _check(text)
         if url is None:
             problems.append(f"the webhook of {escape(name)} {_WANTED}")
         elif name in found:
-            problems.append(f"there are two files with a webhook of {escape(name)}")
+            problems.append(f"two files have a webhook of {escape(name)}: give one")
         else:
             found[name] = url
     if problems:
@@ -55,7 +55,7 @@ def read_webhook_files(
 
 
 def find_webhook(console: Console, *, env_file: Path | None, renewed: Iterable[str]) -> FindWebhook:
-    """A way to find the webhook of a destination that has none; for those *renewed*, a person is asked."""
+    """Return a function that finds the webhook of a destination without one; it asks for those *renewed*."""
     asked = frozenset(renewed)
 
     def find(name: str) -> pydantic.SecretStr | None:
@@ -70,13 +70,15 @@ def find_webhook(console: Console, *, env_file: Path | None, renewed: Iterable[s
 
 def _ask(console: Console, name: str) -> pydantic.SecretStr | None:
     for _ in range(_ATTEMPTS):
-        text = console.ask_secret(f"Webhook URL of the destination {name} (not shown): ")
+        text = console.ask_secret(
+            f"Webhook URL of the destination {name} (not shown): ", otherwise="nothing was changed"
+        )
         if text is None or not text.strip():
             raise DeclinedError(f"no webhook of the destination {name} was given: nothing was changed")
         url = _check(text)
         if url is not None:
             return url
-        console.warn([f"a webhook {_WANTED}"])
+        console.hint(f"a webhook {_WANTED}")
     return None
 
 
@@ -85,5 +87,5 @@ def _check(text: str) -> pydantic.SecretStr | None:
         url = check_endpoint(text)
     except ValueError:
         return None
-    # On any host: a stand-in, or a proxy in front of Discord.
+    # The host may also be a stand-in, or a proxy in front of Discord.
     return pydantic.SecretStr(url) if url and _WEBHOOK.fullmatch(urlsplit(url).path) else None

@@ -31,9 +31,9 @@ from infra.deploy.template import MAX_INLINE_BYTES, Template, TooLargeError, loa
 from infra.deploy.webhook_secret import SecretPlan, WebhookSecret, load_secret, mask_urls
 
 __all__ = [
-    "Conduct",
     "DeclinedError",
     "DeployError",
+    "DeployOptions",
     "OnEvent",
     "Plan",
     "StackEvent",
@@ -78,7 +78,7 @@ def _approve(_: Plan) -> bool:
 
 
 @dataclass(frozen=True)
-class Conduct:
+class DeployOptions:
     """How to deploy: progress callback, review, waiting.
 
     *bucket* takes templates too large for a request; if *account_id* is set, that account must own it.
@@ -104,21 +104,21 @@ def deploy(
     parameters: Mapping[str, str] | None = None,
     destinations: DestinationChanges | None = None,
     template: Path = TEMPLATE,
-    conduct: Conduct | None = None,
+    options: DeployOptions | None = None,
 ) -> dict[str, str]:
     """Create or update the relay's stack and return its outputs; does nothing if nothing changed.
 
     *webhook_url* belongs to the destination "default"; ``None`` keeps the secret's. Raises DeployError,
     DeclinedError.
     """
-    conduct = conduct or Conduct()
+    options = options or DeployOptions()
     changes = destinations or DestinationChanges()
     if webhook_url is not None:
         changes = replace(changes, webhooks={DEFAULT_DESTINATION: webhook_url, **changes.webhooks})
     body = load_template(template)
     asked = dict(parameters or {})
     urls = [url.get_secret_value() for url in changes.webhooks.values()]
-    stack = _stack(client, stack_name, conduct, urls)
+    stack = _stack(client, stack_name, options, urls)
     with _masked(urls):
         present = stack.parameters()
         check_parameters(body.body, given=asked.keys() | _OWN_PARAMETERS, present=present)
@@ -130,17 +130,17 @@ def deploy(
         urls += chosen.given.values()
         planned = secret.plan(chosen.given, changes.removed)
         times = len(chosen.names)
-        source = _template_source(client, body, conduct, times=times)
+        source = _template_source(client, body, options, times=times)
         with _suggesting_bucket(source, body, times=times):
             _apply(
                 stack,
                 source,
                 asked | _relay_parameters(asked, secret, planned, chosen.names),
-                conduct,
+                options,
                 plan=lambda change_set: Plan(stack_name, change_set, planned.changes, secret.name),
                 prepare=lambda: secret.write(planned),
             )
-        return stack.outputs() if conduct.wait else {}
+        return stack.outputs() if options.wait else {}
 
 
 def _relay_parameters(
@@ -161,25 +161,25 @@ def deploy_template(
     stack_name: str,
     parameters: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] | None = None,
-    conduct: Conduct | None = None,
+    options: DeployOptions | None = None,
 ) -> dict[str, str]:
     """Create or update the stack of another template and return its outputs.
 
     *defaults* fill in parameters that the template declares and that neither *parameters* nor the stack
     sets. Raises DeployError, DeclinedError.
     """
-    conduct = conduct or Conduct()
-    stack = _stack(client, stack_name, conduct, [])
+    options = options or DeployOptions()
+    stack = _stack(client, stack_name, options, [])
     body, present, asked = load_template(template), stack.parameters(), dict(parameters or {})
     check_parameters(body.body, given=asked, present=present)
-    source = _template_source(client, body, conduct, times=1)
+    source = _template_source(client, body, options, times=1)
     declared = stack.defaults(source)
     new = {key: value for key, value in (defaults or {}).items() if key in declared and key not in present}
     given = new | asked
     if _IMPORTS in body.body and "RelayStack" in declared:
         _check_relay(client, str((declared | present | given)["RelayStack"]))
-    _apply(stack, source, given, conduct, plan=lambda found: Plan(stack_name, found))
-    return stack.outputs() if conduct.wait else {}
+    _apply(stack, source, given, options, plan=lambda found: Plan(stack_name, found))
+    return stack.outputs() if options.wait else {}
 
 
 def _check_relay(client: ClientFactory, name: str) -> None:
@@ -202,7 +202,7 @@ def _apply(
     stack: Stack,
     source: TemplateSource,
     parameters: Mapping[str, str],
-    conduct: Conduct,
+    options: DeployOptions,
     *,
     plan: Callable[[ChangeSet], Plan],
     prepare: Callable[[], None] = lambda: None,
@@ -213,26 +213,26 @@ def _apply(
         prepare()
         return
     try:
-        if not conduct.review(plan(change_set)):
+        if not options.review(plan(change_set)):
             raise DeclinedError(f"stack {stack.name}: nothing was changed")
         prepare()
     except BaseException:
         stack.discard(change_set)
         raise
-    stack.execute(change_set, wait=conduct.wait)
+    stack.execute(change_set, wait=options.wait)
 
 
 def _template_source(
-    client: ClientFactory, template: Template, conduct: Conduct, *, times: int
+    client: ClientFactory, template: Template, options: DeployOptions, *, times: int
 ) -> TemplateSource:
     """Return the template inline if it fits, else upload it to the bucket."""
     if template.fits_inline and (
-        conduct.bucket is None or template.expanded_bytes(times) <= MAX_INLINE_BYTES
+        options.bucket is None or template.expanded_bytes(times) <= MAX_INLINE_BYTES
     ):
         return {"TemplateBody": template.body}
-    if conduct.bucket is None:
+    if options.bucket is None:
         raise DeployError(str(TooLargeError(template)))
-    url = upload_template(client("s3"), conduct.bucket, template, account_id=conduct.account_id)
+    url = upload_template(client("s3"), options.bucket, template, account_id=options.account_id)
     return {"TemplateURL": url}
 
 
@@ -255,19 +255,19 @@ def _suggesting_bucket(source: TemplateSource, template: Template, *, times: int
         ) from error
 
 
-def _stack(client: ClientFactory, name: str, conduct: Conduct, urls: list[str]) -> Stack:
+def _stack(client: ClientFactory, name: str, options: DeployOptions, urls: list[str]) -> Stack:
     """Open the stack; its events are reported with the *urls* masked."""
 
     def report(event: StackEvent) -> None:
-        conduct.on_event(replace(event, reason=mask_urls(event.reason, urls)))
+        options.on_event(replace(event, reason=mask_urls(event.reason, urls)))
 
     return Stack(
         client("cloudformation"),
         name,
         on_event=report,
-        poll_s=conduct.poll_s,
-        sleep=conduct.sleep,
-        role_arn=conduct.role_arn,
+        poll_s=options.poll_s,
+        sleep=options.sleep,
+        role_arn=options.role_arn,
     )
 
 

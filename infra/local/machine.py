@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 import structlog
 
-from infra.deploy.engine import DEFAULT_STACK_NAME, Conduct, deploy
+from infra.deploy.engine import DEFAULT_STACK_NAME, DeployOptions, deploy
 from infra.deploy.stack_events import OnEvent, ignore
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -57,7 +57,7 @@ async def single_machine(
             webhook_url=webhook_url,
             stack_name=stack_name,
             parameters=parameters,
-            conduct=Conduct(on_event=on_event, poll_s=_POLL_S),
+            options=DeployOptions(on_event=on_event, poll_s=_POLL_S),
         )
         machine = await asyncio.to_thread(_open_machine, aws, outputs, f"{stack_name}-bot")
         logged: set[str] = set()

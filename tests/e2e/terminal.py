@@ -1,4 +1,4 @@
-"""The command line at a terminal, where somebody sees what it writes and may press Ctrl-C."""
+"""The command line at a terminal, with someone to read and to press Ctrl-C."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _TIMEOUT_S = 30.0
 
 
 class Terminal:
-    """What one command shows; made by ``at_terminal``."""
+    """The screen of one command; made by ``at_terminal``."""
 
     def __init__(self, process: asyncio.subprocess.Process, screen: int) -> None:
         self._process = process
@@ -24,13 +24,13 @@ class Terminal:
         self.shown = ""
 
     async def wait_for(self, words: str) -> None:
-        """Wait until *words* stand on the screen; AssertionError if the command ends before."""
+        """Wait until *words* appear; AssertionError if the command ends first."""
         async with asyncio.timeout(_TIMEOUT_S):
             while words not in self.shown:
                 assert await self._read(), self.shown
 
     async def press_ctrl_c(self) -> int:
-        """Interrupt the command, and return its exit code."""
+        """Interrupt the command and return its exit code."""
         self._process.send_signal(signal.SIGINT)
         async with asyncio.timeout(_TIMEOUT_S):
             while await self._read():
@@ -40,7 +40,7 @@ class Terminal:
     async def _read(self) -> bool:
         try:
             piece = await asyncio.to_thread(os.read, self._screen, 4096)
-        # Linux says so where nobody has the other end any more.
+        # Linux reports a terminal that no process has open like this.
         except OSError:
             piece = b""
         self.shown += piece.decode()
@@ -51,7 +51,7 @@ class Terminal:
 async def at_terminal(
     *arguments: str, directory: Path, settings: Mapping[str, str]
 ) -> AsyncIterator[Terminal]:
-    """Run ``voice-relay`` in *directory*, all of its output on a terminal; it is killed at the end."""
+    """Run ``voice-relay`` in *directory* with its output on a terminal; killed at the end of the block."""
     screen, end = pty.openpty()
     environment = {
         **os.environ,

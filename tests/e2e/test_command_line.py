@@ -1,4 +1,4 @@
-"""The command line itself: what can be asked of it without anything to talk to."""
+"""The command line itself: usage, help and refusals, with nothing to connect to."""
 
 import tomllib
 from pathlib import Path
@@ -32,19 +32,22 @@ _ARN = "arn:aws:states:us-east-1:123456789012:execution:voice-relay-notify:1-01J
         (("send-test", "--guildid=5"), 2, "did you mean --guild-id?"),
         (("send-test", "--guild-id", "abc"), 2, "--guild-id: must be an id: up to 20 digits"),
         (("send-test", "--timeout", "5"), 2, "give --wait as well"),
+        (("outbox", "retry", "--all"), 2, "it is now called redrive"),
         (("rules", "check"), 0, "the built-in rules"),
         (("send-test",), 2, "VOICE_RELAY_WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT"),
         (("send-test", "--workflow", "../x"), 2, "--workflow must be a name"),
         (("send-test", "--timeout", "soon"), 2, "--timeout: must be a number of seconds"),
         (("status", "--help"), 0, "--wait"),
         (("status", _ARN, "--timeout", "1"), 2, "give --wait as well"),
-        (("status", _ARN), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
+        (("status", _ARN), 2, "VOICE_RELAY_API_ENDPOINT is not set: in single-machine mode"),
         (("status", "1-01JD"), 2, "this outbox has no receipt of an execution with that name"),
         (("stop", "--help"), 0, "usage: voice-relay stop [-h] [--yes] ARN"),
-        (("stop", _ARN, "--yes"), 2, "VOICE_RELAY_API_ENDPOINT is not set: on one machine"),
+        (("stop", _ARN, "--yes"), 2, "VOICE_RELAY_API_ENDPOINT is not set: in single-machine mode"),
     ],
 )
-async def test_usage(tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str) -> None:
+async def test_exits_with_documented_code(
+    tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str
+) -> None:
     async with start_child(["-m", "bot.cli", *arguments], tmp_path, {}) as child:
         assert await child.wait() == exit_code
     assert words in (child.stderr if exit_code else child.stdout)

@@ -37,7 +37,7 @@ def _environment(aws: EmbeddedAws, directory: Path) -> dict[str, str]:
 
 
 class Keyboard:
-    """A process at a terminal of its own; ``shown`` is all that the terminal has shown."""
+    """A process at a terminal of its own; ``shown`` is everything that has appeared there."""
 
     def __init__(self, arguments: tuple[str, ...], directory: Path, environment: Mapping[str, str]) -> None:
         self._terminal, theirs = pty.openpty()
@@ -48,7 +48,7 @@ class Keyboard:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            # So that the terminal is the one that it asks for a password at.
+            # The password prompt goes to the controlling terminal, which must be this one.
             start_new_session=True,
         )
         os.close(theirs)
@@ -74,19 +74,19 @@ class Keyboard:
         os.close(self._terminal)
 
     def _read(self) -> bool:
-        """Read some; False once the process has closed the terminal."""
+        """Read some output; False once the process has closed the terminal."""
         if not select.select([self._terminal], [], [], _TIMEOUT_S)[0]:
             return False
         try:
             data = os.read(self._terminal, 65536)
         except OSError:
-            # Linux says so of a terminal that nobody has open any more.
+            # Linux reports a terminal that no process has open like this.
             return False
         self.shown += data.decode(errors="replace")
         return bool(data)
 
 
-def test_a_person_at_a_terminal_is_shown_everything_but_the_webhook(aws: EmbeddedAws, tmp_path: Path) -> None:
+def test_terminal_shows_plan_without_webhook(aws: EmbeddedAws, tmp_path: Path) -> None:
     keyboard = Keyboard(("deploy", "--create-access-key"), tmp_path, _environment(aws, tmp_path))
     try:
         keyboard.wait_for("Webhook URL of the destination default (not shown): ")
@@ -104,9 +104,7 @@ def test_a_person_at_a_terminal_is_shown_everything_but_the_webhook(aws: Embedde
     assert "AWS_SECRET_ACCESS_KEY=" in (tmp_path / ".env").read_text()
 
 
-async def test_what_is_in_the_settings_then_is_all_that_the_bot_needs(
-    aws: EmbeddedAws, tmp_path: Path
-) -> None:
+async def test_bot_needs_only_written_settings(aws: EmbeddedAws, tmp_path: Path) -> None:
     (tmp_path / "webhook").write_text(URL)
     deploy = ("deploy", "--yes", "--stack-name", "other", "--webhook-file", "webhook", "--create-access-key")
     async with start_child(["-m", "bot.cli", *deploy], tmp_path, _environment(aws, tmp_path)) as child:
@@ -115,7 +113,7 @@ async def test_what_is_in_the_settings_then_is_all_that_the_bot_needs(
         lambda: aws.client("cloudformation").describe_stacks(StackName="other")["Stacks"][0]["Outputs"]
     )
     api_id = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "IngressApiId")
-    # The name in .env is one that only AWS, or a resolver that knows .localhost, can answer for.
+    # The endpoint in .env resolves only on AWS, or with a resolver that knows .localhost.
     environment = {"VOICE_RELAY_API_ENDPOINT": aws.api_url(api_id)}
 
     async with start_child(["-m", "bot.cli", "send-test"], tmp_path, environment) as child:

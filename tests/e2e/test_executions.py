@@ -1,9 +1,8 @@
-"""Asking about executions, stopping them and timing a test event: the real command line and templates.
+"""Executions shown, stopped and timed by the real command line, on the real templates.
 
-One embedded AWS serves all of them, with two callers: the bot, and an operator.
+One embedded AWS serves all tests, with two callers: the bot and an operator.
 """
 
-import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ import pytest_asyncio
 from botocore.credentials import ReadOnlyCredentials
 
 from bot.api.target import FixedCredentials, Target
-from bot.cli.execution_arguments import add_send_test
-from bot.cli.send_test import answer_send_test
-from bot.cli.status import opened
+from bot.cli.execution import open_executions
+from bot.cli.send_test import Options, send_test
 from bot.errors import Rejected
 from infra.local.aws.credentials import Credentials
 from infra.local.discord import StandIn, Webhook
 from infra.local.machine import SingleMachine, create_bot_user, single_machine
 from tests.e2e.accounts import add_guilds
 from tests.e2e.output import TOKEN, check_output
+from tests.support.consoles import RecordingConsole
 from tests.support.process import Child, start_child, start_relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(frozen=True)
 class Stack:
-    """The deployed relay, and who may use it."""
+    """The deployed relay, and its two callers."""
 
     machine: SingleMachine
     standin: StandIn
@@ -43,7 +42,7 @@ class Stack:
     async def run(
         self, directory: Path, *arguments: str, who: Credentials | None = None, code: int = 0
     ) -> Child:
-        """Run ``voice-relay`` as *who*, the bot unless somebody else is named; nothing tells of Discord."""
+        """Run ``voice-relay`` as *who*, by default the bot, without any setting of Discord's."""
         key = who or self.machine.credentials
         environment = {
             "VOICE_RELAY_API_ENDPOINT": self.machine.api_endpoint,
@@ -80,15 +79,15 @@ async def stack() -> AsyncIterator[Stack]:
             yield Stack(machine, standin, webhook, operator)
 
 
-async def test_a_test_event_is_followed_to_its_end(stack: Stack, tmp_path: Path) -> None:
-    """And then there is nothing to stop any more."""
+async def test_follows_test_event_to_end(stack: Stack, tmp_path: Path) -> None:
+    """After that there is nothing to stop."""
     child = await stack.run(tmp_path, "send-test", "--wait")
     facts = dict(line.split("  ", 1) for line in child.stdout.splitlines())
     arn = facts["execution"]
     assert facts["request"].strip().startswith("accepted in ")
     assert "agrees with this machine's" in facts["started"]
     assert " by AWS's clock, after 0." in facts["ended"]
-    assert facts["result"].strip() == "SUCCEEDED: Discord has taken the message"
+    assert facts["result"].strip() == "SUCCEEDED: Discord has accepted the message"
     assert "by this machine's clock" in facts["in all"]
     found = read_json(await stack.run(tmp_path, "status", arn, "--json"))
     assert (found["executionArn"], found["status"], found["output"]) == (arn, "SUCCEEDED", {"posted": 1})
@@ -97,7 +96,7 @@ async def test_a_test_event_is_followed_to_its_end(stack: Stack, tmp_path: Path)
     assert child.stdout.startswith(f"nothing to stop: {found['name']} had ended as SUCCEEDED, ")
 
 
-async def test_a_test_event_that_discord_refuses_says_so(stack: Stack, tmp_path: Path) -> None:
+async def test_refused_test_event_names_remedy(stack: Stack, tmp_path: Path) -> None:
     stack.webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
     child = await stack.run(tmp_path, "send-test", "--wait", code=1)
     assert "voice-relay: the execution ended as FAILED: WebhookRefused: ApiGateway.404" in child.stderr
@@ -108,7 +107,7 @@ async def test_a_test_event_that_discord_refuses_says_so(stack: Stack, tmp_path:
     assert "10015" in status.stdout
 
 
-async def test_a_test_event_to_a_destination_that_is_not_there_says_so(stack: Stack, tmp_path: Path) -> None:
+async def test_unknown_destination_names_remedy(stack: Stack, tmp_path: Path) -> None:
     child = await stack.run(tmp_path, "send-test", "--wait", "--destination", "raid", code=1)
     remedy = "the stack has no destination raid: voice-relay deploy --destination raid"
     assert child.stderr.splitlines()[-1] == f"voice-relay: {remedy}"
@@ -116,12 +115,12 @@ async def test_a_test_event_to_a_destination_that_is_not_there_says_so(stack: St
     assert remedy in status.stderr
 
 
-async def test_the_bot_may_ask_and_only_the_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
-    """The life of an execution that takes minutes: started, asked about, waited for, stopped."""
+async def test_only_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
+    """An execution that takes minutes is started, shown, waited for and stopped."""
     arn = (await stack.run(tmp_path, "send-test", "--workflow", "digest")).stdout.strip()
     running = await stack.run(tmp_path, "status", arn, "--wait", "--timeout", "0.5", code=1)
     assert "  status   RUNNING" in running.stdout.splitlines()
-    assert "it has not ended in 0.5 s" in running.stderr
+    assert "it did not end within 0.5 s" in running.stderr
     refused = await stack.run(tmp_path, "stop", arn, "--yes", code=1)
     assert "403" in refused.stderr
     assert "OperatorPolicyArn" in refused.stderr
@@ -135,9 +134,9 @@ async def test_the_bot_may_ask_and_only_the_operator_may_stop(stack: Stack, tmp_
     assert "ended as ABORTED" in ended.stderr
 
 
-async def test_what_is_not_there_and_what_is_not_the_stacks_is_named(stack: Stack) -> None:
+async def test_refuses_foreign_executions(stack: Stack) -> None:
     machine = stack.machine.outputs["NotifyStateMachineArn"].replace(":stateMachine:", ":execution:")
-    async with opened(stack.target(stack.operator)) as executions:
+    async with open_executions(stack.target(stack.operator)) as executions:
         for ask in (executions.describe, executions.stop):
             with pytest.raises(Rejected, match="no such execution"):
                 await ask(f"{machine}:nobody")
@@ -149,30 +148,27 @@ async def test_what_is_not_there_and_what_is_not_the_stacks_is_named(stack: Stac
     ("workflow", "words"),
     [("heartbeat", "is an Express workflow"), ("nope", "does not know the workflow nope")],
 )
-async def test_a_test_event_that_cannot_be_followed_says_why(stack: Stack, workflow: str, words: str) -> None:
-    parser = argparse.ArgumentParser()
-    add_send_test(parser.add_subparsers())
-    arguments = parser.parse_args(["send-test", "--wait", "--workflow", workflow])
+async def test_unfollowable_test_event_says_why(stack: Stack, workflow: str, words: str) -> None:
+    console = RecordingConsole()
     try:
-        (problem,) = (await answer_send_test(arguments, stack.target(), print, print)).problems
+        assert await send_test(Options(workflow=workflow, wait=True), stack.target(), console) == 1
     except Rejected as error:
-        problem = str(error)
-    assert words in problem
+        console.hint(str(error))
+    (hint,) = console.hints
+    assert words in hint
 
 
-async def test_one_machine_times_a_test_event_too(stack: Stack, tmp_path: Path) -> None:
-    """With an embedded AWS of its own for as long as that takes, and no token of Discord's."""
+async def test_single_machine_times_test_event(stack: Stack, tmp_path: Path) -> None:
+    """On an embedded AWS that lives as long as the command, and without Discord's token."""
     settings = {"VOICE_RELAY_WEBHOOK_URL": stack.webhook.url}
     async with start_child(["-m", "bot.cli", "send-test", "--wait"], tmp_path, settings) as child:
         assert await child.wait(60) == 0
     check_output(child, [stack.webhook.token])
-    assert "SUCCEEDED: Discord has taken the message" in child.stdout
+    assert "SUCCEEDED: Discord has accepted the message" in child.stdout
 
 
-async def test_the_relay_takes_its_key_from_the_file_and_its_executions_go_by_name(
-    stack: Stack, tmp_path: Path
-) -> None:
-    """As after ``deploy --create-access-key``, without a container: nothing is in the environment."""
+async def test_relay_reads_key_from_file(stack: Stack, tmp_path: Path) -> None:
+    """As after ``deploy --create-access-key``, with nothing in the environment; ``status`` finds the name."""
     (guild,) = add_guilds(stack.standin, 1)
     lines = [f"{name}={value}\n" for name, value in environment_of(stack.machine.credentials).items()]
     (tmp_path / ".env").write_text("".join(lines))

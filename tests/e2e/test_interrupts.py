@@ -1,4 +1,4 @@
-"""Ctrl-C where a command asks, or waits: at once, and with what is to be known afterwards."""
+"""Ctrl-C while a command asks or waits ends it at once, with a note on what continues."""
 
 import asyncio
 import sys
@@ -39,7 +39,7 @@ async def starts(_: web.BaseRequest) -> None:
     """Leave it to the API."""
 
 
-async def test_at_the_question_of_stop(api: StubIngress, tmp_path: Path) -> None:
+async def test_interrupts_question(api: StubIngress, tmp_path: Path) -> None:
     async with at_terminal(
         "stop", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
     ) as terminal:
@@ -49,26 +49,26 @@ async def test_at_the_question_of_stop(api: StubIngress, tmp_path: Path) -> None
     assert api.requests == 0
 
 
-async def test_while_status_waits(api: StubIngress, tmp_path: Path) -> None:
-    """That it waits is said once, and since when the execution runs."""
+async def test_interrupts_waiting(api: StubIngress, tmp_path: Path) -> None:
+    """The hint about waiting appears once, with the start of the execution."""
     api.answers.extend([runs] * 1000)
     async with at_terminal(
         "status", "--wait", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
     ) as terminal:
-        await terminal.wait_for("waiting for its end")
-        # The second answer has come when the third question is there.
+        await terminal.wait_for("waiting for it to end")
+        # The third request shows that the second answer has been read.
         async with asyncio.timeout(30):
             while api.requests < 3:
                 api.changed.clear()
                 await api.changed.wait()
         assert await terminal.press_ctrl_c() == 130
     assert terminal.shown.count("n is RUNNING, started 2026-11-21 ") == 1
-    assert f"the execution goes on; ask again: voice-relay status --wait {EXECUTION}" in terminal.shown
+    assert f"the execution continues; to ask again: voice-relay status --wait {EXECUTION}" in terminal.shown
     assert "Traceback" not in terminal.shown
 
 
-async def test_while_a_test_event_is_followed(api: StubIngress, tmp_path: Path) -> None:
-    """Which execution it is stands there long before its end."""
+async def test_interrupts_following(api: StubIngress, tmp_path: Path) -> None:
+    """The execution is named long before its end."""
     api.answers.extend([starts, *[runs] * 1000])
     async with at_terminal(
         "send-test", "--wait", directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
@@ -77,5 +77,5 @@ async def test_while_a_test_event_is_followed(api: StubIngress, tmp_path: Path) 
         assert await terminal.press_ctrl_c() == 130
     (name,) = api.executions
     assert f"execution  {ARN}{name}\r\n" in terminal.shown
-    assert f"ask again: voice-relay status --wait {ARN}{name}" in terminal.shown
+    assert f"to ask again: voice-relay status --wait {ARN}{name}" in terminal.shown
     assert "Traceback" not in terminal.shown

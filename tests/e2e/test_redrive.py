@@ -1,4 +1,4 @@
-"""Redrive and trace beside a running relay: what was refused is found, and delivered once or dropped."""
+"""Redrive and trace beside a running relay: refused events are found, then delivered once or dropped."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ async def relaying(
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """Type a command in a process of its own, with no setting but where the data is; return its JSON."""
+    """Run a command in its own process, with DATA_DIR as its only setting, and return its JSON."""
 
     async def ask(*arguments: str, exit_code: int = 0) -> Any:
         settings = {"VOICE_RELAY_DATA_DIR": "data"}
@@ -74,7 +74,7 @@ def has_letters(count: int) -> Callable[[Any], bool]:
 async def ask_until(ask: Ask, condition: Callable[[Any], bool], *arguments: str) -> Any:
     async with asyncio.timeout(30):
         while not condition(answer := await ask(*arguments)):
-            pass  # asking takes its time
+            pass  # starting the process paces the loop
     return answer
 
 
@@ -83,7 +83,7 @@ def people_of(guild: Guild) -> list[Member]:
 
 
 async def bury(guild: Guild, api: StubIngress, ask: Ask, count: int) -> list[dict[str, Any]]:
-    """Let *count* people join, each event be refused, and return the dead letters."""
+    """Let *count* people join, refuse each event, and return the dead letters."""
     channel = next(iter(guild.channels.values()))
     for number, member in enumerate(people_of(guild)[:count], start=1):
         api.answers.append(refuse)
@@ -93,7 +93,7 @@ async def bury(guild: Guild, api: StubIngress, ask: Ask, count: int) -> list[dic
     return letters
 
 
-async def test_a_dead_letter_is_found_traced_and_delivered_once_by_the_running_relay(
+async def test_redrives_dead_letter_once(
     standin: StandIn, api: StubIngress, tmp_path: Path, ask: Ask
 ) -> None:
     (guild,) = add_guilds(standin, 1)
@@ -105,15 +105,15 @@ async def test_a_dead_letter_is_found_traced_and_delivered_once_by_the_running_r
         assert (place["state"], place["reason"]) == ("dead", REASON)
         assert api.events() == []
 
-        assert (await ask("outbox", "retry", "--all"))["marked"] == 1
+        assert (await ask("outbox", "redrive", "--all"))["marked"] == 1
         await api.wait_for_events(1, 20)
         trace = await ask_until(ask, is_delivered, "trace", event_id)
         (place,) = trace["places"]
         (execution,) = api.executions
         assert place["execution"] == execution != letter["execution"]
         assert place["execution_arn"].endswith(execution)
-        assert (await ask("outbox", "retry", "--all"))["marked"] == 0
-        assert (await ask("outbox", "retry", str(letter["id"]), exit_code=1))["unknown"] == [
+        assert (await ask("outbox", "redrive", "--all"))["marked"] == 0
+        assert (await ask("outbox", "redrive", str(letter["id"]), exit_code=1))["unknown"] == [
             str(letter["id"])
         ]
 
@@ -126,7 +126,7 @@ async def test_a_dead_letter_is_found_traced_and_delivered_once_by_the_running_r
     assert api.repeats == 0
 
 
-async def test_what_is_dropped_is_not_sent_and_what_is_retried_waits_for_the_next_relay(
+async def test_redrive_waits_for_next_relay(
     standin: StandIn, api: StubIngress, tmp_path: Path, ask: Ask
 ) -> None:
     (guild,) = add_guilds(standin, 1)
@@ -135,7 +135,7 @@ async def test_what_is_dropped_is_not_sent_and_what_is_retried_waits_for_the_nex
         assert (await ask("outbox", "drop", str(dropped["id"]), "--yes"))["dropped"] == 1
         relay.terminate()
         assert await relay.wait() == 0
-    assert (await ask("outbox", "retry", kept["event_id"]))["marked"] == 1
+    assert (await ask("outbox", "redrive", kept["event_id"]))["marked"] == 1
     assert (await ask("outbox", "status"))["dead_letters_to_redrive"] == 1
     await ask("trace", dropped["event_id"], exit_code=1)
     async with relaying(tmp_path, standin, api) as relay:
@@ -147,7 +147,7 @@ async def test_what_is_dropped_is_not_sent_and_what_is_retried_waits_for_the_nex
 
 
 class Choosy(StubIngress):
-    """Refuses some events, each until it has come alone once."""
+    """Refuses some events, each until it has come in a batch of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,10 +162,8 @@ class Choosy(StubIngress):
         return super().accept(name, body)
 
 
-async def test_commands_during_a_burst_neither_fail_nor_stop_the_relay(
-    standin: StandIn, tmp_path: Path, ask: Ask
-) -> None:
-    """What is refused meanwhile is marked at once, and in the end everything has arrived once."""
+async def test_commands_work_during_burst(standin: StandIn, tmp_path: Path, ask: Ask) -> None:
+    """Refused events are marked at once, and in the end everything has arrived exactly once."""
     guilds = add_guilds(standin, 4)
     (tmp_path / "rules.toml").write_text(EVERYTHING)
     async with Choosy() as api, relaying(tmp_path, standin, api, RULES_FILE="rules.toml") as relay:
@@ -178,9 +176,9 @@ async def test_commands_during_a_burst_neither_fail_nor_stop_the_relay(
             while asked < 4 or not all(burst.done() for burst in bursts):
                 await ask("outbox", "status")
                 await ask("outbox", "list", "--waiting")
-                await ask("outbox", "retry", "--all")
+                await ask("outbox", "redrive", "--all")
                 asked += 1
-        await ask_until(ask, lambda marks: api.event_count >= len(standin.sent), "outbox", "retry", "--all")
+        await ask_until(ask, lambda marks: api.event_count >= len(standin.sent), "outbox", "redrive", "--all")
         relay.terminate()
         assert await relay.wait() == 0
         assert relay.log("outbox_commit_failed") == []

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 import pydantic
 
-from infra.deploy.engine import TEMPLATE, Conduct, deploy
+from infra.deploy.engine import TEMPLATE, DeployOptions, deploy
 from infra.deploy.template import build_template
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -246,7 +246,7 @@ def new_relay(
         stack_name=stack_name,
         parameters=parameters,
         template=template,
-        conduct=Conduct(poll_s=POLL_S),
+        options=DeployOptions(poll_s=POLL_S),
     )
     return Relay(
         aws,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pydantic
 import pytest
 
-from infra.deploy.engine import Conduct, deploy
+from infra.deploy.engine import DeployOptions, deploy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
 from tests.integration.infra.relay import POLL_S, Answer, Relay, Webhook, batch, new_relay, send, unique
@@ -94,7 +94,7 @@ def test_refuses_this_address_where_another_is_allowed(aws: EmbeddedAws, webhook
         webhook_url=None,
         stack_name=relay.stack_name,
         parameters={"AllowedCidrs": "203.0.113.7/32"},
-        conduct=Conduct(poll_s=POLL_S),
+        options=DeployOptions(poll_s=POLL_S),
     )
 
     for answer in _each_call(relay, "127.0.0.1"):
@@ -206,5 +206,5 @@ def test_takes_no_value_that_would_mean_something_else(
             webhook_url=pydantic.SecretStr(webhook.url),
             stack_name=unique("refused"),
             parameters={parameter: value},
-            conduct=Conduct(poll_s=POLL_S),
+            options=DeployOptions(poll_s=POLL_S),
         )

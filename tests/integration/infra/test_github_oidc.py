@@ -11,7 +11,7 @@ import pytest
 
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.destroy import destroy
-from infra.deploy.engine import Conduct, deploy, deploy_template
+from infra.deploy.engine import DeployOptions, deploy, deploy_template
 from infra.deploy.stack_kinds import STACK_KINDS
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -55,7 +55,7 @@ class Pipeline:
             stack_name=stack_name,
             secret_name=f"{self.relay_stack}/webhooks",
             parameters={"PermissionsBoundary": self.outputs["PermissionsBoundaryArn"], **parameters},
-            conduct=Conduct(poll_s=POLL_S, role_arn=self.outputs["CloudFormationRoleArn"]),
+            options=DeployOptions(poll_s=POLL_S, role_arn=self.outputs["CloudFormationRoleArn"]),
         )
 
 
@@ -72,7 +72,7 @@ def pipeline(aws: EmbeddedAws) -> Iterator[Pipeline]:
         STACK_KINDS["github-oidc"].template,
         stack_name=name,
         parameters={"RelayStack": relay_stack, "Repository": REPOSITORY, "ImageRepository": relay_stack},
-        conduct=Conduct(poll_s=POLL_S),
+        options=DeployOptions(poll_s=POLL_S),
     )
     yield Pipeline(aws, relay_stack, outputs)
     destroy(aws.client, stack_name=name, has_secret=False, poll_s=POLL_S)

@@ -14,7 +14,7 @@ import pytest
 
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.destroy import destroy
-from infra.deploy.engine import Conduct, deploy_template
+from infra.deploy.engine import DeployOptions, deploy_template
 from infra.deploy.stack_kinds import STACK_KINDS
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -22,7 +22,7 @@ from tests.integration.infra.inventory import Kinds, take_inventory
 from tests.integration.infra.relay import POLL_S, Relay, unique
 
 TEMPLATE = STACK_KINDS["service"].template
-CONDUCT = Conduct(poll_s=POLL_S)
+OPTIONS = DeployOptions(poll_s=POLL_S)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Service:
             TEMPLATE,
             stack_name=self.stack_name,
             parameters=self.given | changed,
-            conduct=CONDUCT,
+            options=OPTIONS,
         )
 
     def destroy(self) -> None:

@@ -1,4 +1,4 @@
-"""``voice-relay deploy`` and ``outputs``, as a person runs them."""
+"""``voice-relay deploy`` and ``outputs``, as they are typed."""
 
 import json
 import sys
@@ -28,9 +28,7 @@ def _webhooks(aws: EmbeddedAws, operator: Operator) -> dict[str, str]:
     return urls
 
 
-def test_leads_from_nothing_to_a_relay_that_the_bot_can_use(
-    aws: EmbeddedAws, operator: Operator, webhook: Webhook
-) -> None:
+def test_deploys_usable_relay(aws: EmbeddedAws, operator: Operator, webhook: Webhook) -> None:
     Path("webhook").write_text(webhook.url)
 
     ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
@@ -44,7 +42,7 @@ def test_leads_from_nothing_to_a_relay_that_the_bot_can_use(
     assert len(webhook.posted) == 1
 
 
-def test_the_second_time_there_is_nothing_to_change(aws: EmbeddedAws, operator: Operator) -> None:
+def test_second_deployment_changes_nothing(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     before = operator.env.read_bytes()
 
@@ -57,7 +55,7 @@ def test_the_second_time_there_is_nothing_to_change(aws: EmbeddedAws, operator: 
 
 
 @pytest.mark.parametrize("wish", ["--create-access-key", "--rotate-access-key"])
-def test_a_user_and_its_key_can_come_later(aws: EmbeddedAws, operator: Operator, wish: str) -> None:
+def test_adds_user_and_key_later(aws: EmbeddedAws, operator: Operator, wish: str) -> None:
     operator.deploy("--webhook-file", "webhook")
 
     ran = operator.deploy(wish)
@@ -67,16 +65,16 @@ def test_a_user_and_its_key_can_come_later(aws: EmbeddedAws, operator: Operator,
     assert keys_of(aws, f"{operator.stack}-bot") == [operator.values()["AWS_ACCESS_KEY_ID"]]
 
 
-def test_says_where_the_stack_tells_of_no_user(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_missing_bot_user(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stack, "outputs", lambda _: {"ApiEndpoint": "https://x.test", "BotPolicyArn": "arn"})
 
     ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
 
     assert ran.code == 1
-    assert f"stack {operator.stack} tells of no user (BotUserName): no access key was made" in ran.err
+    assert f"stack {operator.stack} has no output BotUserName, so no access key was made" in ran.err
 
 
-def test_leaves_all_else_in_the_file_alone(operator: Operator) -> None:
+def test_keeps_rest_of_env_file(operator: Operator) -> None:
     operator.env.write_bytes(b"# mine\r\nVOICE_RELAY_API_ENDPOINT=https://old.example  # old\r\nX='1'\r\n")
     operator.env.chmod(0o640)
 
@@ -90,23 +88,23 @@ def test_leaves_all_else_in_the_file_alone(operator: Operator) -> None:
     assert operator.env.stat().st_mode & 0o777 == 0o640
 
 
-def test_says_that_there_is_no_directory_for_the_file(operator: Operator) -> None:
+def test_reports_missing_env_directory(operator: Operator) -> None:
     ran = operator.deploy("--webhook-file", "webhook", "--env-file", "nowhere/.env")
 
     assert ran.code == 1
     assert "nowhere/.env cannot be written: there is no directory " in ran.err
 
 
-def test_can_leave_the_file_out(operator: Operator) -> None:
+def test_no_env_writes_nothing(operator: Operator) -> None:
     assert operator.deploy("--webhook-file", "webhook", "--no-env").code == 0
 
     assert not operator.env.exists()
 
 
-def test_takes_the_webhook_of_the_settings_the_first_time_only(
+def test_uses_webhook_setting_once(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Later ones may be of another relay, that on a developer's machine for one."""
+    """Later values may belong to another relay, such as one on a developer's machine."""
     operator.env.write_text(f"VOICE_RELAY_WEBHOOK_URL={URL}\n")
     operator.deploy()
     operator.env.write_text(f"VOICE_RELAY_WEBHOOK_URL={URL}-of-another\n")
@@ -117,7 +115,7 @@ def test_takes_the_webhook_of_the_settings_the_first_time_only(
     assert _webhooks(aws, operator) == {"default": URL}
 
 
-def test_asks_for_a_webhook_that_is_not_there(
+def test_asks_for_missing_webhook(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -165,7 +163,7 @@ def test_anything_but_yes_changes_nothing(
         (KeyboardInterrupt(), 130, "nothing was changed"),
     ],
 )
-def test_breaking_off_at_the_question_for_a_webhook_changes_nothing(
+def test_unanswered_webhook_question_changes_nothing(
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
     answer: BaseException,
@@ -185,7 +183,7 @@ def test_breaking_off_at_the_question_for_a_webhook_changes_nothing(
     assert operator.run("outputs").code == 1
 
 
-def test_ctrl_c_at_the_last_question_changes_nothing(
+def test_interrupted_confirmation_changes_nothing(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
@@ -212,7 +210,7 @@ def _interrupt(*_: object) -> str:
         "https://discord.com/api/webhooks/123456",
     ],
 )
-def test_an_address_that_is_no_webhook_is_refused(operator: Operator, url: str) -> None:
+def test_refuses_invalid_webhook(operator: Operator, url: str) -> None:
     Path("webhook").write_text(url)
 
     ran = operator.deploy("--webhook-file", "webhook")
@@ -229,9 +227,7 @@ def test_an_address_that_is_no_webhook_is_refused(operator: Operator, url: str) 
         "https://proxy.example.org/discord/api/webhooks/123456/t0k_en",
     ],
 )
-def test_a_webhook_may_be_of_a_version_or_behind_a_proxy(
-    aws: EmbeddedAws, operator: Operator, url: str
-) -> None:
+def test_accepts_versioned_and_proxied_webhooks(aws: EmbeddedAws, operator: Operator, url: str) -> None:
     Path("webhook").write_text(url)
 
     assert operator.deploy("--webhook-file", "webhook").code == 0
@@ -246,9 +242,7 @@ def test_a_webhook_may_be_of_a_version_or_behind_a_proxy(
         (("--destination", "a-b"), "'a-b' is not a valid destination name"),
     ],
 )
-def test_a_destination_that_cannot_be_meant_is_wrong_usage(
-    operator: Operator, arguments: Sequence[str], sentence: str
-) -> None:
+def test_refuses_invalid_destination(operator: Operator, arguments: Sequence[str], sentence: str) -> None:
     operator.deploy("--webhook-file", "webhook")
 
     ran = operator.deploy(*arguments)
@@ -260,23 +254,24 @@ def test_a_destination_that_cannot_be_meant_is_wrong_usage(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "there is no terminal to ask at"),
+        ((), "confirmation needs a terminal"),
         (("--yes", "--no-env", "--create-access-key"), "leave out --no-env"),
         (("--yes", "--no-wait", "--rotate-access-key"), "leave out --no-wait"),
         (("--yes", "--create-access-key", "--parameter", "CreateBotUser=false"), "leave out --parameter"),
         (("--yes", "--webhook-file", "none"), "none cannot be read: No such file"),
         (("--yes", "--webhook-file", "bad"), "the webhook of default must be an https URL"),
-        (("--yes", "--webhook-file", "webhook", "--webhook-file", "default=webhook"), "two files"),
+        (
+            ("--yes", "--webhook-file", "webhook", "--webhook-file", "default=webhook"),
+            "two files",
+        ),
         (("--yes", "--role-arn", "deployer"), "--role-arn must be a role's ARN"),
-        (("--stack-name", "bad name"), "--stack-name 'bad name' is no name of a stack"),
+        (("--stack-name", "bad name"), "--stack-name 'bad name' is not a stack name"),
         (("--yes", "--webhook-file", "webhook", "--parameter", "Nosuch=1"), "no parameter Nosuch"),
         (("service", "--yes"), "give --parameter VpcId=…, --parameter SubnetId=…"),
-        (("monitoring", "--yes", "--destination", "mods"), "--destination goes with the relay alone"),
+        (("monitoring", "--yes", "--destination", "mods"), "--destination applies to the relay only"),
     ],
 )
-def test_what_was_not_meant_like_that_is_said_before_anything_is_done(
-    operator: Operator, arguments: Sequence[str], sentence: str
-) -> None:
+def test_refuses_wrong_usage_first(operator: Operator, arguments: Sequence[str], sentence: str) -> None:
     Path("bad").write_text("t0ken-in-the-wrong-place")
 
     ran = operator.run("deploy", *arguments)
@@ -286,9 +281,7 @@ def test_what_was_not_meant_like_that_is_said_before_anything_is_done(
     assert "t0ken" not in ran.err
 
 
-def test_adds_a_destination_beside_the_others_and_takes_it_away(
-    aws: EmbeddedAws, operator: Operator, webhook: Webhook
-) -> None:
+def test_adds_and_removes_destination(aws: EmbeddedAws, operator: Operator, webhook: Webhook) -> None:
     Path("webhook").write_text(webhook.url)
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     with Webhook() as mods:
@@ -314,9 +307,7 @@ def test_adds_a_destination_beside_the_others_and_takes_it_away(
     assert _webhooks(aws, operator) == {"default": webhook.url}
 
 
-def test_a_destination_without_a_webhook_is_refused_before_anything_is_changed(
-    aws: EmbeddedAws, operator: Operator
-) -> None:
+def test_refuses_destination_without_webhook(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook")
     cloudformation = aws.client("cloudformation")
     before = cloudformation.describe_stack_events(StackName=operator.stack)["StackEvents"]
@@ -329,9 +320,7 @@ def test_a_destination_without_a_webhook_is_refused_before_anything_is_changed(
     assert _webhooks(aws, operator) == {"default": URL}
 
 
-def test_a_key_that_was_edited_into_the_secret_becomes_a_destination(
-    aws: EmbeddedAws, operator: Operator
-) -> None:
+def test_adopts_webhook_from_secret(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook")
     edited = json.dumps({"default": URL, "mods": f"{URL}-mods"})
     aws.client("secretsmanager").put_secret_value(SecretId=f"{operator.stack}/webhooks", SecretString=edited)
@@ -344,7 +333,7 @@ def test_a_key_that_was_edited_into_the_secret_becomes_a_destination(
     assert {each["IntegrationUri"] for each in integrations} == {URL, f"{URL}-mods"}
 
 
-def test_a_new_key_replaces_the_old_one(aws: EmbeddedAws, operator: Operator, webhook: Webhook) -> None:
+def test_rotation_replaces_key(aws: EmbeddedAws, operator: Operator, webhook: Webhook) -> None:
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     old = relay_of(aws, webhook, operator)
 
@@ -358,7 +347,7 @@ def test_a_new_key_replaces_the_old_one(aws: EmbeddedAws, operator: Operator, we
         assert new.bot.secret_access_key not in text
 
 
-def test_a_key_of_somebody_elses_is_not_written_over(operator: Operator) -> None:
+def test_keeps_foreign_key(operator: Operator) -> None:
     operator.env.write_text("AWS_ACCESS_KEY_ID=AKIASOMEBODYELSES\nAWS_SECRET_ACCESS_KEY=theirs\n")
 
     ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
@@ -369,7 +358,7 @@ def test_a_key_of_somebody_elses_is_not_written_over(operator: Operator) -> None
     assert operator.run("outputs").code == 1
 
 
-def test_says_what_to_do_where_there_are_two_keys_already(aws: EmbeddedAws, operator: Operator) -> None:
+def test_two_keys_name_remedy(aws: EmbeddedAws, operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook", "--create-access-key")
     user = f"{operator.stack}-bot"
     other = aws.client("iam").create_access_key(UserName=user)["AccessKey"]["AccessKeyId"]
@@ -384,7 +373,7 @@ def test_says_what_to_do_where_there_are_two_keys_already(aws: EmbeddedAws, oper
     assert operator.deploy("--create-access-key").code == 0
 
 
-def test_a_key_that_cannot_be_kept_is_not_left_behind(
+def test_deletes_unwritable_key(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.deploy("--webhook-file", "webhook", "--parameter", "CreateBotUser=true")
@@ -401,7 +390,7 @@ def test_a_key_that_cannot_be_kept_is_not_left_behind(
     assert keys_of(aws, f"{operator.stack}-bot") == []
 
 
-def test_without_waiting_it_says_how_to_look(aws: EmbeddedAws, operator: Operator) -> None:
+def test_no_wait_says_how_to_look(aws: EmbeddedAws, operator: Operator) -> None:
     ran = operator.deploy("--webhook-file", "webhook", "--no-wait")
 
     assert ran.code == 0
@@ -416,7 +405,7 @@ def test_without_waiting_it_says_how_to_look(aws: EmbeddedAws, operator: Operato
     assert "VOICE_RELAY_API_ENDPOINT" in operator.values()
 
 
-def test_shows_the_outputs_and_says_where_there_are_none(operator: Operator) -> None:
+def test_shows_outputs(operator: Operator) -> None:
     operator.deploy("--webhook-file", "webhook")
 
     assert "IngressAccessLogName    " in operator.run("outputs").out
@@ -444,7 +433,7 @@ def _user(aws: EmbeddedAws, *actions: str) -> Credentials:
         (("sts:*", "cloudformation:*", "secretsmanager:GetSecretValue"), "secretsmanager:CreateSecret"),
     ],
 )
-def test_names_the_permission_that_is_missing(
+def test_names_missing_permission(
     aws: EmbeddedAws,
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
@@ -462,9 +451,7 @@ def test_names_the_permission_that_is_missing(
     assert operator.run("outputs").code == 1
 
 
-def test_says_where_aws_does_not_know_the_key(
-    aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reports_unknown_key(aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         become(patch, aws, Credentials("AKIANOBODYKNOWSTHIS", "x" * 40))
         ran = operator.deploy("--webhook-file", "webhook")
@@ -473,7 +460,7 @@ def test_says_where_aws_does_not_know_the_key(
     assert "AWS does not know these credentials" in ran.err
 
 
-def test_says_where_aws_cannot_be_reached(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_unreachable_aws(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         patch.setattr("time.sleep", lambda _: None)
@@ -498,7 +485,7 @@ def _error(code: str) -> bytes:
         (503, "ServiceUnavailable", "AWS reports an internal error", 6),
     ],
 )
-def test_says_what_the_embedded_aws_never_answers(
+def test_explains_aws_errors(
     operator: Operator,
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
@@ -507,7 +494,7 @@ def test_says_what_the_embedded_aws_never_answers(
     sentence: str,
     asked: int,
 ) -> None:
-    """Over real HTTP, so that botocore decides what is tried again."""
+    """Over real HTTP, so that botocore decides what to retry; the embedded AWS never answers these."""
     webhook.status, webhook.body, webhook.headers = status, _error(code), {"Content-Type": "text/xml"}
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", webhook.url.rpartition("/api/")[0])
@@ -520,7 +507,7 @@ def test_says_what_the_embedded_aws_never_answers(
     assert len(webhook.posted) == asked
 
 
-def test_ctrl_c_while_aws_is_at_work_says_that_it_goes_on(
+def test_interrupt_says_that_aws_continues(
     aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -531,14 +518,16 @@ def test_ctrl_c_while_aws_is_at_work_says_that_it_goes_on(
         ran = operator.deploy("--webhook-file", "webhook")
 
     assert ran.code == 130
-    assert f"stack {operator.stack}: AWS goes on with it; look with aws cloudformation" in ran.err
+    assert (
+        f"stack {operator.stack}: AWS continues with it; see its progress with aws cloudformation" in ran.err
+    )
     assert "--region us-east-1; once it is done, the same command again writes" in ran.err
     aws.client("cloudformation").get_waiter("stack_create_complete").wait(
         StackName=operator.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
     )
 
 
-def test_says_that_the_stack_to_watch_is_not_there(operator: Operator) -> None:
+def test_monitoring_needs_relay_stack(operator: Operator) -> None:
     ran = operator.deploy("monitoring", "--relay-stack", "voice-rely")
 
     assert ran.code == 1
@@ -546,7 +535,7 @@ def test_says_that_the_stack_to_watch_is_not_there(operator: Operator) -> None:
     assert "deploy the relay first, or name its stack with --relay-stack" in ran.err
 
 
-def test_ends_monitoring_with_what_is_to_be_seen_and_done(operator: Operator) -> None:
+def test_monitoring_names_next_steps(operator: Operator) -> None:
     relay = Operator(f"{operator.stack}-relay", operator.env.parent, operator._capsys)
     relay.deploy("--webhook-file", "webhook")
     monitoring = ("monitoring", "--relay-stack", relay.stack)
@@ -562,9 +551,7 @@ def test_ends_monitoring_with_what_is_to_be_seen_and_done(operator: Operator) ->
 
 
 @pytest.mark.parametrize("json_asked", [True, False])
-def test_tells_the_state_of_a_stack_without_outputs(
-    aws: EmbeddedAws, operator: Operator, json_asked: bool
-) -> None:
+def test_outputs_report_stack_status(aws: EmbeddedAws, operator: Operator, json_asked: bool) -> None:
     template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     cloudformation = aws.client("cloudformation")
     cloudformation.create_stack(StackName=operator.stack, TemplateBody=template)
@@ -575,21 +562,17 @@ def test_tells_the_state_of_a_stack_without_outputs(
     ran = operator.run("outputs", *(["--json"] if json_asked else []))
 
     assert ran.code == 0
-    assert ("{}" if json_asked else "has no outputs; it is in CREATE_COMPLETE") in ran.out
+    assert ("{}" if json_asked else "has no outputs; its status is CREATE_COMPLETE") in ran.out
 
 
-def test_outputs_takes_the_region_of_the_bots_settings(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outputs_use_region_of_settings(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     operator.env.write_text("VOICE_RELAY_AWS_REGION=eu-west-3\n")
 
     assert f"there is no stack {operator.stack} in eu-west-3" in operator.run("outputs").err
 
 
-def test_says_that_the_bots_key_is_not_for_deploying(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bot_key_does_not_deploy(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.env.write_text("AWS_ACCESS_KEY_ID=AKIAOFTHEBOT\nAWS_SECRET_ACCESS_KEY=x\n")
     with monkeypatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

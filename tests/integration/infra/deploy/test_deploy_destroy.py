@@ -95,7 +95,7 @@ def test_requires_confirmation(
     ran = operator.run("destroy")
 
     assert ran.code == (1 if asked else 2)
-    assert ("nothing was deleted" if asked else "give --yes as well") in ran.err
+    assert ("nothing was deleted" if asked else "give --yes to go ahead") in ran.err
     assert len(keys_of(aws, f"{operator.stack}-bot")) == 1
     assert operator.outputs()
 
@@ -206,7 +206,7 @@ def test_keep_secret_is_for_relay_only(operator: Operator) -> None:
     ran = operator.run("destroy", "monitoring", "--keep-secret", "--yes")
 
     assert ran.code == 2
-    assert "--keep-secret goes with the relay alone" in ran.err
+    assert "--keep-secret applies to the relay only" in ran.err
 
 
 def test_deletes_remains_of_failed_creation(aws: EmbeddedAws, operator: Operator) -> None:
@@ -224,4 +224,4 @@ def test_deletes_remains_of_failed_creation(aws: EmbeddedAws, operator: Operator
     assert shown.code == 1
     assert "does not exist" in shown.err
     assert ran.code == 0, ran.err
-    assert f"what a creation that failed has left of {operator.stack}" in ran.out
+    assert f"the stack {operator.stack}, whose creation failed: it has no resources" in ran.out

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from infra.deploy.destroy import destroy
-from infra.deploy.engine import TEMPLATE, Conduct, DeployError, StackEvent, deploy, deploy_template
+from infra.deploy.engine import TEMPLATE, DeployError, DeployOptions, StackEvent, deploy, deploy_template
 from infra.deploy.template import MAX_INLINE_BYTES, build_template
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -33,7 +33,7 @@ def stack(aws: EmbeddedAws) -> Iterator[str]:
 
 
 def _deploy(aws: EmbeddedAws, name: str, **kwargs: Any) -> dict[str, str]:
-    given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "conduct": Conduct(poll_s=POLL_S)}
+    given: dict[str, Any] = {"webhook_url": URL, "stack_name": name, "options": DeployOptions(poll_s=POLL_S)}
     return deploy(aws.client, **(given | kwargs))
 
 
@@ -58,7 +58,7 @@ def _mutated(tmp_path: Path, resource: str, **properties: Any) -> Path:
 def test_creates_stack_and_returns_outputs(aws: EmbeddedAws, stack: str) -> None:
     events: list[StackEvent] = []
 
-    outputs = _deploy(aws, stack, conduct=Conduct(on_event=events.append, poll_s=POLL_S))
+    outputs = _deploy(aws, stack, options=DeployOptions(on_event=events.append, poll_s=POLL_S))
 
     declared = load_template(TEMPLATE.read_text())["Outputs"]
     assert outputs.keys() == {name for name, output in declared.items() if "Condition" not in output}
@@ -71,7 +71,7 @@ def test_repeated_deployment_changes_nothing(aws: EmbeddedAws, stack: str) -> No
     versions = _secret_versions(aws, stack)
     events: list[StackEvent] = []
 
-    assert _deploy(aws, stack, conduct=Conduct(on_event=events.append, poll_s=POLL_S)) == first
+    assert _deploy(aws, stack, options=DeployOptions(on_event=events.append, poll_s=POLL_S)) == first
     assert events == []
     assert _secret_versions(aws, stack) == versions
     changes = aws.client("cloudformation").list_change_sets(StackName=stack)["Summaries"]
@@ -234,13 +234,13 @@ def test_uploads_large_template(aws: EmbeddedAws, stack: str, tmp_path: Path) ->
     with pytest.raises(DeployError, match="--bucket"):
         _deploy(aws, stack, template=large)
     bucket, s3 = unique("templates"), aws.client("s3")
-    conduct = Conduct(poll_s=POLL_S, bucket=bucket, account_id=aws.account_id)
+    options = DeployOptions(poll_s=POLL_S, bucket=bucket, account_id=aws.account_id)
     with pytest.raises(DeployError, match=f"bucket {bucket}: .*NoSuchBucket"):
-        _deploy(aws, stack, template=large, conduct=conduct)
+        _deploy(aws, stack, template=large, options=options)
     s3.create_bucket(Bucket=bucket)
 
-    outputs = _deploy(aws, stack, template=large, conduct=conduct)
-    assert _deploy(aws, stack, template=large, conduct=conduct) == outputs
+    outputs = _deploy(aws, stack, template=large, options=options)
+    assert _deploy(aws, stack, template=large, options=options) == outputs
 
     assert aws.client("apigatewayv2").get_api(ApiId=outputs["ProxyApiId"])["Description"] == "Changed."
     (held,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
@@ -249,9 +249,9 @@ def test_uploads_large_template(aws: EmbeddedAws, stack: str, tmp_path: Path) ->
 
 
 def test_small_template_skips_bucket(aws: EmbeddedAws, stack: str) -> None:
-    conduct = Conduct(poll_s=POLL_S, bucket="there-is-no-such-bucket")
+    options = DeployOptions(poll_s=POLL_S, bucket="there-is-no-such-bucket")
 
-    assert _deploy(aws, stack, conduct=conduct)
+    assert _deploy(aws, stack, options=options)
 
 
 def test_deploys_other_template(aws: EmbeddedAws, stack: str, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_deploys_other_template(aws: EmbeddedAws, stack: str, tmp_path: Path) ->
     }
     template = tmp_path / "monitoring.json"
     template.write_text(json.dumps(document))
-    conduct = Conduct(poll_s=POLL_S)
+    options = DeployOptions(poll_s=POLL_S)
     defaults = {"RelayStack": stack, "NotAskedFor": "x"}
     try:
         for given in ({"Suffix": "alarms"}, {}):
@@ -276,7 +276,7 @@ def test_deploys_other_template(aws: EmbeddedAws, stack: str, tmp_path: Path) ->
                 stack_name=f"{stack}-m",
                 parameters=given,
                 defaults=defaults,
-                conduct=conduct,
+                options=options,
             )
             assert outputs == {"Name": f"{stack}-alarms"}
     finally:

@@ -48,7 +48,7 @@ changed = ["mute"]
 
 @pytest.fixture(autouse=True)
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of rules in an empty directory that is the working one, with no settings."""
+    """A rules file in an empty working directory, without settings."""
     for name in os.environ:
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
@@ -60,12 +60,12 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_event(*channels: str | None, bot: bool = False) -> str:
-    """Write the last event of a person who goes through *channels*, and return the file's name."""
-    capture = Tracker({}, UlidFactory())
+    """Write the last event of a person who moves through *channels*, and return the file's name."""
+    tracker = Tracker({}, UlidFactory())
     events: list[Event] = []
     for channel in channels:
         user = {"id": "7", "username": "nelly", "bot": bot}
-        observation = capture.voice_state(
+        observation = tracker.voice_state(
             {"guild_id": "1", "channel_id": channel, "member": {"user": user}}, 0
         )
         assert observation is not None
@@ -75,29 +75,29 @@ def write_event(*channels: str | None, bot: bool = False) -> str:
 
 
 def write_gap() -> str:
-    capture = Tracker({}, UlidFactory())
-    capture.snapshot({"id": "1"}, 0)
-    capture.unwatch("1", "restart", since_ms=None)
-    observation = capture.snapshot({"id": "1"}, 0)
+    tracker = Tracker({}, UlidFactory())
+    tracker.snapshot({"id": "1"}, 0)
+    tracker.unwatch("1", "restart", since_ms=None)
+    observation = tracker.snapshot({"id": "1"}, 0)
     assert observation is not None
     Path("gap.json").write_bytes(orjson.dumps(observation.events[0]))
     return "gap.json"
 
 
 def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Return the exit code and what was printed, out and err, by ``voice-relay rules check``."""
+    """Run ``voice-relay rules check``; return its exit code and what it printed to out and err."""
     code = main(["rules", "check", *arguments])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
 
-def test_a_fine_file_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, fine\n", "")
+def test_counts_valid_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", "")
     Path("one.toml").write_text("[[rule]]\n")
-    assert check(capsys, "one.toml") == (0, "one.toml: 1 rule, fine\n", "")
+    assert check(capsys, "one.toml") == (0, "one.toml: 1 rule, valid\n", "")
 
 
-def test_every_problem_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_every_problem(capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.toml").write_text("[[rule]]\nbot = 1\nuser = ['1']\n")
     code, out, err = check(capsys, "bad.toml", "--event", write_event("5"))
     assert (code, out) == (2, "")
@@ -107,31 +107,32 @@ def test_every_problem_of_a_file_is_printed(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
-def test_an_event_is_shown_with_what_each_rule_says_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shows_verdict_of_each_rule(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = check(capsys, "rules.toml", "--event", write_event("6", "5"))
     assert (code, err) == (0, "")
     assert out == (
-        "rules.toml: 6 rules, fine\n"
+        "rules.toml: 6 rules, valid\n"
         "discord.voice.moved in guild 1, user 7\n"
         "  rule 1 (no bots)  no: bot (here: false)\n"
         "  rule 2            no: categories (here: none known; give one with --category)\n"
         "  rule 3            no: afk (here: false)\n"
         "  rule 4            yes: workflow notify, destination ops, up to 7 events at once\n"
-        "  rule 5            not asked\n"
-        "  rule 6            not asked\n"
+        "  rule 5            not reached\n"
+        "  rule 6            not reached\n"
         "It goes to notify/ops.\n"
     )
 
 
-def test_an_event_that_goes_several_ways_is_shown_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shows_every_route(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = check(capsys, "rules.toml", "--event", write_event("5"), "--category", "10")
     assert (
-        "  rule 2            yes: workflow audit, destination default, debounced for 2.5 s, and on\n" in out
+        "  rule 2            yes: workflow audit, destination default, debounced for 2.5 s, then continues\n"
+        in out
     )
     assert out.endswith("It goes to audit/default, notify/ops.\n")
 
 
-def test_an_event_can_be_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_event_may_be_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "rules.toml", "--event", write_event("5", bot=True))
     assert code == 0
     assert "  rule 1 (no bots)  yes: dropped\n" in out
@@ -141,17 +142,17 @@ def test_an_event_can_be_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.endswith("It goes to audit/default.\n")
 
 
-def test_an_event_that_meets_no_rule_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unmatched_event_fails(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "rules.toml", "--event", write_event("8"))
     assert code == 1
     assert "  rule 4            no: channels (here: 8)\n" in out
     assert "  rule 6            no: roles (here: none known; give one with --role)\n" in out
-    assert out.endswith("It goes nowhere: it meets no rule.\n")
+    assert out.endswith("It goes nowhere: no rule matches.\n")
     _, out, _ = check(capsys, "rules.toml", "--event", write_event("8"), "--role", "3", "--role", "20")
     assert "  rule 6            no: changed (here: none)\n" in out
 
 
-def test_a_gap_meets_nothing_about_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_gap_meets_no_personal_condition(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "rules.toml", "--event", write_gap())
     assert code == 1
     assert "discord.voice.gap in guild 1\n" in out
@@ -160,7 +161,7 @@ def test_a_gap_meets_nothing_about_people(capsys: pytest.CaptureFixture[str]) ->
     assert "  rule 5            no: guilds (here: 1)\n" in out
 
 
-def test_two_categories_are_of_the_channel_moved_to_and_of_the_one_left(
+def test_two_categories_follow_the_move(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     event = write_event("6", "8")
@@ -173,15 +174,13 @@ def test_two_categories_are_of_the_channel_moved_to_and_of_the_one_left(
     assert "categories (here: 11, 11)" in out
 
 
-def test_the_event_can_come_through_a_pipe(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_event_from_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.TextIOWrapper(io.BytesIO(Path(write_event("5")).read_bytes()))
     monkeypatch.setattr("sys.stdin", pipe)
     assert check(capsys, "rules.toml", "--event", "-")[0] == 0
 
 
-def test_without_a_file_the_one_of_the_settings_is_checked(
+def test_defaults_to_file_of_settings(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"DISCORD_TOKEN": "a.b.c", "API_ENDPOINT": "https://a1.execute-api.eu-west-1.amazonaws.com"}
@@ -191,19 +190,17 @@ def test_without_a_file_the_one_of_the_settings_is_checked(
     assert (code, out.splitlines()[0]) == (0, "the built-in rules")
     assert out.endswith("It goes to notify/default.\n")
     monkeypatch.setenv(PREFIX + "RULES_FILE", "rules.toml")
-    assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
+    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", "")
 
 
-def test_no_setting_is_needed_but_the_one_of_the_file(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever writes rules need not have the bot's token; what else is set may even be wrong."""
+def test_ignores_other_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing rules takes no token, and other settings may even be wrong."""
     assert check(capsys)[:2] == (0, "the built-in rules\n")
     Path(".env").write_text(f"{PREFIX}RULES_FILE=rules.toml\n{PREFIX}LOG_LEVEL=loud\n")
-    assert check(capsys) == (0, "rules.toml: 6 rules, fine\n", "")
+    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", "")
 
 
-def test_where_the_setting_cannot_be_read_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_settings_name_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     Path(".env").write_bytes(b"\xff\xfe")
     code, out, err = check(capsys)
     assert (code, out) == (2, "")
@@ -223,7 +220,7 @@ def test_where_the_setting_cannot_be_read_the_way_out_is_told(capsys: pytest.Cap
         ),
     ],
 )
-def test_what_is_no_event_is_refused(capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
+def test_refuses_invalid_event(capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
     Path("event.json").write_bytes(content)
     code, _, err = check(capsys, "rules.toml", "--event", "event.json")
     assert code == 2
@@ -235,12 +232,12 @@ def test_what_is_no_event_is_refused(capsys: pytest.CaptureFixture[str], content
     [
         (["--event", "absent.json"], "absent.json cannot be read (No such file"),
         (["--afk"], "give one with --event"),
-        (["--event", "gap.json", "--role", "1"], "a gap has neither person nor channel"),
-        (["--event", "gap.json", "--afk"], "a gap has neither person nor channel"),
-        (["--event", "event.json", "--category", "1", "--category", "2"], "does not have so many channels"),
+        (["--event", "gap.json", "--role", "1"], "a gap has no person and no channel"),
+        (["--event", "gap.json", "--afk"], "a gap has no person and no channel"),
+        (["--event", "event.json", "--category", "1", "--category", "2"], "has fewer channels than that"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_refuses_contradicting_options(
     capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     write_event("5")
@@ -251,7 +248,7 @@ def test_what_does_not_go_together_is_refused(
 
 
 @pytest.mark.parametrize("arguments", [["rules"], ["rules", "check", "rules.toml", "--role", "x"]])
-def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[Any], arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[Any], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2

@@ -1,4 +1,4 @@
-"""What is seen while AWS is at work."""
+"""Progress of a deployment, on a terminal and elsewhere."""
 
 import io
 
@@ -35,7 +35,7 @@ def _show(*, live: bool) -> str:
     return stream.getvalue()
 
 
-def test_tells_nothing_of_what_was_not_to_change_unless_it_fails() -> None:
+def test_hides_unplanned_resources_unless_failed() -> None:
     stream = io.StringIO()
     progress = Progress(stream, live=False)
     progress.expect(1, ["Role"])
@@ -50,7 +50,7 @@ def test_tells_nothing_of_what_was_not_to_change_unless_it_fails() -> None:
     ]
 
 
-def test_elsewhere_than_on_a_terminal_it_is_a_line_for_each_end() -> None:
+def test_prints_lines_without_terminal() -> None:
     lines = _show(live=False).splitlines()
 
     assert [line.split()[0] for line in lines] == [
@@ -62,7 +62,7 @@ def test_elsewhere_than_on_a_terminal_it_is_a_line_for_each_end() -> None:
     assert lines[2].endswith("Role: not \\u001b[2J authorized")
 
 
-def test_on_a_terminal_one_line_moves_and_failures_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_keeps_only_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
 
     text = _show(live=True)
@@ -75,7 +75,7 @@ def test_on_a_terminal_one_line_moves_and_failures_stay(monkeypatch: pytest.Monk
     assert text.endswith("\r\x1b[K")
 
 
-def test_waiting_takes_its_time_and_shows_it() -> None:
+def test_sleep_shows_time() -> None:
     stream = io.StringIO()
     progress = Progress(stream, live=True)
     progress(EVENTS[1])

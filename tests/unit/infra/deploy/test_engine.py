@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from infra.deploy.destinations import DestinationChanges
-from infra.deploy.engine import Conduct, DeclinedError, DeployError, StackEvent, deploy
+from infra.deploy.engine import DeclinedError, DeployError, DeployOptions, StackEvent, deploy
 from tests.unit.infra.cloudformation import CloudFormation, client_error
 
 URL = "https://discord.test/api/webhooks/99/s3cret-webhook_token"
@@ -32,13 +32,13 @@ class Secrets:
 
 
 def _deploy_relay(
-    client: CloudFormation, secrets: Secrets, conduct: Conduct, url: str = URL, more: Sequence[str] = ()
+    client: CloudFormation, secrets: Secrets, options: DeployOptions, url: str = URL, more: Sequence[str] = ()
 ) -> None:
     deploy(
         lambda service: {"cloudformation": client, "secretsmanager": secrets}[service],
         webhook_url=pydantic.SecretStr(url),
         destinations=DestinationChanges(webhooks={name: pydantic.SecretStr(url) for name in more}),
-        conduct=conduct,
+        options=options,
     )
 
 
@@ -58,7 +58,7 @@ def test_suggests_bucket_for_many_destinations(number: int, reason: str, bucket:
     more = [f"d{each}" for each in range(number)]
 
     with pytest.raises(DeployError) as failed:
-        _deploy_relay(client, Secrets(), Conduct(poll_s=0), more=more)
+        _deploy_relay(client, Secrets(), DeployOptions(poll_s=0), more=more)
 
     assert str(failed.value).startswith(f"stack voice-relay: the change set failed: {reason}")
     assert ("21 destinations" in str(failed.value) and "--bucket" in str(failed.value)) is bucket
@@ -74,7 +74,7 @@ def test_masks_quoted_webhook() -> None:
     seen: list[StackEvent] = []
 
     with pytest.raises(DeployError) as failed:
-        _deploy_relay(client, Secrets(), Conduct(on_event=seen.append, poll_s=0))
+        _deploy_relay(client, Secrets(), DeployOptions(on_event=seen.append, poll_s=0))
 
     assert "/webhooks/99/…" in str(failed.value)
     for text in (str(failed.value), repr(failed.value.__cause__), repr(seen)):
@@ -95,7 +95,9 @@ def test_declined_deployment_changes_nothing(answer: str, status: str, deleted: 
         return False
 
     with pytest.raises(KeyboardInterrupt if answer == "ctrl-c" else DeclinedError):
-        _deploy_relay(client, secrets, Conduct(review=review, poll_s=0), url="https://discord.test/other")
+        _deploy_relay(
+            client, secrets, DeployOptions(review=review, poll_s=0), url="https://discord.test/other"
+        )
 
     assert client.deleted == deleted
     assert secrets.put == []
@@ -109,6 +111,6 @@ def test_discards_change_set_if_secret_fails() -> None:
     client = CloudFormation("none")
 
     with pytest.raises(DeployError, match=r"could not store .* in secret .* AWS denies PutSecretValue"):
-        _deploy_relay(client, Refusing(), Conduct(poll_s=0), url="https://discord.test/other")
+        _deploy_relay(client, Refusing(), DeployOptions(poll_s=0), url="https://discord.test/other")
 
     assert client.deleted == ["change set", "arn:stack"]

@@ -1,0 +1,56 @@
+"""From the settings to the API that starts executions: the deployed one, or that of this single machine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from botocore.credentials import ReadOnlyCredentials
+
+from bot.api.credentials import ChainCredentials
+from bot.api.region import resolve_region
+from bot.api.target import FixedCredentials, Target
+from bot.errors import SettingsError
+from bot.settings.aws import open_session
+from bot.settings.settings import ApiSettings, Settings
+from bot.settings.values import WEBHOOK_MISSING
+from bot.telemetry.redaction import Redactor
+
+
+@asynccontextmanager
+async def connect(settings: ApiSettings | Settings, redactor: Redactor) -> AsyncIterator[Target]:
+    """Yield the API of the settings; without one, start an embedded AWS and deploy the templates to it.
+
+    Raises SettingsError if neither is possible.
+    """
+    if settings.api_endpoint is None:
+        async with _single_machine(settings, redactor) as target:
+            yield target
+        return
+    region = await asyncio.to_thread(
+        resolve_region, settings.api_endpoint, settings.aws_region, open_session=open_session
+    )
+    credentials = ChainCredentials(add_secret=redactor.add, open_session=open_session)
+    yield Target(settings.api_endpoint, region, credentials)
+
+
+@asynccontextmanager
+async def _single_machine(settings: ApiSettings | Settings, redactor: Redactor) -> AsyncIterator[Target]:
+    try:
+        from infra.local.machine import single_machine
+    except ModuleNotFoundError as error:
+        problem = (
+            f"VOICE_RELAY_API_ENDPOINT is not set, and single-machine mode lacks the package {error.name}: "
+            "set it to the stack's ApiEndpoint, or install voice-relay[local]"
+        )
+        raise SettingsError([problem]) from error
+    if settings.webhook_url is None:
+        raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {WEBHOOK_MISSING}"])
+    log = structlog.get_logger(__name__)
+    log.info("single_machine_starting")
+    async with single_machine(webhook_url=settings.webhook_url, grace_s=settings.shutdown_grace_s) as machine:
+        key = machine.credentials
+        redactor.add(key.secret_access_key)
+        log.info("single_machine_ready")
+        credentials = ReadOnlyCredentials(key.access_key_id, key.secret_access_key, key.session_token)
+        yield Target(machine.api_endpoint, machine.region, FixedCredentials(credentials))

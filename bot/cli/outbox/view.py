@@ -1,0 +1,91 @@
+"""Views that commands share: ``render_*`` for people, in local time; ``describe_*`` for programs, in UTC."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from bot.clock import format_ms
+from bot.outbox.records import Flight, Letter, Waiting
+from bot.routing.lane import Lane
+from bot.text import render_moment, render_span
+
+
+def render_lane(lane: Lane) -> str:
+    return f"workflow {lane.workflow}, guild {lane.guild_id}"
+
+
+def render_failure(flight: Flight, now_ms: int) -> str:
+    """Return the last error of a batch and how long ago it was; a hyphen if there was none."""
+    if flight.last_attempt_ms is None:
+        return "-"
+    return f"{flight.last_error} ({render_span(now_ms - flight.last_attempt_ms)} ago)"
+
+
+def letter_facts(letter: Letter, now_ms: int) -> list[tuple[str, str]]:
+    """Return what happened to the event of a dead letter, and whether it will be redriven."""
+    return [
+        ("died", render_moment(letter.died_ms, now_ms)),
+        ("reason", letter.reason),
+        ("execution", f"{letter.execution}, refused" if letter.execution else "none: it was never sent"),
+        ("redrive", "marked" if letter.redrive else "not marked"),
+    ]
+
+
+def type_of(body: str) -> str:
+    return str(read_event(body).get("type", "-"))
+
+
+def read_event(body: str) -> Mapping[str, Any]:
+    """Return the event in *body*; empty if there is none."""
+    event = parse_body(body)
+    return event if isinstance(event, dict) else {}
+
+
+def parse_body(body: str) -> Any:
+    """Return the JSON in *body*; *body* itself if it is not JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+
+
+def describe_flight(flight: Flight) -> dict[str, Any]:
+    return {
+        **describe_lane(flight.lane),
+        "execution": flight.execution,
+        "events": flight.events,
+        "begun": format_ms(flight.created_ms),
+        "failed_attempts": flight.attempts,
+        "last_attempt": None if flight.last_attempt_ms is None else format_ms(flight.last_attempt_ms),
+        "last_error": flight.last_error,
+    }
+
+
+def describe_letter(letter: Letter) -> dict[str, Any]:
+    return {
+        "id": letter.letter_id,
+        **describe_lane(letter.lane),
+        "destination": letter.destination,
+        "event_id": letter.event_id,
+        "died": format_ms(letter.died_ms),
+        "reason": letter.reason,
+        "execution": letter.execution,
+        "redrive": letter.redrive,
+        "event": parse_body(letter.body),
+    }
+
+
+def describe_waiting(event: Waiting) -> dict[str, Any]:
+    return {
+        **describe_lane(event.lane),
+        "destination": event.destination,
+        "event_id": event.event_id,
+        "committed": format_ms(event.entered_ms),
+        "execution": event.execution,
+        "event": parse_body(event.body),
+    }
+
+
+def describe_lane(lane: Lane) -> dict[str, str]:
+    return {"workflow": lane.workflow, "guild_id": lane.guild_id}

@@ -1,0 +1,67 @@
+"""What the routing rules say of an event: a line for each rule, and where the event goes in the end."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bot.routing.rules import FACTS, PREFIX, Route, Rule, Rules, Surroundings, Verdict, label
+from bot.voice.events import Event
+
+_NONE: Final = {
+    "channels": "none",
+    "categories": "none known; give one with --category",
+    "roles": "none known; give one with --role",
+    "bot": "not known",
+    "changed": "none",
+}
+
+
+def render_title(event: Event) -> str:
+    title = f"{event['type']} in guild {event['data']['guild']['id']}"
+    if event["type"] == "discord.voice.gap":
+        return title
+    return f"{title}, user {event['data']['user']['id']}"
+
+
+def render_verdicts(
+    rules: Rules, verdicts: Sequence[Verdict], event: Event, around: Surroundings
+) -> Iterator[str]:
+    labels = [label(number, rule.name) for number, rule in enumerate(rules.rules, start=1)]
+    width = max(map(len, labels))
+    for verdict in verdicts:
+        said = (
+            "no: " + _explain(verdict.unmet, event, around) if verdict.unmet else _render_rule(verdict.rule)
+        )
+        yield f"  {labels[verdict.number - 1]:{width}}  {said}"
+    for text in labels[len(verdicts) :]:
+        yield f"  {text:{width}}  not reached"
+
+
+def _explain(condition: str, event: Event, around: Surroundings) -> str:
+    """Return which *condition* the event does not meet, and what it has instead."""
+    if condition == "types":
+        return f"types (here: {event['type'].removeprefix(PREFIX)})"
+    if condition == "guilds":
+        return f"guilds (here: {event['data']['guild']['id']})"
+    if event["type"] == "discord.voice.gap":
+        return f"{condition} (a gap has none)"
+    found = [str(value) for value in FACTS[condition](event["data"], around) if value is not None]
+    # In lower case, true and false look as in the file.
+    return f"{condition} (here: {', '.join(found).lower() or _NONE[condition]})"
+
+
+def _render_rule(rule: Rule) -> str:
+    if rule.drop:
+        return "yes: dropped"
+    route = rule.routes[0]
+    said = f"yes: workflow {route.workflow}, destination {route.destination}"
+    if route.debounce_s:
+        said += f", debounced for {route.debounce_s:g} s"
+    if route.batch_max_events is not None:
+        said += f", up to {route.batch_max_events} events at once"
+    return said + (", then continues" if rule.continues else "")
+
+
+def render_end(routes: Sequence[Route], met: Sequence[Verdict]) -> str:
+    if routes:
+        return "It goes to " + ", ".join(f"{route.workflow}/{route.destination}" for route in routes) + "."
+    return f"It goes nowhere: {met[-1].label} drops it." if met else "It goes nowhere: no rule matches."

@@ -1,0 +1,42 @@
+"""What the bot needs from a deployed relay, written to its settings: the endpoint, and an access key."""
+
+from collections.abc import Mapping
+
+from bot.console import Console
+from bot.settings.values import region_of
+from infra.cli.stack_options import ENDPOINT, REGION
+from infra.deploy.access_key import AccessKeys, ensure_key
+from infra.deploy.account import Account
+from infra.deploy.aws_errors import DeployError
+from infra.deploy.env_file import EnvFile
+
+
+def hand_over_endpoint(env_file: EnvFile, endpoint: str, region: str, console: Console) -> None:
+    """Write the endpoint; and the region, if the endpoint's name does not tell it or the file has another."""
+    held = env_file.values()
+    values = {ENDPOINT: endpoint}
+    if region_of(endpoint) is None or held.get(REGION, region) != region:
+        values[REGION] = region
+    before = {name: f" (it was {held[name]})" if name in held else "" for name in values}
+    console.say(*[f"Wrote {name} to {env_file.path}{before[name]}." for name in env_file.write(values)])
+
+
+def hand_over_key(
+    env_file: EnvFile,
+    outputs: Mapping[str, str],
+    account: Account,
+    console: Console,
+    *,
+    stack_name: str,
+    rotate: bool,
+) -> None:
+    """Write an access key of the bot's user; raises DeployError if the stack has no such user."""
+    user = outputs.get("BotUserName")
+    if user is None:
+        raise DeployError(
+            f"stack {stack_name} has no output BotUserName, so no access key was made: see what it has with "
+            "voice-relay outputs"
+        )
+    console.say(*ensure_key(AccessKeys(account.client("iam"), user), env_file, rotate=rotate))
+    if env_file.readable_by_others():
+        console.hint(f"others on this machine can read {env_file.path}: chmod 600 {env_file.path}")

@@ -1,0 +1,36 @@
+"""What a deployment would change, and what is left to do after it."""
+
+from typing import Final
+
+from infra.deploy.change_set import render_changes
+from infra.deploy.engine import Plan
+from infra.deploy.stack_kinds import StackKind
+
+_ALERTS: Final = "AlertEmail"
+
+
+def render_plan(plan: Plan, kind: StackKind) -> list[str]:
+    lines = [
+        "This will be created:" if plan.change_set.creates else "This will change:",
+        *render_changes(plan.change_set),
+    ]
+    if any(change.kind == "MAY REPLACE" for change in plan.change_set.changes):
+        lines.append("AWS decides during the deployment which of the MAY REPLACE resources it replaces.")
+    if plan.webhooks:
+        words = ", ".join(f"{name} ({word})" for name, word in plan.webhooks.items())
+        lines.append(f"Webhooks in the secret {plan.secret_name}: {words}")
+    elif kind.is_relay:
+        lines.append(f"Webhooks in the secret {plan.secret_name}: unchanged")
+    return lines
+
+
+def render_next(plan: Plan | None, kind: StackKind) -> list[str]:
+    """Return what to do once another stack than the relay's is deployed."""
+    lines = [f"All outputs of the stack: voice-relay outputs {kind.name}"]
+    changes = plan.change_set.parameters if plan is not None else ()
+    lines += [
+        f"AWS has sent a mail to {change.after}: confirm the subscription in it to receive alarms there."
+        for change in changes
+        if change.name == _ALERTS and change.after
+    ]
+    return lines

@@ -1,0 +1,66 @@
+"""``voice-relay trace``, as it is typed."""
+
+import json
+import re
+
+import pytest
+
+from bot.clock import system_clock
+from bot.outbox.work import Work
+from bot.routing.debounce import Held, HeldKey
+from bot.text import render_time
+from tests.support.outboxes import HERE, THERE, OutboxFile
+from tests.unit.bot.cli.shell import Shell
+
+
+def test_traces_event_to_its_execution(shell: Shell, outbox: OutboxFile) -> None:
+    outbox.now_ms = system_clock() - 2 * 3_600_000 - 1000
+    first, *_, last = outbox.put(*(outbox.event() for _ in range(4)))
+    assert shell.run(f"trace {last}") == 0
+    assert "waiting" in shell.out
+    assert "4 of 4 in its lane" in shell.out
+
+    (batch,) = outbox.begin()
+    outbox.fail(batch, 2, "the API answered 503")
+    assert shell.run(f"trace {last}") == 0
+    assert re.search(rf"batch before +{batch.execution}, 3 events, begun .*, 2 hours ago", shell.out)
+    assert shell.run(f"trace {first}") == 0
+    assert "in flight" in shell.out
+    assert "2 failed; last error: the API answered 503 (2 hours ago)" in shell.out
+    assert f"received  {render_time(outbox.now_ms)}, 2 hours ago" in shell.out
+    (place,) = shell.json(f"trace {first}")["places"]
+    assert (place["state"], place["position"], place["lane_length"]) == ("in_flight", 1, 4)
+    assert place["batch"]["last_error"] == "the API answered 503"
+
+    outbox.deliver(batch, "arn:aws:states:us-east-1:123456789012:execution:notify:x")
+    assert shell.run(f"trace {first}") == 0
+    assert "delivered" in shell.out
+    assert "arn:aws:states:us-east-1:123456789012:execution:notify:x" in shell.out
+    (place,) = shell.json(f"trace {first}")["places"]
+    assert (place["state"], place["attempts"]) == ("delivered", 1)
+    assert place["execution_arn"].startswith("arn:aws:states:")
+
+
+def test_traces_held_and_dead_events(shell: Shell, outbox: OutboxFile) -> None:
+    event = outbox.event()
+    outbox.bury([event], "the API answered 400")
+    key = HeldKey(THERE, "default", "80351110224678912")
+    held: dict[HeldKey, Held | None] = {
+        key: Held(None, None, json.loads(event.body), system_clock() + 60_500)
+    }
+    outbox.store.apply(Work(held=held), slots=0, now_ms=outbox.now_ms)
+    assert shell.run(f"trace {event.event_id}") == 0
+    assert f"workflow notify, guild {HERE.guild_id}: dead letter 1" in shell.out
+    assert f"workflow notify, guild {THERE.guild_id}: held by debounce" in shell.out
+    assert "in 1 minute" in shell.out
+    assert "the API answered 400" in shell.out
+    states = [place["state"] for place in shell.json(f"trace {event.event_id}")["places"]]
+    assert states == ["debouncing", "dead"]
+
+
+@pytest.mark.parametrize("event_id", ["01KAHDBAC0ABCDEFGHJKMNPQRS", "nonsense"])
+def test_trace_of_unknown_event(shell: Shell, outbox: OutboxFile, event_id: str) -> None:
+    assert shell.run(f"trace {event_id}") == 1
+    assert f"{event_id} is unknown: it was never captured here" in shell.err
+    assert "RECEIPTS_KEPT_S" in shell.err
+    assert shell.json(f"trace {event_id}", exit_code=1)["places"] == []
