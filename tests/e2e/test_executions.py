@@ -140,7 +140,7 @@ async def test_refuses_foreign_executions(stack: Stack) -> None:
         for ask in (executions.describe, executions.stop):
             with pytest.raises(Rejected, match="no such execution"):
                 await ask(f"{machine}:nobody")
-            with pytest.raises(Rejected, match="it is not an execution of its workflows"):
+            with pytest.raises(Rejected, match="it is not an execution of the stack's workflows"):
                 await ask(f"{machine}-of-others:x")
 
 
