@@ -1,5 +1,5 @@
 # checkov:skip=CKV_DOCKER_7: the tag is in BASE
-# Any image with Python 3.11 or newer as python3, and its venv module.
+# Any image with Python 3.11 or newer as python3, with venv.
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
@@ -9,8 +9,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 COPY requirements.txt requirements-dev.txt ./
-# What only builds the project stays out of /opt/venv. It comes from the lock file of the development tools,
-# narrowed to the build backend and what that needs: one more package would fail for want of a hash.
+# The build backend stays out of /opt/venv. Its packages are picked from the lock file of the development tools; if one
+# were missing here, pip would fail because it has no hash.
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --require-hashes -r requirements.txt \
  && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
@@ -30,8 +30,8 @@ LABEL org.opencontainers.image.title="Voice Relay" \
       org.opencontainers.image.description="Forwards what happens in Discord voice channels into AWS Step Functions workflows" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/venv /opt/venv
-# A new volume takes over the owner of the directory that it is mounted on. Programs that run as their owner
-# lose that: not every place that runs the image can forbid a process to gain privileges.
+# A new volume gets the owner of the directory that it is mounted on. Setuid and setgid bits are removed, because not
+# every runtime can forbid a process to gain privileges.
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /data \
  && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 ENV PATH=/opt/venv/bin:$PATH \
@@ -41,10 +41,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     VOICE_RELAY_DATA_DIR=/data
 WORKDIR /data
 VOLUME /data
-# A number, so that an orchestrator can see that it is not root.
+# Numeric, so that an orchestrator can see that it is not root.
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# Alive, not ready: a restart does not bring Discord or AWS back.
+# Liveness, not readiness: a restart does not bring Discord or AWS back.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "bot.healthcheck"]
 ENTRYPOINT ["voice-relay"]
 CMD ["run"]

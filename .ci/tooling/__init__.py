@@ -1,1 +1,1 @@
-"""What generates, checks or prepares files of this repository; the relay itself needs none of it."""
+"""Generators and checks for this repository; the relay itself does not use them."""

@@ -1,7 +1,7 @@
 """What the relay costs at AWS; ``make docs`` writes its tables into infra/README.md.
 
-Prices are those of us-east-1 in US dollars, without free tiers, as they were found in the month PRICES_FOUND.
-How often a workflow changes state, and how long its log lines are, tests measure on the real definitions.
+Prices are those of us-east-1 in US dollars, without free tiers, as found in the month PRICES_FOUND. Tests
+measure the number of state transitions and the length of the log lines on the real definitions.
 """
 
 import math
@@ -39,10 +39,10 @@ _MONTH_S: Final = 30 * 24 * 3600
 
 @dataclass(frozen=True)
 class Usage:
-    """What one execution of a workflow takes.
+    """The resources that one execution of a workflow uses.
 
-    *states* are those entered, each retry counted again; *posts* are its requests to the webhook proxy;
-    *log_bytes* is what both APIs' access logs take for it.
+    *states* counts the states entered, and each retry again; *posts* counts its requests to the webhook
+    proxy; *log_bytes* is its share of both APIs' access logs.
     """
 
     states: int
@@ -51,7 +51,7 @@ class Usage:
 
 
 def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict[str, float]:
-    """Dollars for *events* that come in batches of *events_per_execution*, by what they are for."""
+    """Return the dollars for *events* in batches of *events_per_execution*, by service."""
     executions = math.ceil(events / events_per_execution)
     return {
         "ingress API": executions * HTTP_API_REQUEST,
@@ -62,13 +62,13 @@ def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict
 
 
 def heartbeat_month(every_s: float) -> float:
-    """Dollars a month for the sign of life of one bot: a request and an Express execution each time."""
+    """Return the dollars a month for one bot's heartbeat: a request and an Express execution each time."""
     beats = _MONTH_S / every_s
     return beats * (HTTP_API_REQUEST + EXPRESS_REQUEST + _EXPRESS_GB * _EXPRESS_STEP_S * EXPRESS_GB_S)
 
 
 def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
-    """How many of each kind the template's *resources* are, and the dollars a month for them."""
+    """Return how many of each kind are among *resources*, and their cost in dollars a month."""
     kinds = [resource["Type"] for resource in resources.values()]
     return {
         name: (kinds.count(kind), kinds.count(kind) * price)
@@ -83,7 +83,7 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
 
 
 NOTIFY: Final = Usage(states=1, posts=1, log_bytes=760)
-"""The common case: one message, taken at once. Its figures are pinned by a test."""
+"""The common case: one message, accepted at once. A test pins its figures."""
 DIGEST: Final = Usage(states=2, posts=1, log_bytes=760)
 _USAGE: Final = {"notify": NOTIFY, "digest": DIGEST}
 
@@ -101,13 +101,13 @@ def render_events(usage: Usage, *, busy: int) -> Iterator[str]:
 
 
 def _dollars(amount: float) -> str:
-    """Return *amount* with two significant digits at least, and never fewer than cents."""
+    """Return *amount* with at least two significant digits and at least cents."""
     digits = 2 if amount >= 1 else min(6, 1 - math.floor(math.log10(amount)))
     return f"${amount:,.{max(2, digits)}f}"
 
 
 def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a Markdown table of what a month costs in which nothing happens."""
+    """Yield a Markdown table of the costs of an idle month."""
     yield "| a month, whatever happens | |"
     yield "|---|---:|"
     yield f"| heartbeat every 60 s | {_dollars(heartbeat_month(60))} |"

@@ -1,6 +1,6 @@
-"""Writes the tables of infra/README.md that come from elsewhere: ``make docs``.
+"""Regenerates the tables in infra/README.md from the templates and the prices: ``make docs``.
 
-Each stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test holds the file against them.
+Each is between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test fails if one is out of date.
 """
 
 import re
@@ -44,7 +44,7 @@ def _tables() -> dict[str, Callable[[], Iterator[str]]]:
 
 
 def fill(text: str) -> str:
-    """Return *text* with every table in its place; LookupError where a table has none."""
+    """Return *text* with every table in its place; raises LookupError if a table has no place."""
     tables = _tables()
     filled: set[str] = set()
 

@@ -1,6 +1,6 @@
-"""Writes a template as it is after its transform: ``python -m tooling.expand_loops TEMPLATE``.
+"""Prints a template with its loops expanded: ``python -m tooling.expand_loops TEMPLATE``.
 
-For scanners that do not look into loops. Parameters have their defaults, but for two destinations.
+Some scanners do not look into ``Fn::ForEach``. Parameters have their defaults, except for two destinations.
 """
 
 import json

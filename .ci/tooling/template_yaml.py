@@ -1,4 +1,4 @@
-"""Reads a CloudFormation template's YAML, short forms of the intrinsic functions and loops included."""
+"""Reads a CloudFormation template's YAML, including short forms of intrinsic functions and loops."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ministack.services.cloudformation import language_extensions
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows ``!Sub`` and its like."""
+    """Reads short forms such as ``!Sub``."""
 
 
 def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -27,15 +27,15 @@ yaml.add_multi_constructor("!", _intrinsic, Loader=_Loader)
 
 
 def load_template(text: str) -> dict[str, Any]:
-    """The template as CloudFormation sees it."""
+    """Return the template as CloudFormation sees it."""
     loaded = yaml.load(text, Loader=_Loader)  # noqa: S506
     if not isinstance(loaded, dict):
-        raise TypeError("a template is a mapping")
+        raise TypeError("a template must be a mapping")
     return loaded
 
 
 def expand(template: dict[str, Any], **parameters: str) -> dict[str, Any]:
-    """The template after its transform: loops gone through for *parameters*, else for their defaults."""
+    """Return the template after its transform, with *parameters*, else their defaults, in its loops."""
     defaults = {name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()}
     expanded: dict[str, Any] = language_extensions.apply(template, defaults | parameters)  # type: ignore[no-untyped-call]
     return expanded

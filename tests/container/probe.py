@@ -1,7 +1,7 @@
-"""What the image must do, asked from inside of it: run by ``.ci/image`` as the container's only command.
+"""Checks the image from inside: ``.ci/image`` runs this as the container's only command.
 
-The relay runs as in production but for Discord, whose stand-in is started here, and for AWS, which it starts
-itself in single-machine mode; both are on loopback, so the container needs no network.
+The relay runs as in production, against a stand-in for Discord that this program starts and the embedded AWS
+of single-machine mode. Both are on loopback, so the container needs no network.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ def say(line: str) -> None:
 
 
 def check_confined() -> None:
-    """Nobody is root, nothing can be gained, and only /data and /tmp can be written to."""
+    """The user is not root, has no capabilities, and can write to /data and /tmp only."""
     assert (os.getuid(), os.getgid()) == (10001, 10001)
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     for directory in ("/", "/opt/venv", "/etc", "/usr/bin", "/var/tmp"):
-        # Whose it is does not matter: a read-only file system refuses before it asks.
+        # A read-only file system refuses every user, whoever owns the directory.
         assert os.statvfs(directory).f_flag & os.ST_RDONLY, directory
     for directory in ("/data", "/tmp"):
         (Path(directory) / "written").write_text("")
@@ -50,7 +50,7 @@ def check_complete() -> None:
 
 
 async def check_relay() -> None:
-    """The relay gets ready, tells of somebody who joins, is healthy, and stops in good order."""
+    """The relay gets ready, posts a message for a join, is healthy, and stops cleanly."""
     async with StandIn(token=TOKEN) as discord:
         guild = discord.world.add_guild("Base")
         channel, member = guild.add_voice_channel("General"), guild.add_member("nelly")
@@ -70,7 +70,7 @@ async def check_relay() -> None:
             say("ready: single-machine mode, against the stand-in")
             await guild.join(member, channel)
             await discord.wait_for_messages(bool, timeout_s=START_S)
-            say("posted: one message for one who joined")
+            say("posted: one message for one join")
             healthcheck = await asyncio.create_subprocess_exec("python", "-m", "bot.healthcheck")
             assert await healthcheck.wait() == 0
             relay.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the container's files say is what the project needs; a container engine is not needed to see it."""
+"""The container's files match the project; these tests need no container engine."""
 
 import json
 import re
@@ -21,13 +21,13 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def instruction(name: str) -> str:
-    """Return what stands behind *name*, where the final image says it."""
+    """Return the arguments of the final image's instruction *name*."""
     final = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
     (found,) = re.findall(rf"^{name} (.+)$", final, re.MULTILINE)
     return str(found)
 
 
-def test_the_build_stage_installs_all_that_the_build_backend_needs() -> None:
+def test_installs_the_whole_build_backend() -> None:
     match = re.search(r"keep = /\^\((.+)\)==/", DOCKERFILE)
     assert match is not None
     needed, waiting = set(), ["hatchling"]
@@ -45,7 +45,7 @@ def test_the_build_stage_installs_all_that_the_build_backend_needs() -> None:
     assert set(match.group(1).split("|")) == needed
 
 
-def test_the_image_copies_all_that_the_wheel_is_made_of() -> None:
+def test_copies_the_wheels_sources() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for name in ("bot", "infra", "workflow"):
         assert f"COPY {name}/ {name}/" in DOCKERFILE
@@ -56,21 +56,21 @@ def test_the_image_copies_all_that_the_wheel_is_made_of() -> None:
     assert ignored[1] == "*"
 
 
-def test_the_process_gets_its_signals_itself() -> None:
+def test_relay_receives_signals_directly() -> None:
     assert json.loads(instruction("ENTRYPOINT")) == ["voice-relay"]
     assert json.loads(instruction("CMD")) == ["run"]
     assert instruction("STOPSIGNAL") == "SIGTERM"
     assert '["python", "-m", "bot.healthcheck"]' in instruction("HEALTHCHECK")
 
 
-def test_nobody_in_it_is_root_or_may_become_it() -> None:
+def test_is_not_root() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", instruction("USER"))
     assert RELAY["read_only"] is True
     assert RELAY["cap_drop"] == ["ALL"]
     assert RELAY["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_what_is_kept_is_kept_in_the_volume() -> None:
+def test_keeps_data_in_the_volume() -> None:
     assert instruction("VOLUME") == "/data"
     assert "VOICE_RELAY_DATA_DIR=/data" in DOCKERFILE
     assert RELAY["environment"] == {"VOICE_RELAY_DATA_DIR": "/data"}
@@ -78,34 +78,34 @@ def test_what_is_kept_is_kept_in_the_volume() -> None:
     assert "data" in COMPOSE["volumes"]
 
 
-def test_secrets_are_files_that_the_settings_read() -> None:
+def test_secrets_are_settings() -> None:
     names = {f"voice_relay_{name}" for name in Settings.model_fields}
     assert set(RELAY["secrets"]) == set(COMPOSE["secrets"])
     assert set(RELAY["secrets"]) <= names
 
 
-def test_compose_waits_longer_than_the_relay_does() -> None:
+def test_compose_waits_longer_than_the_relay() -> None:
     grace_s = Settings.model_fields["shutdown_grace_s"].default
     assert float(RELAY["stop_grace_period"].removesuffix("s")) > grace_s + 5
 
 
-def test_logs_are_rotated_and_the_relay_comes_back() -> None:
+def test_rotates_logs_and_restarts() -> None:
     assert RELAY["logging"]["driver"] == "json-file"
     assert set(RELAY["logging"]["options"]) == {"max-size", "max-file"}
     assert RELAY["restart"] == "unless-stopped"
 
 
-def test_the_base_is_python_and_can_be_another() -> None:
+def test_base_image_can_be_replaced() -> None:
     assert re.search(r"^ARG BASE=python:3\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
 
 
-def test_nothing_in_it_lends_its_owners_rights() -> None:
+def test_removes_setuid_and_setgid() -> None:
     assert "-perm /6000 -exec chmod ug-s" in DOCKERFILE
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_every_action_is_pinned_to_a_commit(workflow: Path) -> None:
+def test_pins_actions_to_commits(workflow: Path) -> None:
     used = re.findall(r"uses: (.+)", workflow.read_text())
     assert used
     assert not [
@@ -114,22 +114,22 @@ def test_every_action_is_pinned_to_a_commit(workflow: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_hold_no_secret_and_may_do_what_they_need(workflow: Path) -> None:
+def test_workflows_have_minimal_permissions(workflow: Path) -> None:
     document = yaml.safe_load(workflow.read_text())
     assert document["permissions"] == {"contents": "read"}
     assert "secrets." not in workflow.read_text()
     for job in document["jobs"].values():
-        # Only a job in the environment can ask for a token that says so.
+        # Only a job in the environment can exchange its token for the deploy role.
         assert ("id-token" in job.get("permissions", {})) == (job.get("environment") == "production")
 
 
-def test_only_one_deployment_goes_at_a_time_and_none_is_cut_short() -> None:
+def test_deployments_queue_up() -> None:
     deploy = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
     assert deploy["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
 
 
-def test_what_is_deployed_has_been_tried_as_in_production() -> None:
-    """The same command as in .ci/image: no network, no capability, read-only root."""
+def test_tries_the_image_before_deploying() -> None:
+    """As .ci/image does: no network, no capability, read-only root."""
     for workflow in WORKFLOWS:
         steps = [
             step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]

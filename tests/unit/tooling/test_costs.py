@@ -1,4 +1,4 @@
-"""What the relay costs, and that the documentation says the same."""
+"""The cost model agrees with the price list, the templates and the documentation."""
 
 import re
 
@@ -9,7 +9,7 @@ from tooling.locks import ROOT
 from tooling.template_yaml import load_template
 
 
-def test_a_million_notifications_cost_what_the_price_list_says() -> None:
+def test_prices_a_million_notifications() -> None:
     """A request, a start and one state, a message: 1.00 + 2 x 25.00 + 1.00, and the lines in the logs."""
     costs = event_costs(NOTIFY, events=1_000_000, events_per_execution=1)
     assert costs["ingress API"] == pytest.approx(1.00)
@@ -18,28 +18,28 @@ def test_a_million_notifications_cost_what_the_price_list_says() -> None:
     assert 0.2 < costs["access logs"] < 1
 
 
-def test_a_digest_enters_one_state_more() -> None:
+def test_digest_enters_two_states() -> None:
     costs = event_costs(DIGEST, events=1_000_000, events_per_execution=1)
     assert costs["Step Functions"] == pytest.approx(75.00)
 
 
-def test_a_batch_that_is_not_full_costs_as_much_as_a_full_one() -> None:
+def test_partial_batch_costs_a_full_one() -> None:
     full = event_costs(NOTIFY, events=50, events_per_execution=25)
     assert event_costs(NOTIFY, events=26, events_per_execution=25) == full
 
 
-def test_a_heartbeat_costs_cents_a_month() -> None:
+def test_prices_a_months_heartbeats() -> None:
     """43,200 a month, each a request (1.00 a million), an execution (1.00) and 0.1 s of 64 MiB (0.10)."""
     assert heartbeat_month(60) == pytest.approx(43_200 * 2.104e-6, rel=0.001)
     assert heartbeat_month(30) == pytest.approx(2 * heartbeat_month(60))
 
 
-def test_the_documentation_dates_the_prices() -> None:
+def test_documentation_dates_the_prices() -> None:
     assert f"prices found in {PRICES_FOUND}" in (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_log_lines_are_as_long_as_the_templates_make_them() -> None:
-    """A line of the ingress and one of the proxy, with values of the usual length."""
+def test_log_lines_match_the_template() -> None:
+    """A line of the ingress and one of the proxy, with values of typical length."""
     template = load_template((ROOT / "infra" / "relay.yaml").read_text(encoding="utf-8"))
     line = template["Mappings"]["AccessLog"]["Line"]["Format"]
     values = {
@@ -56,7 +56,7 @@ def test_the_log_lines_are_as_long_as_the_templates_make_them() -> None:
     assert 2 * (length + 26) == pytest.approx(NOTIFY.log_bytes, rel=0.1)
 
 
-def test_a_month_of_monitoring_is_counted_from_the_template() -> None:
+def test_counts_monitoring_in_the_template() -> None:
     kinds = ["AWS::CloudWatch::Alarm"] * 3 + ["AWS::CloudWatch::CompositeAlarm", "AWS::SNS::Topic"]
     found = monitoring_month({str(number): {"Type": kind} for number, kind in enumerate(kinds)})
     assert {name: count for name, (count, _) in found.items() if count} == {

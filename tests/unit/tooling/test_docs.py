@@ -1,22 +1,22 @@
-"""What infra/README.md takes from the templates and the price list is what they say now."""
+"""The generated tables in infra/README.md are up to date."""
 
 import pytest
 
 from tooling.docs import README, fill, render_parameters
 
 
-def test_its_tables_are_in_step() -> None:
-    """``make docs`` writes them anew."""
+def test_tables_are_up_to_date() -> None:
+    """If this fails, run ``make docs``."""
     text = README.read_text(encoding="utf-8")
     assert fill(text) == text
 
 
-def test_a_table_without_a_place_is_missed() -> None:
+def test_reports_table_without_place() -> None:
     with pytest.raises(LookupError, match=r"no place for: .*parameters of relay\.yaml"):
         fill("nothing")
 
 
-def test_a_parameter_says_whether_it_must_be_given() -> None:
+def test_shows_required_and_default() -> None:
     parameters = {
         "Must": {"Description": "given"},
         "May": {"Default": "", "Description": "left out | or not"},
