@@ -1,4 +1,4 @@
-"""A stand-in for Discord: its REST API, gateway and webhooks, spoken to the real discord.py on loopback.
+"""A stand-in for Discord on loopback: its REST API, gateway and webhooks, for the real discord.py.
 
 It is a test double that also drives the demo and the benchmark, never an alternative to Discord::
 
@@ -9,8 +9,8 @@ It is a test double that also drives the demo and the benchmark, never an altern
         await discord.wait_connected(timeout_s=10)
         await guild.join(user, general)
 
-What happens changes ``world`` and is written down in ``sent``; what goes wrong is in ``faults``; what was
-posted is in each webhook's ``messages``.
+Operations change ``world`` and are logged in ``sent``; ``faults`` injects failures; each webhook keeps the
+posted ``messages``.
 """
 
 from infra.local.discord.guild import Guild

@@ -1,4 +1,4 @@
-"""Transport compression: one context for each connection, flushed after every message."""
+"""Transport compression: one context per connection, flushed after every message."""
 
 # https://docs.discord.com/developers/events/gateway#transport-compression
 
@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable
 
-# From Python 3.14 on zstd is part of the standard library, and discord.py no longer brings zstandard along.
+# From Python 3.14, zstd is in the standard library and discord.py no longer depends on zstandard.
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -16,18 +16,18 @@ Compress = Callable[[bytes], bytes]
 
 
 def _open_zlib() -> Compress:
-    # Level 1: what counts here is how fast the stand-in can speak, not how little.
+    # Level 1, because speed matters here, not size.
     context = zlib.compressobj(level=1)
 
     def compress(message: bytes) -> bytes:
-        # A sync flush ends the message with the 00 00 FF FF that a client looks for.
+        # A sync flush ends the message with 00 00 FF FF, which clients look for.
         return context.compress(message) + context.flush(zlib.Z_SYNC_FLUSH)
 
     return compress
 
 
 def _open_zstd() -> Compress:
-    # A block flush makes the message whole and leaves the frame, which never ends, open.
+    # A block flush completes the message but keeps the frame, which never ends, open.
     if sys.version_info >= (3, 14):
         stream = zstd.ZstdCompressor(level=1)
 

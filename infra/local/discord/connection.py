@@ -1,8 +1,8 @@
-"""One WebSocket connection of a gateway client: the wire that a session speaks through.
+"""One WebSocket connection of a gateway client: the transport of a session.
 
-Dispatches wait in a queue that a task of the connection's own writes out, so their order never depends on
-who awaits what. Answers and faults are written past the queue. Both compress and write in one step without
-a pause, because the compression context and the wire must see the same order.
+A task of the connection writes dispatches from a queue, so their order does not depend on the callers.
+Replies and faults bypass the queue. Both compress and write without awaiting in between, because the
+compression context and the socket must see the same order.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from aiohttp import WSMsgType, web
 from infra.local.discord.compression import Compress
 from infra.local.discord.session import Frame
 
-# Operations wait once so many frames are unwritten, and go on when only so many are left.
+# Operations wait while more frames are queued than the high mark, until the low mark is reached.
 _QUEUE_HIGH = 512
 _QUEUE_LOW = 128
-# Frames between two turns for the other tasks of the loop.
-_TURN = 64
+# Frames between two yields to other tasks of the event loop.
+_YIELD_EVERY = 64
 
 
 class Connection:
@@ -63,11 +63,11 @@ class Connection:
             await self._room.wait()
             return
         self._operations += 1
-        if self._operations % _TURN == 0:
+        if self._operations % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
 
     async def send(self, op: int, data: Any = None) -> None:
-        """Write a frame that is no dispatch, ahead of what waits in the queue."""
+        """Write a frame that is not a dispatch, ahead of the queue."""
         await self._write(orjson.dumps({"t": None, "s": None, "op": op, "d": data}))
 
     async def _write(self, message: bytes) -> None:
@@ -83,7 +83,7 @@ class Connection:
                     seq, event, data = queue.popleft()
                     await self._put(b'{"t":"%b","s":%d,"op":0,"d":%b}' % (event.encode(), seq, data))
                     written += 1
-                    if written % _TURN == 0:
+                    if written % _YIELD_EVERY == 0:
                         await asyncio.sleep(0)
                     if len(queue) <= _QUEUE_LOW:
                         self._room.set()
@@ -91,18 +91,18 @@ class Connection:
                 self._on_idle()
                 await self._wake.wait()
         except ConnectionError:
-            pass  # The reader of this connection notices too, and detaches it from its session.
+            pass  # The connection's reader notices too and detaches it from its session.
         finally:
             self._dead = True
             self._room.set()
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Close in good order, from this side."""
+        """Close the WebSocket from this side."""
         self.closed_here = True
         await self._ws.close(code=code, message=reason.encode())
 
     def abort(self, *, reset: bool = False) -> None:
-        """Cut the TCP connection without a close frame; *reset* sends a RST where it would be a FIN."""
+        """Drop the TCP connection without a close frame; *reset* sends RST instead of FIN."""
         self.closed_here = True
         raw = self._transport.get_extra_info("socket")
         if reset and raw is not None:
@@ -110,7 +110,7 @@ class Connection:
         self._transport.abort()
 
     def cut_next(self) -> None:
-        """Hang up in the middle of the next dispatch."""
+        """Disconnect in the middle of the next dispatch."""
         self._put = self._write_half
 
     async def _write_half(self, message: bytes) -> None:

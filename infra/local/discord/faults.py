@@ -1,7 +1,7 @@
-"""Everything that can go wrong at Discord's end, on demand.
+"""Injects every failure that can happen on Discord's side.
 
-``Faults`` acts at once on the connections that there are; ``FaultSettings`` decide how later ones fare.
-A *shard* of ``None`` means all of them.
+``Faults`` acts at once on existing connections; ``FaultSettings`` affects later ones. A *shard* of ``None``
+means all shards.
 """
 
 from collections import deque
@@ -16,9 +16,9 @@ _HEARTBEAT, _RECONNECT, _INVALID_SESSION = 1, 7, 9
 
 @dataclass
 class FaultSettings:
-    """``acks``: heartbeats are acknowledged. ``guild_delay_s``: the pause before each GUILD_CREATE of a new
-    session. ``upgrade_failures`` and ``rest_failures``: statuses that the next WebSocket upgrades, and the
-    next REST requests apart from webhooks, are answered with, one each.
+    """``acks``: whether to acknowledge heartbeats. ``guild_delay_s``: the pause before each GUILD_CREATE of a
+    new session. ``upgrade_failures`` and ``rest_failures``: statuses for the next WebSocket upgrades and for
+    the next REST requests other than webhooks, one each.
     """
 
     acks: bool = True
@@ -44,18 +44,18 @@ class Faults:
     # --- connections
 
     async def drop(self, shard: int | None = None, *, reset: bool = False) -> None:
-        """Cut TCP without a close frame. What was not yet read is lost on the wire; RESUME brings it back."""
+        """Drop TCP without a close frame. Unread frames are lost until a RESUME replays them."""
         for session, connection in self._attached(shard):
             connection.abort(reset=reset)
             self._sessions.detach(session, connection)
 
     async def cut_frame(self, shard: int | None = None) -> None:
-        """Hang up in the middle of the next dispatch."""
+        """Disconnect in the middle of the next dispatch."""
         for _, connection in self._attached(shard):
             connection.cut_next()
 
     async def close(self, code: int, reason: str = "", shard: int | None = None) -> None:
-        """Close with *code*. After 4007 and 4009 the session cannot be resumed."""
+        """Close with *code*; 4007 and 4009 also end the session."""
         for session, connection in self._attached(shard):
             if code in (4007, 4009):
                 self._sessions.end(session)
@@ -67,7 +67,7 @@ class Faults:
             await connection.send(_RECONNECT)
 
     async def invalidate(self, *, resumable: bool, shard: int | None = None) -> None:
-        """Op 9. Not *resumable* ends the session, and with it whatever was to be replayed."""
+        """Op 9: invalidate the session; unless *resumable*, it ends and its replay buffer is lost."""
         for session, connection in self._attached(shard):
             if not resumable:
                 self._sessions.end(session)
@@ -78,15 +78,15 @@ class Faults:
             await connection.send(_HEARTBEAT)
 
     async def expire_sessions(self, shard: int | None = None) -> None:
-        """Let sessions end with their connections: a later RESUME is refused with op 9."""
+        """Make sessions end with their connections, so that a later RESUME is refused with op 9."""
         for session in self._sessions:
             if shard in (None, session.shard_id):
                 self._sessions.revoke(session)
 
-    # --- what comes later
+    # --- later connections and requests
 
     async def refuse_connections(self) -> None:
-        """Close the gateway's port: connecting is refused until ``accept_connections``. REST goes on."""
+        """Close the gateway's port until ``accept_connections``; REST still works."""
         await self._stop_listening()
 
     async def accept_connections(self) -> None:
@@ -105,7 +105,7 @@ class Faults:
         self._fault_settings.acks = True
 
     def delay_guilds(self, delay_s: float) -> None:
-        """From the next IDENTIFY on, wait that long before each GUILD_CREATE."""
+        """From the next IDENTIFY on, wait *delay_s* before each GUILD_CREATE."""
         self._fault_settings.guild_delay_s = delay_s
 
     def _attached(self, shard: int | None) -> Iterator[tuple[Session, Connection]]:

@@ -1,4 +1,4 @@
-"""The gateway's side of the protocol: HELLO, IDENTIFY, RESUME, heartbeats, and the codes of refusal."""
+"""The server side of the gateway protocol: HELLO, IDENTIFY, RESUME, heartbeats and close codes."""
 
 # https://docs.discord.com/developers/events/gateway
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
@@ -31,9 +31,9 @@ _INVALID_SESSION, _HELLO, _HEARTBEAT_ACK = 9, 10, 11
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
-    """``identify_window_s`` is 5 at Discord; 0 leaves the rate of IDENTIFYs unchecked.
+    """``identify_window_s`` is 5 at Discord; 0 turns the IDENTIFY rate limit off.
 
-    ``sharding_required`` is the least number of shards that is let in.
+    ``sharding_required`` is the minimum number of shards.
     """
 
     token: str
@@ -46,7 +46,7 @@ class GatewaySettings:
 
 
 class _Refused(Exception):
-    """The client is to be closed with this code and reason."""
+    """Close the client's connection with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -80,7 +80,7 @@ class Gateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.fault_settings.upgrade_failures:
             return web.Response(status=self.fault_settings.upgrade_failures.popleft())
-        # permessage-deflate would be a second compression; Discord does not offer it.
+        # Discord does not offer permessage-deflate, which would compress twice.
         ws = web.WebSocketResponse(timeout=2.0, compress=False, max_msg_size=1 << 20, writer_limit=1 << 15)
         await ws.prepare(request)
         transport = request.transport
@@ -91,16 +91,16 @@ class Gateway:
         self.connections.add(connection)
         self.sessions.count("connected")
         try:
-            await _Conversation(self, connection, ws).hold(request.query)
+            await _ClientHandler(self, connection, ws).run(request.query)
         except ConnectionError:
-            pass  # The client is gone in the middle of an answer; a session of its own stays resumable.
+            pass  # The client disconnected during a reply; its session stays resumable.
         finally:
             self.connections.discard(connection)
             await connection.stop()
         return ws
 
     def load(self, session: Session) -> None:
-        """Send the session its guilds, each as it is when its turn comes."""
+        """Send the session its guilds, each with its state at that moment."""
         task = asyncio.create_task(self._load(session), name="standin-guild-loader")
         self._loading.add(task)
         task.add_done_callback(self._loading.discard)
@@ -123,8 +123,8 @@ class Gateway:
             connection.abort()
 
 
-class _Conversation:
-    """What one client says on one connection, and what it is answered."""
+class _ClientHandler:
+    """Handles the frames of one client connection."""
 
     def __init__(self, gateway: Gateway, connection: Connection, ws: web.WebSocketResponse) -> None:
         self._gateway = gateway
@@ -134,7 +134,7 @@ class _Conversation:
         self._ws = ws
         self._session: Session | None = None
         self._received: deque[float] = deque(maxlen=_CLIENT_FRAMES)
-        self._answers: dict[int, Callable[[Any], Awaitable[None]]] = {
+        self._handlers: dict[int, Callable[[Any], Awaitable[None]]] = {
             1: self._on_heartbeat,
             2: self._on_identify,
             3: self._on_ignored,  # presence update
@@ -143,26 +143,26 @@ class _Conversation:
             8: self._on_ignored,  # request guild members
         }
 
-    async def hold(self, query: Any) -> None:
+    async def run(self, query: Any) -> None:
         try:
-            await self._talk(query)
+            await self._serve(query)
         except _Refused as refused:
             self._sessions.count(f"refused_{refused.code}")
             await self._connection.close(refused.code, refused.reason)
         finally:
-            self._part()
+            self._detach()
 
-    async def _talk(self, query: Any) -> None:
+    async def _serve(self, query: Any) -> None:
         if query.get("v") != "10":
             raise _Refused(4012, "Invalid API version.")
         compress = query.get("compress")
         if query.get("encoding", "json") != "json" or compress not in (None, *COMPRESSIONS):
-            raise _Refused(4002, "Only JSON, and zlib-stream or zstd-stream, are spoken here.")
+            raise _Refused(4002, "Only JSON, with zlib-stream or zstd-stream, is supported.")
         hello = {"heartbeat_interval": round(self._settings.heartbeat_interval_s * 1000), "_trace": []}
         await self._connection.send(_HELLO, hello)
         async for message in self._ws:
             op, data = self._parse(message.data, message.type)
-            await self._answers.get(op, self._on_unknown)(data)
+            await self._handlers.get(op, self._on_unknown)(data)
 
     def _parse(self, text: Any, kind: WSMsgType) -> tuple[int, Any]:
         now = self._gateway.clock()
@@ -269,7 +269,7 @@ class _Conversation:
         session.dispatch("RESUMED", b'{"_trace":[]}')
 
     def _check_is_new(self) -> None:
-        # After op 9 the session is gone, and the same connection may be used for another.
+        # After op 9 the session is gone, and the connection may start another.
         if self._session is not None and self._sessions.holds(self._session):
             raise _Refused(4005, "Already authenticated.")
 
@@ -280,8 +280,8 @@ class _Conversation:
     async def _on_unknown(self, _data: Any) -> None:
         raise _Refused(4001, "Unknown opcode.")
 
-    def _part(self) -> None:
-        """A client that says goodbye with 1000 or 1001 ends its session; whoever else goes may resume."""
+    def _detach(self) -> None:
+        """Detach the session; a client that closes with 1000 or 1001 ends it, any other may resume."""
         session = self._session
         if session is None:
             return

@@ -1,7 +1,7 @@
-"""One guild: what is in it, and what can happen there.
+"""One guild: its state and the operations on it.
 
-Every operation first changes the guild and then tells the sessions, in one step without a pause, so the
-order of the frames is the order of the calls. Only then does it wait, for as long as the clients lag behind.
+An operation changes the guild and publishes the event in one step without awaiting, so frames have the order
+of the calls. Only then does it wait for clients that lag behind.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -26,7 +26,7 @@ from infra.local.discord.snowflakes import Snowflakes
 from infra.local.discord.transitions import Kind, Reach, Transition
 
 _NO_CHANGES: dict[str, bool] = {}
-# Whether the person was in a channel before, and is in one after.
+# (was in a channel before, is in one after)
 _KINDS: dict[tuple[bool, bool], Kind] = {
     (False, True): "joined",
     (True, False): "left",
@@ -44,10 +44,10 @@ class Publisher(Protocol):
 
 
 class Guild:
-    """Made by ``World.add_guild``. The ``add_`` methods only set the scene: they tell nobody.
+    """Made by ``World.add_guild``. The ``add_`` methods only prepare state and publish nothing.
 
-    Operations take effect whether or not anybody is connected; what no session heard of is in the next
-    snapshot. During an outage, and while the bot is not a member, nothing is told at all.
+    Operations take effect even if no client is connected; the next snapshot contains what no session
+    received. During an outage, and while the bot is not a member, nothing is published.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Guild:
         self.has_bot = True
         self.channels: dict[str, Channel] = {}
         self.members: dict[str, Member] = {bot.id: Member(bot)}
-        # The role that everybody has shares the guild's id.
+        # The @everyone role has the guild's id.
         self.roles: dict[str, Role] = {self.id: Role(self.id, "@everyone")}
         self.voice_states: dict[str, VoiceState] = {}
         self._snowflakes = snowflakes
@@ -76,7 +76,7 @@ class Guild:
         self._bot = bot
         self._visits = 0
 
-    # --- the scene
+    # --- setup
 
     def add_channel(self, name: str, type: ChannelType, parent: Channel | None = None) -> Channel:  # noqa: A002
         channel = Channel(
@@ -110,7 +110,7 @@ class Guild:
         bot: bool = False,
         roles: Collection[Role] = (),
     ) -> Member:
-        """Make a new user of that name a member, or a user who is already a member of another guild."""
+        """Add a new user by name, or a user of another guild, as a member."""
         if isinstance(who, str):
             who = User(self._snowflakes.make("user"), who, display_name, bot)
         member = Member(who, nick, tuple(role.id for role in roles))
@@ -126,7 +126,7 @@ class Guild:
         return [self.members[user] for user, state in self.voice_states.items() if state.channel is channel]
 
     def build_snapshot(self) -> bytes:
-        """The data of a GUILD_CREATE that tells of the guild as it is now."""
+        """Return the data of a GUILD_CREATE with the guild's current state."""
         return build_guild(
             guild_id=self.id,
             name=self.name,
@@ -143,17 +143,17 @@ class Guild:
         for user, state in self.voice_states.items():
             yield build_voice_state(self.id, self.members[user], state, connected=True)
 
-    # --- what people do
+    # --- voice
 
     async def join(
         self, member: Member, channel: Channel, *, without: Collection[str] = (), **flags: bool
     ) -> Transition:
-        """*member*, who was in no channel of this guild, enters *channel*.
+        """Put *member*, who is in no channel of this guild, into *channel*.
 
-        *without* names fields that the payload leaves out, here and in the operations below.
+        *without* names fields to leave out of the payload, here and in the operations below.
         """
         if member.id in self.voice_states:
-            raise ValueError(f"{member.user.name} is in a channel already")
+            raise ValueError(f"{member.user.name} is already in a channel")
         self._visits += 1
         state = VoiceState(channel, f"{self._visits:032x}", member.lasting | _parse_flags(flags)[1])
         transition = self._change(member, None, state, without)
@@ -168,10 +168,10 @@ class Guild:
     async def move(
         self, member: Member, channel: Channel, *, without: Collection[str] = (), **flags: bool
     ) -> Transition:
-        """*member* goes from one channel to another, perhaps with switches changed on the way."""
+        """Move *member* to another channel, optionally changing flags."""
         before = self._state_of(member)
         if before.channel is channel:
-            raise ValueError(f"{member.user.name} is in that channel already")
+            raise ValueError(f"{member.user.name} is already in that channel")
         after = VoiceState(channel, before.session_id, _apply(before.flags, flags))
         transition = self._change(member, before, after, without)
         await self._publisher.wait_for_room()
@@ -180,10 +180,10 @@ class Guild:
     async def update(
         self, member: Member, *, without: Collection[str] = (), **flags: bool
     ) -> Transition | None:
-        """Set switches such as ``self_mute=True``.
+        """Set flags such as ``self_mute=True``.
 
-        Where nothing changes, an event is sent all the same, as Discord may do, but it is no transition:
-        ``None`` is returned.
+        Without a change, the event is still sent, as Discord may do, but there is no transition and the
+        result is ``None``.
         """
         before = self._state_of(member)
         after = VoiceState(before.channel, before.session_id, _apply(before.flags, flags))
@@ -246,39 +246,39 @@ class Guild:
             return "unseen"
         return self._publisher.publish(self.id, event, data)
 
-    # --- what happens to channels
+    # --- channels
 
     async def create_channel(self, name: str, type: ChannelType, parent: Channel | None = None) -> Channel:  # noqa: A002
         channel = self.add_channel(name, type, parent)
-        await self._tell_of_channel("CHANNEL_CREATE", channel)
+        await self._publish_channel("CHANNEL_CREATE", channel)
         return channel
 
     async def rename_channel(self, channel: Channel, name: str) -> None:
         channel.name = name
-        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+        await self._publish_channel("CHANNEL_UPDATE", channel)
 
     async def hide_channel(self, channel: Channel, fields: Obfuscation = "null") -> None:
-        """Take the bot's permission to view *channel* away; its fields become null or go missing."""
+        """Remove the bot's permission to view *channel*; its fields become null or absent."""
         channel.obfuscated = fields
-        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+        await self._publish_channel("CHANNEL_UPDATE", channel)
 
     async def show_channel(self, channel: Channel) -> None:
         channel.obfuscated = None
-        await self._tell_of_channel("CHANNEL_UPDATE", channel)
+        await self._publish_channel("CHANNEL_UPDATE", channel)
 
     async def delete_channel(self, channel: Channel) -> None:
-        """Delete *channel*; who was in it leaves after it is gone, which is the harder order for a cache."""
+        """Delete *channel*; its members leave afterwards, which is the harder order for a cache."""
         people = self.people_in(channel)
         del self.channels[channel.id]
-        await self._tell_of_channel("CHANNEL_DELETE", channel)
+        await self._publish_channel("CHANNEL_DELETE", channel)
         for member in people:
             await self.leave(member)
 
-    async def _tell_of_channel(self, event: str, channel: Channel) -> None:
+    async def _publish_channel(self, event: str, channel: Channel) -> None:
         self._publish(event, orjson.dumps(build_channel(channel, self.id)))
         await self._publisher.wait_for_room()
 
-    # --- what happens to the guild
+    # --- the guild
 
     async def begin_outage(self) -> None:
         self._publish("GUILD_DELETE", orjson.dumps({"id": self.id, "unavailable": True}))
@@ -291,7 +291,7 @@ class Guild:
         await self._publisher.wait_for_room()
 
     async def remove_bot(self) -> None:
-        """The bot is thrown out; the guild lives on without it."""
+        """Remove the bot from the guild, which continues without it."""
         self._publish("GUILD_DELETE", orjson.dumps({"id": self.id}))
         self.has_bot = False
         await self._publisher.wait_for_room()
@@ -302,14 +302,14 @@ class Guild:
         await self._publisher.wait_for_room()
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
-        """Send any event at all to the sessions that hear of this guild; the guild itself stays as it is."""
+        """Send an arbitrary event to the sessions of this guild, without changing the guild."""
         reach = self._publisher.publish(self.id, event, orjson.dumps(data))
         await self._publisher.wait_for_room()
         return reach
 
 
 def _parse_flags(flags: dict[str, bool]) -> tuple[Flag, Flag]:
-    """Return which flags are named, and which of them are to be on."""
+    """Return the named flags, and those of them to turn on."""
     named = on = NO_FLAGS
     for name, value in flags.items():
         flag = Flag[name.upper()]

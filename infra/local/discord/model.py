@@ -1,4 +1,4 @@
-"""The things in a guild, as plain data. ``guild`` changes them, ``payloads`` writes them as Discord does."""
+"""A guild's objects as plain data; ``guild`` changes them, ``payloads`` serializes them as Discord does."""
 
 import enum
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class ChannelType(enum.IntEnum):
 
 
 class Flag(enum.IntFlag):
-    """The switches of a voice state: the server's (mute, deaf, suppress) and one's own."""
+    """The flags of a voice state: set by the server (mute, deaf, suppress) or by the user (self_*)."""
 
     DEAF = 1
     MUTE = 2
@@ -31,7 +31,7 @@ class Flag(enum.IntFlag):
 
 NO_FLAGS = Flag(0)
 
-# The server's mute and deafen belong to the member and outlast a visit; everything else ends with it.
+# Server mute and deafen belong to the member and persist when they leave voice; all other flags reset.
 LASTING_FLAGS = Flag.DEAF | Flag.MUTE
 
 
@@ -51,14 +51,14 @@ class Role:
 
 @dataclass(slots=True)
 class Member:
-    """A user in one guild. ``lasting`` holds the server's mute and deafen, which outlast a visit."""
+    """A user in one guild. ``lasting`` holds server mute and deafen, which persist outside voice."""
 
     user: User
     nick: str | None = None
     role_ids: tuple[str, ...] = ()
     joined_at: str = "2022-03-01T12:00:00.000000+00:00"
     lasting: Flag = NO_FLAGS
-    # The member's JSON by lasting flags: a burst repeats it thousands of times.
+    # A cache of the member's JSON by lasting flags, because a burst repeats it thousands of times.
     json: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -70,7 +70,7 @@ class Member:
         return self.nick or self.user.display_name or self.user.name
 
 
-# How much of a channel that the bot may not see is left out: set to null, or absent altogether.
+# How the fields of a channel that the bot may not view are hidden: null or absent.
 Obfuscation = Literal["null", "absent"]
 
 

@@ -1,11 +1,11 @@
-"""Waiting for something to become true, without polling and never for ever."""
+"""Waits for a condition without polling, and with a timeout."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Notifier:
-    """Whoever changes something rings; whoever waits looks again."""
+    """``notify`` after a change makes every waiter check its condition again."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
@@ -15,7 +15,7 @@ class Notifier:
             event.set()
 
     async def wait_for(self, predicate: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Return once *predicate* holds; ``TimeoutError`` names *what* has not happened in *timeout_s*."""
+        """Wait until *predicate* holds; after *timeout_s*, raise a ``TimeoutError`` that names *what*."""
         event = asyncio.Event()
         self._waiting.add(event)
         try:

@@ -1,6 +1,6 @@
 """Discord's objects as JSON, field for field as the gateway and the REST API send them.
 
-Voice states are written by hand from parts made once, because a burst writes tens of thousands a second.
+Voice states are assembled from cached bytes, because a burst sends tens of thousands per second.
 """
 
 import functools
@@ -14,7 +14,7 @@ from infra.local.discord.model import Channel, ChannelType, Flag, Member, Role, 
 Json = dict[str, Any]
 
 _VIEW_CHANNEL = 1 << 10
-# From November 2026 on: a channel that the bot may not view keeps its id, type, position and parent only.
+# From November 2026, a channel that the bot may not view keeps only its id, type, position and parent.
 # https://docs.discord.com/developers/resources/channel
 _OBFUSCATED_FLAG = 1 << 17
 _OBFUSCATED_NAME = "___hidden___"
@@ -87,7 +87,7 @@ def build_user(user: User) -> Json:
 
 
 def build_own_user(user: User) -> Json:
-    """The bot's own account, which alone has these further fields."""
+    """Build the bot's own account, the only user with these extra fields."""
     return build_user(user) | {
         "verified": True,
         "mfa_enabled": False,
@@ -146,13 +146,13 @@ def build_member(member: Member, flags: Flag | None = None) -> Json:
 def _flags_json(flags: Flag) -> bytes:
     names: Json = {flag.name.lower(): bool(flags & flag) for flag in Flag if flag.name}
     if not flags & Flag.SELF_STREAM:
-        # The one optional switch: Discord leaves it out of the state of somebody who does not stream.
+        # The only optional flag: Discord omits it unless the user streams.
         del names["self_stream"]
     return orjson.dumps(names)[1:-1]
 
 
 def build_voice_state(guild_id: str, member: Member, state: VoiceState, *, connected: bool) -> bytes:
-    """The data of a VOICE_STATE_UPDATE; *connected* false says that the member has just left."""
+    """Build the data of a VOICE_STATE_UPDATE; *connected* is false if the member has just left."""
     # https://docs.discord.com/developers/resources/voice#voice-state-object
     lasting = member.lasting
     member_json = member.json.get(lasting)
@@ -232,10 +232,10 @@ def build_guild(
     member_count: int,
     voice_states: Iterable[bytes],
 ) -> bytes:
-    """The data of a GUILD_CREATE for a guild that is available.
+    """Build the data of a GUILD_CREATE for an available guild.
 
-    *members* are the bot and who is in voice: without the presences intent Discord sends no others.
-    *voice_states* come as from ``build_voice_state``; here they lose their guild id and their member.
+    *members* are the bot and the members in voice; without the presences intent Discord sends no others.
+    *voice_states* come from ``build_voice_state``; their guild id and member are dropped here.
     """
     # https://docs.discord.com/developers/events/gateway-events#guild-create
     states: list[Json] = [orjson.loads(state) for state in voice_states]
@@ -255,7 +255,7 @@ def build_guild(
         "voice_states": states,
     }
     for channel in plain["channels"]:
-        # Within its guild's own event a channel does not repeat the guild's id.
+        # Channels inside a GUILD_CREATE do not repeat the guild's id.
         del channel["guild_id"]
     return orjson.dumps(plain | _build_guild_defaults())
 

@@ -1,4 +1,4 @@
-"""Discord's rate limit for one route: so many requests in a window that begins with the first of them."""
+"""Discord's rate limit for one route: a number of requests in a window that starts with the first."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The default is what was measured for webhooks; Discord documents no figure."""
+    """The default is the measured limit of webhooks; Discord documents none."""
 
     # facts: 5 per 2 s per webhook, https://github.com/discord/discord-api-docs/issues/367
     requests: int = 5
@@ -17,7 +17,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class Grant:
-    """The answer to one request; ``reset_at`` is in seconds since the Unix epoch."""
+    """The decision for one request; ``reset_at`` is in seconds since the Unix epoch."""
 
     allowed: bool
     limit: int
@@ -53,7 +53,7 @@ class Window:
         self._used = 0
 
     def take(self) -> Grant:
-        """Count a request, and say whether it is let through."""
+        """Count a request and decide whether it is allowed."""
         now = self._clock()
         if now >= self._ends_at:
             self._ends_at = now + self._limit.per_s
@@ -61,7 +61,7 @@ class Window:
         allowed = self._used < self._limit.requests
         if allowed:
             self._used += 1
-        # Rounded up to the millisecond that is told, so who waits exactly that long is let through.
+        # Rounded up to the reported millisecond, so that waiting exactly that long is enough.
         left_s = math.ceil((self._ends_at - now) * 1000) / 1000
         return Grant(
             allowed=allowed,

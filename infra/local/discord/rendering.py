@@ -1,4 +1,4 @@
-"""A message as a person would read it, as plain text."""
+"""Renders a message as plain text, as a person would read it."""
 
 # https://docs.discord.com/developers/reference#message-formatting
 
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class Names(Protocol):
-    """Knows how ids are shown; ``World`` is one."""
+    """Looks up display names by id; ``World`` is one."""
 
     def user_name(self, user_id: str) -> str | None: ...
 
@@ -20,7 +20,7 @@ class Names(Protocol):
     def role_name(self, role_id: str) -> str | None: ...
 
 
-# All in one expression and one pass, so that a name which looks like markup is never read as markup.
+# One expression and one pass, so that a name that looks like markup is never parsed as markup.
 _MARKUP = re.compile(
     r"\\(?P<escaped>[^A-Za-z0-9\s])"
     r"|<@!?(?P<user>\d+)>|<#(?P<channel>\d+)>|<@&(?P<role>\d+)>"
@@ -57,8 +57,8 @@ def render_message(
 ) -> str:
     """Return the text of *message* (the body of a post) as a reader in time zone *tz* sees it at *now*.
 
-    Lines of an embed begin with a bar. Whom the message notifies stands in a last line: a mention in an
-    embed is shown, but notifies nobody.
+    Lines of an embed begin with a bar. A last line lists who is notified: mentions in embeds are shown but
+    notify nobody.
     """
     now = now or dt.datetime.now(dt.UTC)
 
@@ -75,10 +75,10 @@ def render_message(
 
 
 def parse_pings(message: Json) -> list[str]:
-    """Return whom the message notifies: user ids, ``&`` and a role id, or ``@everyone`` and ``@here``.
+    """Return who is notified: user ids, ``&`` and a role id, or ``@everyone`` and ``@here``.
 
-    Only the content counts, never an embed, and only what ``allowed_mentions`` lets through; where that is
-    absent, a webhook's message notifies users and nobody else.
+    Only mentions in the content count, never in embeds, and only if ``allowed_mentions`` allows them;
+    without it, a webhook's message notifies users only.
     """
     content = re.sub(r"`[^`]*`", "", message.get("content") or "")
     allowed = message.get("allowed_mentions")
@@ -101,7 +101,7 @@ def _name_pinged(target: str, world: Names) -> str:
 
 
 def _list_parts(embed: Json, read: Callable[[str], str]) -> list[str]:
-    """The embed's texts from top to bottom; Discord shows no mentions in a title, author or footer."""
+    """List the embed's texts from top to bottom; Discord renders no mentions in title, author or footer."""
     author, footer = embed.get("author") or {}, embed.get("footer") or {}
     parts = [author.get("name"), embed.get("title")]
     parts.append(read(embed["description"]) if embed.get("description") else None)

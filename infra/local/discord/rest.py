@@ -1,4 +1,4 @@
-"""The few REST routes that a gateway client needs, and Discord's way of saying no."""
+"""The few REST routes that a gateway client needs, and Discord's error responses."""
 
 # https://docs.discord.com/developers/events/gateway#get-gateway-bot
 
@@ -19,8 +19,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Answer with JSON, as Discord's: discord.py reads no body whose type has a charset behind it."""
-    # Without Via a client takes a 429 for a ban by the proxy in front of Discord.
+    """Build a JSON response without a charset in its type, because discord.py parses no other."""
+    # Without Via, discord.py takes a 429 for a ban by the proxy in front of Discord.
     return web.Response(
         body=orjson.dumps(body),
         status=status,
@@ -34,7 +34,7 @@ def build_error(status: int, reason: str) -> web.Response:
 
 
 class Rest:
-    """Answers who is known by the bot's token."""
+    """Serves the routes that need the bot's token, and ``/gateway``."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Rest:
 
 @web.middleware
 async def answer_unknown_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give what no route takes Discord's 404 and 405."""
+    """Answer unknown routes with Discord's 404 and 405."""
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as refused:

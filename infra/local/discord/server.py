@@ -1,4 +1,4 @@
-"""Puts the stand-in together and serves it on loopback."""
+"""Assembles the stand-in and serves it on loopback."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _HOST = "127.0.0.1"
 
 
 class _Listener:
-    """A port that can be closed and opened again while its connections live on."""
+    """A port that can be closed and reopened without dropping its connections."""
 
     def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
         self.port = 0
@@ -44,17 +44,17 @@ class _Listener:
 
 
 class StandIn:
-    """Discord, as far as a bot that watches voice channels can tell. For tests, the demo and the benchmark.
+    """Simulates Discord for a bot that watches voice channels, in tests, the demo and the benchmark.
 
-    Serves from ``async with`` on. *shards* and *max_concurrency* are what ``/gateway/bot`` advises;
-    *replay_limit* is the number of events that a session keeps for a RESUME, *session_ttl_s* how long it
-    outlives its connection. *webhook_limit* of ``None`` takes every post. *log_limit* bounds ``sent``.
+    Serves inside ``async with``. ``/gateway/bot`` advertises *shards* and *max_concurrency*. A session keeps
+    *replay_limit* events for a RESUME and outlives its connection by *session_ttl_s*. A *webhook_limit* of
+    ``None`` accepts every post. *log_limit* bounds ``sent``.
     """
 
     def __init__(
         self,
         *,
-        token: str = "stand-in",  # noqa: S107  # not a secret: it opens nothing but this
+        token: str = "stand-in",  # noqa: S107  # not a secret: valid only here
         shards: int = 1,
         max_concurrency: int = 1,
         identify_window_s: float = 0.0,
@@ -71,39 +71,23 @@ class StandIn:
         self.shards = shards
         self._notifier = Notifier()
         self._webhook_limit = webhook_limit
-        self._snowflakes = snowflakes = Snowflakes(seed)
-        application_id = snowflakes.make("application")
+        self._snowflakes = Snowflakes(seed)
         self.sent = TransitionLog(log_limit)
         self._sessions = Sessions(notifier=self._notifier, replay_limit=replay_limit, ttl_s=session_ttl_s)
-        self.world = World(publisher=self._sessions, log=self.sent, snowflakes=snowflakes)
-        fault_settings = FaultSettings()
-        self._gateway = Gateway(
-            world=self.world,
-            sessions=self._sessions,
-            settings=GatewaySettings(
-                token=token,
-                application_id=application_id,
-                heartbeat_interval_s=heartbeat_interval_s,
-                granted_intents=granted_intents,
-                max_concurrency=max_concurrency,
-                identify_window_s=identify_window_s,
-                sharding_required=sharding_required,
-            ),
-            fault_settings=fault_settings,
-            notifier=self._notifier,
-            url=lambda: self.gateway_url,
-        )
-        self._rest = Rest(
+        self.world = World(publisher=self._sessions, log=self.sent, snowflakes=self._snowflakes)
+        settings = GatewaySettings(
             token=token,
-            world=self.world,
-            application_id=application_id,
-            shards=shards,
+            application_id=self._snowflakes.make("application"),
+            heartbeat_interval_s=heartbeat_interval_s,
+            granted_intents=granted_intents,
             max_concurrency=max_concurrency,
-            gateway_url=lambda: self.gateway_url,
-            identified=lambda: self._sessions.counts["identified"],
-            fault_settings=fault_settings,
+            identify_window_s=identify_window_s,
+            sharding_required=sharding_required,
         )
-        self.webhooks = Webhooks(notifier=self._notifier, snowflakes=snowflakes)
+        self._fault_settings = FaultSettings()
+        self._gateway = self._build_gateway(settings)
+        self._rest = self._build_rest(settings)
+        self.webhooks = Webhooks(notifier=self._notifier, snowflakes=self._snowflakes)
         self._runner = web.AppRunner(
             self._build_app(), handle_signals=False, access_log=None, shutdown_timeout=1
         )
@@ -111,9 +95,31 @@ class StandIn:
         self._gateway_port = _Listener(self._make_protocol)
         self.faults = Faults(
             sessions=self._sessions,
-            fault_settings=fault_settings,
+            fault_settings=self._fault_settings,
             stop_listening=self._gateway_port.close,
             start_listening=self._gateway_port.open,
+        )
+
+    def _build_gateway(self, settings: GatewaySettings) -> Gateway:
+        return Gateway(
+            world=self.world,
+            sessions=self._sessions,
+            settings=settings,
+            fault_settings=self._fault_settings,
+            notifier=self._notifier,
+            url=lambda: self.gateway_url,
+        )
+
+    def _build_rest(self, settings: GatewaySettings) -> Rest:
+        return Rest(
+            token=settings.token,
+            world=self.world,
+            application_id=settings.application_id,
+            shards=self.shards,
+            max_concurrency=settings.max_concurrency,
+            gateway_url=lambda: self.gateway_url,
+            identified=lambda: self._sessions.counts["identified"],
+            fault_settings=self._fault_settings,
         )
 
     def _build_app(self) -> web.Application:
@@ -154,17 +160,17 @@ class StandIn:
 
     @property
     def gateway_url(self) -> str:
-        """The gateway has a port of its own, so that it alone can refuse connections."""
+        """The gateway's URL; it has its own port, so that it alone can refuse connections."""
         return f"ws://{_HOST}:{self._gateway_port.port}/gateway"
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often clients connected, identified, resumed, were refused, and asked each REST route."""
+        """Counts of connections, identifies, resumes, refusals and requests per REST route."""
         return dict(self._sessions.counts) | dict(self._rest.counts)
 
     @property
     def live_sessions(self) -> int:
-        """How many sessions have a connection now."""
+        """The number of sessions with a connection."""
         return sum(session.wire is not None for session in self._sessions)
 
     def add_webhook(self, name: str, channel: Channel | None = None) -> Webhook:
@@ -174,13 +180,13 @@ class StandIn:
         )
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
-        """Send any event at all to every session, whatever its shard; the world stays as it is."""
+        """Send an arbitrary event to every session of any shard, without changing the world."""
         reach = self._sessions.publish(None, event, orjson.dumps(data))
         await self._sessions.wait_for_room()
         return reach
 
     async def wait_connected(self, timeout_s: float) -> None:
-        """Wait until every shard has a client that was sent all there is to send."""
+        """Wait until every shard has a client that has been sent everything."""
         wanted = set(range(self.shards))
         await self.wait_until(
             lambda: wanted <= self._sessions.connected_shards(), timeout_s, "every shard connected"
@@ -192,7 +198,7 @@ class StandIn:
     async def wait_for_messages(
         self, predicate: Callable[[list[PostedMessage]], bool], timeout_s: float
     ) -> list[PostedMessage]:
-        """Wait until *predicate* holds for the messages of all webhooks; return them in order of arrival."""
+        """Wait until *predicate* holds for all webhooks' messages; return them in order of arrival."""
         await self.wait_until(lambda: predicate(self.messages), timeout_s, "the messages expected")
         return self.messages
 
@@ -202,5 +208,5 @@ class StandIn:
         return sorted(posted, key=lambda message: int(message.id))
 
     async def wait_until(self, predicate: Callable[[], bool], timeout_s: float, what: str = "it") -> None:
-        """Wait until *predicate* holds; it is looked at again whenever a connection or a message changes."""
+        """Wait until *predicate* holds; it is checked whenever a connection or a message changes."""
         await self._notifier.wait_for(predicate, timeout_s, what)

@@ -1,7 +1,7 @@
-"""Gateway sessions: what each was sent, so that a client that comes back gets what it missed.
+"""Gateway sessions, with a replay buffer for clients that resume.
 
-A session outlives its connection. Every event gets the session's next sequence number and is kept for a
-replay, up to a bound; while a connection is attached, it is also handed to that connection at once.
+A session outlives its connection. Every event gets the session's next sequence number and goes into a bounded
+replay buffer, and to the connection if one is attached.
 """
 
 import time
@@ -27,7 +27,7 @@ _INTENT_OF_EVENT = {
 
 
 class Frame(NamedTuple):
-    """One dispatch: its sequence number, its name, and its data as JSON."""
+    """One dispatch: sequence number, event name and JSON data."""
 
     seq: int
     event: str
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 
 
 class Wire(Protocol):
-    """The connection that a session speaks through."""
+    """The connection of a session."""
 
     def enqueue(self, frame: Frame) -> None: ...
 
@@ -49,7 +49,7 @@ class Wire(Protocol):
 
 
 class Session:
-    """One IDENTIFY and what followed it. ``missing`` are the guilds whose GUILD_CREATE is still to come."""
+    """The session of one IDENTIFY. ``missing`` holds guilds whose GUILD_CREATE has not been sent yet."""
 
     def __init__(self, id: str, *, shard: tuple[int, int], intents: int, replay_limit: int) -> None:  # noqa: A002
         self.id = id
@@ -64,7 +64,7 @@ class Session:
 
     @property
     def caught_up(self) -> bool:
-        """Whether a connection is attached and has been sent all there is."""
+        """Whether a connection is attached and everything has been sent to it."""
         return self.wire is not None and self.wire.idle and not self.missing
 
     def receives(self, guild_id: str) -> bool:
@@ -83,16 +83,16 @@ class Session:
         return "live"
 
     def can_resume(self, seq: int) -> bool:
-        """Whether everything after *seq* is still at hand."""
+        """Whether the replay buffer still has everything after *seq*."""
         return seq == self.seq or bool(self._replay and self._replay[0].seq <= seq + 1)
 
     def after(self, seq: int) -> Iterator[Frame]:
-        """What a client that has seen *seq* missed. An earlier RESUMED was only for its own connection."""
+        """Iterate over the frames after *seq*, without RESUMED, which concerned an earlier connection."""
         return (frame for frame in self._replay if frame.seq > seq and frame.event != "RESUMED")
 
 
 class Sessions:
-    """All sessions, and the way of an event to those that hear of its guild."""
+    """All sessions; publishes each event to those that receive its guild."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Sessions:
         return session
 
     def find(self, session_id: str) -> Session | None:
-        """Return a session that may be resumed: known, and not left alone for too long."""
+        """Return the session if it may be resumed: known and not expired."""
         session = self._by_id.get(session_id)
         if session is None or session.wire is not None:
             return session
@@ -134,7 +134,7 @@ class Sessions:
         return session
 
     def attach(self, session: Session, wire: Wire) -> None:
-        """Join a session to a connection, whose predecessor, if there still is one, is cut off."""
+        """Attach a session to a connection, and drop its previous one."""
         if session.wire is not None and session.wire is not wire:
             session.wire.abort()
         session.wire = wire
@@ -149,7 +149,7 @@ class Sessions:
             self._notifier.notify()
 
     def revoke(self, session: Session) -> None:
-        """Let the session live only as long as its connection, or end it now where it has none."""
+        """End the session with its connection, or now if it has none."""
         session.revoked = True
         if session.wire is None:
             self.end(session)
@@ -162,9 +162,9 @@ class Sessions:
         self._notifier.notify()
 
     def publish(self, guild_id: str | None, event: str, data: bytes) -> Reach:
-        """Hand an event to every session that hears of the guild (``None``: to every session), at once.
+        """Send an event at once to every session that receives the guild (``None``: every session).
 
-        A session that was not yet sent the guild hears nothing before its GUILD_CREATE, which tells all.
+        A session without the guild's GUILD_CREATE gets nothing before it; the GUILD_CREATE is complete.
         """
         reached: Reach = "unseen"
         for session in self._by_id.values():
@@ -181,11 +181,11 @@ class Sessions:
         return reached
 
     async def wait_for_room(self) -> None:
-        """Wait while a connected client lags too far behind."""
+        """Wait while any connected client lags too far behind."""
         for session in tuple(self._by_id.values()):
             if session.wire is not None:
                 await session.wire.wait_for_room()
 
     def connected_shards(self) -> set[int]:
-        """The shards that a session serves which has been sent everything."""
+        """Return the shards whose session has been sent everything."""
         return {session.shard_id for session in self._by_id.values() if session.caught_up}

@@ -1,4 +1,4 @@
-"""What really happened in the voice channels, for a test to hold the bot's account against."""
+"""The log of what really happened in the voice channels, to compare the bot's events with."""
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -8,18 +8,18 @@ from infra.local.discord.model import NO_FLAGS, Flag
 
 Kind = Literal["joined", "left", "moved", "updated"]
 
-# live: at least one connected session was sent it. buffered: it waits for a session to resume.
-# unseen: no session was told; it shows only as a difference between two snapshots.
+# live: sent to at least one connected session. buffered: kept for a session to resume.
+# unseen: not sent to any session; visible only as a difference between two snapshots.
 Reach = Literal["live", "buffered", "unseen"]
 
 
 class Transition(NamedTuple):
-    """One change of one person's voice state.
+    """One change of a user's voice state.
 
-    ``channel_id`` is where the person is now (``None`` after ``left``); ``previous_channel_id`` where they
-    were (``None`` after ``joined`` and ``updated``). ``changes`` has the flags that a ``moved`` or an
-    ``updated`` changed, with their new values; ``flags`` those that are on afterwards, or were on at the end
-    of a visit. ``at`` is in seconds since the Unix epoch.
+    ``channel_id`` is the channel afterwards (``None`` for ``left``), ``previous_channel_id`` the one before
+    (``None`` for ``joined`` and ``updated``). ``changes`` has the flags that a ``moved`` or ``updated``
+    changed, with their new values; ``flags`` those set afterwards, or before a ``left``. ``at`` is in
+    seconds since the Unix epoch.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class Transition(NamedTuple):
 
 
 class TransitionLog:
-    """Transitions in the order in which they happened, at most the last *limit* of them."""
+    """The last *limit* transitions, oldest first; all of them without a limit."""
 
     def __init__(self, limit: int | None = None) -> None:
         self._kept: deque[Transition] = deque(maxlen=limit)

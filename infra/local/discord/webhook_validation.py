@@ -1,7 +1,7 @@
-"""What Discord accepts as the body of a webhook message, and how it says that it does not.
+"""Validates the body of a webhook message as Discord does, with Discord's error responses.
 
-The documented limits are the models' annotations; a table turns what they find into Discord's own codes.
-The shape of the answer is documented, most codes inside are not: they are what clients have reported.
+The models' annotations are the documented limits; a table maps pydantic's errors to Discord's codes. The
+response's shape is documented, but most of its codes are not: they are as clients have reported them.
 """
 
 # https://docs.discord.com/developers/resources/webhook#execute-webhook
@@ -25,9 +25,9 @@ _SETTABLE_FLAGS = _SUPPRESS_EMBEDS | _SUPPRESS_NOTIFICATIONS | IS_COMPONENTS_V2
 
 
 def length_of(text: str) -> int:
-    """How long Discord takes *text* to be, in Unicode code points.
+    """Return the length as Discord counts it, in Unicode code points.
 
-    Discord documents "characters" and leaves open which; this is the one place to change.
+    Discord documents "characters" without defining them; this is the one place to change.
     """
     return len(text)
 
@@ -92,7 +92,7 @@ _Objects = list[dict[str, Any]]
 
 
 class _Model(pydantic.BaseModel):
-    # Discord passes over keys that it does not know; a known one of another type is an error.
+    # Discord ignores unknown keys; a known key with another type is an error.
     model_config = pydantic.ConfigDict(strict=True, extra="ignore")
 
 
@@ -131,7 +131,7 @@ class _Embed(_Model):
 
     @property
     def length(self) -> int:
-        """What counts towards the sum over all embeds of a message."""
+        """The length that counts towards the limit over all embeds of a message."""
         texts = [self.title, self.description]
         texts += [self.footer.text if self.footer else None, self.author.name if self.author else None]
         texts += itertools.chain.from_iterable((field.name, field.value) for field in self.fields or ())
@@ -191,7 +191,7 @@ class _Message(_Model):
         return self
 
 
-# pydantic's names for what it finds, as Discord's code and message; what is raised above is Discord's own.
+# pydantic's error types -> Discord's code and message; errors raised above already have Discord's.
 _CODES: dict[str, tuple[str, str]] = {
     "missing": ("BASE_TYPE_REQUIRED", "This field is required"),
     "string_type": ("STRING_TYPE_CONVERT", 'Could not interpret "{input}" as string.'),
@@ -210,9 +210,9 @@ EMPTY_MESSAGE: Json = {"message": "Cannot send an empty message", "code": 50006}
 
 
 def check_message(body: object, *, with_components: bool) -> Json | None:
-    """Return the body of Discord's 400, or ``None`` for a message that it would take.
+    """Return the body of Discord's 400, or ``None`` for a valid message.
 
-    Components count only where the query asks for them. Which kinds a webhook may send is not checked.
+    Components count only if the query enables them. Which kinds a webhook may send is not checked.
     """
     try:
         message = _Message.model_validate(body)
@@ -226,7 +226,7 @@ def check_message(body: object, *, with_components: bool) -> Json | None:
 
 
 def _build_error(found: list[ErrorDetails]) -> Json:
-    """Nest what was found by its place, each place's errors under ``_errors``."""
+    """Nest the errors by location, each location's under ``_errors``."""
     errors: Json = {}
     for error in found:
         place = errors

@@ -1,4 +1,4 @@
-"""Incoming webhooks: takes messages as Discord does, keeps them, and fails on demand."""
+"""Incoming webhooks: accept messages as Discord does, keep them, and fail on demand."""
 
 # https://docs.discord.com/developers/resources/webhook#execute-webhook
 
@@ -40,7 +40,7 @@ _WRONG_TYPE: Json = {
 
 @dataclass(frozen=True)
 class PostedMessage:
-    """A message that was taken. ``received_at`` is in seconds since the Unix epoch; ``raw`` is the body."""
+    """An accepted message. ``received_at`` is in seconds since the Unix epoch; ``raw`` is the body."""
 
     id: str
     received_at: float
@@ -52,9 +52,9 @@ class PostedMessage:
 
 @dataclass(frozen=True)
 class Failure:
-    """One scripted answer. *saved*: the message is taken all the same, as when only the answer got lost.
+    """One scripted response. *saved*: the message is accepted anyway, as if only the response was lost.
 
-    A *status* of ``None`` hangs up without an answer.
+    A *status* of ``None`` disconnects without a response.
     """
 
     status: int | None
@@ -64,9 +64,9 @@ class Failure:
 
 
 class Webhook:
-    """One webhook and everything that was posted to it; ``answers`` counts the statuses it gave.
+    """One webhook and everything posted to it; ``answers`` counts its responses by status.
 
-    ``delay_s`` holds back every answer by that long.
+    ``delay_s`` delays every response.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Webhook:
         self.limit_to(limit)
 
     def limit_to(self, limit: RateLimit | None) -> None:
-        """Begin to count anew against *limit*, or take everything."""
+        """Restart the rate limit with *limit*, or remove it."""
         self.window = Window(limit) if limit else None
 
     def fail_next(
@@ -104,11 +104,11 @@ class Webhook:
         headers: Mapping[str, str] | None = None,
         saved: bool = False,
     ) -> None:
-        """Answer the next posts with *status* and *body* (JSON, or text as it is)."""
+        """Answer the next posts with *status* and *body* (JSON, or a string as plain text)."""
         self._script.extend([Failure(status, body, headers or {}, saved)] * times)
 
     def throttle_next(self, times: int, retry_after_s: float, *, scope: str = "user") -> None:
-        """Answer the next posts with 429, whatever the count says."""
+        """Answer the next posts with 429, regardless of the rate limit."""
         body, headers = _build_throttled(retry_after_s, scope)
         self.fail_next(times, 429, body, headers=headers)
 
@@ -117,7 +117,7 @@ class Webhook:
 
 
 class Webhooks:
-    """The routes and what is behind them. ``refused_agents`` counts requests without Discord's User-Agent."""
+    """Serves all webhooks. ``refused_agents`` counts requests with an invalid User-Agent."""
 
     def __init__(
         self, *, notifier: Notifier, snowflakes: Snowflakes, wall_clock: Callable[[], float] = time.time
@@ -142,7 +142,7 @@ class Webhooks:
         return [web.post(path, self._post), web.get(path, self._get)]
 
     def _find(self, request: web.Request) -> Webhook | web.Response:
-        """Return the webhook, or the answer that refuses the request before its body is looked at."""
+        """Return the webhook, or the response that refuses the request without reading its body."""
         if not _USER_AGENT.match(request.headers.get("User-Agent", "")):
             self.refused_agents += 1
             return web.Response(text=_BLOCKED, status=403, content_type="text/html")

@@ -1,4 +1,4 @@
-"""Every guild there is, and the names in them."""
+"""All guilds of the stand-in, and name lookups across them."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from infra.local.discord.transitions import TransitionLog
 
 
 class World:
-    """The truth that sessions are told of. Its guilds' operations are on ``Guild``."""
+    """The state of the simulated Discord; operations are on ``Guild``."""
 
     def __init__(
         self,
@@ -28,10 +28,10 @@ class World:
         self._clock = clock
 
     def add_guild(self, name: str, *, has_bot: bool = True) -> Guild:
-        """Make a guild that a session sees from its next READY on.
+        """Add a guild, visible to sessions from their next READY.
 
-        With *has_bot* false nobody sees it until ``Guild.add_bot``, which a connected session hears of
-        at once. A guild that is added while a session runs is unknown to that session: a case to test.
+        With *has_bot* false it stays hidden until ``Guild.add_bot``, which connected sessions hear of at
+        once. A guild added while a session runs is unknown to that session, which is a case to test.
         """
         guild = Guild(
             name,
@@ -53,7 +53,7 @@ class World:
         ]
 
     def user_name(self, user_id: str) -> str | None:
-        """Return how Discord would show that user, or ``None`` for a stranger."""
+        """Return the user's shown name, or ``None`` if unknown."""
         for guild in self.guilds.values():
             if user_id in guild.members:
                 return guild.members[user_id].shown_name

@@ -54,7 +54,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def build_request(arguments: Any) -> tuple[str, str, dict[str, str], bytes, str]:
-    """Return method, URL, headers, body and authorization type from the task's *arguments*."""
+    """Return method, URL, headers, body and authorisation type from the task's *arguments*."""
     if not isinstance(arguments, dict) or not {"ApiEndpoint", "Method"} <= arguments.keys():
         raise InvalidTask("The fields 'ApiEndpoint' and 'Method' are required")
     if unknown := arguments.keys() - _FIELDS:

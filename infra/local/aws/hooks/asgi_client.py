@@ -1,6 +1,6 @@
 """Signed requests from ministack to itself, in process instead of over a socket.
 
-A service acting for a role uses the role's temporary credentials and passes the same authorization as an
+A service acting for a role uses the role's temporary credentials and passes the same authorisation as an
 outside client, so the role's own policy decides whether the request is allowed.
 """
 

@@ -4,7 +4,7 @@ ministack also checks permissions before the route, where AWS answers 404 for an
 signatures scoped to another service.
 """
 
-# facts: API Gateway, IAM authorization; https://github.com/aws/aws-cdk/issues/21182
+# facts: API Gateway, IAM authorisation; https://github.com/aws/aws-cdk/issues/21182
 
 import base64
 import os

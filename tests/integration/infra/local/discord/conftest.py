@@ -1,4 +1,4 @@
-"""The real discord.py, joined to the stand-in."""
+"""Connects the real discord.py to the stand-in."""
 
 import asyncio
 import contextlib
@@ -14,14 +14,14 @@ from discord import utils
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from infra.local.discord import StandIn
+from infra.local.discord import Guild, StandIn
 from infra.local.discord.notifier import Notifier
 
 TIMEOUT_S = 20.0
 
 
 class Watcher(discord.AutoShardedClient):
-    """discord.py's own client, which also writes every dispatch down, in the order of the frames."""
+    """discord.py's own client, which also records every dispatch in frame order."""
 
     def __init__(self, intents: discord.Intents) -> None:
         super().__init__(intents=intents, max_messages=None, chunk_guilds_at_startup=False)
@@ -40,7 +40,7 @@ class Watcher(discord.AutoShardedClient):
         return watched
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Skip discord.py's pause of five seconds; the stand-in does not ask for it."""
+        """Skip discord.py's pause of five seconds, which the stand-in does not require."""
 
     def seen(self, event: str) -> list[Any]:
         return [data for name, data in self.frames if name == event]
@@ -52,19 +52,30 @@ class Watcher(discord.AutoShardedClient):
         return self.seen(event)
 
 
+@pytest.fixture
+async def standin() -> AsyncIterator[StandIn]:
+    async with StandIn(token="right") as standin:
+        yield standin
+
+
+@pytest.fixture
+def guild(standin: StandIn) -> Guild:
+    return standin.world.add_guild("Base")
+
+
 Connect = Callable[..., AbstractAsyncContextManager[Watcher]]
 
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """Connect a client to a stand-in, and hand it over once it was sent everything."""
+    """Connect a client to a stand-in, and yield it once it has received everything."""
 
     @contextlib.asynccontextmanager
     async def connected(
         standin: StandIn, *, intents: discord.Intents | None = None
     ) -> AsyncIterator[Watcher]:
         monkeypatch.setattr(Route, "BASE", standin.api_url)
-        # After op 9 discord.py starts over at the gateway that it was born with.
+        # After op 9 discord.py starts over at its default gateway.
         monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(standin.gateway_url))
         client = Watcher(intents or discord.Intents(guilds=True, voice_states=True))
         running = asyncio.create_task(client.start(standin.token))
@@ -88,14 +99,14 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 @pytest.fixture(params=["zlib-stream", "zstd-stream"])
 def compression(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make discord.py choose one transport compression; it prefers zstd where it can."""
+    """Make discord.py choose one transport compression; it prefers zstd."""
     if request.param != utils._ActiveDecompressionContext.COMPRESSION_TYPE:
         monkeypatch.setattr(utils, "_ActiveDecompressionContext", _ZlibContext)
     return str(request.param)
 
 
 class _ZlibContext:
-    """What discord.py itself uses where zstd is missing; it defines it only there."""
+    """discord.py's own fallback, which it defines only if zstd is missing."""
 
     COMPRESSION_TYPE = "zlib-stream"
 

@@ -1,4 +1,4 @@
-"""What a well-behaved client never does, and how the gateway answers it."""
+"""The gateway's answers to clients that break the protocol, and its behaviour on the wire."""
 
 import asyncio
 import contextlib
@@ -19,19 +19,13 @@ Sent = dict[str, Any] | str
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
-    async with StandIn(token="right") as standin:
-        yield standin
-
-
-@pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as http:
         yield http
 
 
 class Client:
-    """A gateway client that says exactly what it is told to."""
+    """A gateway client that sends exactly what the test says."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -44,11 +38,11 @@ class Client:
             pass
         return frame
 
-    async def say(self, op: int, data: Any) -> None:
+    async def send(self, op: int, data: Any) -> None:
         await self.ws.send_str(orjson.dumps({"op": op, "d": data}).decode())
 
     async def identify(self, **changes: Any) -> None:
-        await self.say(2, identify(**changes)["d"])
+        await self.send(2, identify(**changes)["d"])
 
     async def wait_closed(self) -> int | None:
         async with asyncio.timeout(TIMEOUT_S):
@@ -89,7 +83,7 @@ def resume(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("frames", "code"),
     [
         ([{"op": 77, "d": None}], 4001),
         (["not json"], 4002),
@@ -109,11 +103,9 @@ def resume(**changes: Any) -> dict[str, Any]:
         ([identify(intents=1 << 15)], 4014),
     ],
 )
-async def test_mistake_closes_with_its_code(
-    standin: StandIn, dial: Dial, said: list[Sent], code: int
-) -> None:
+async def test_mistake_gets_close_code(standin: StandIn, dial: Dial, frames: list[Sent], code: int) -> None:
     client = await dial(standin)
-    for frame in said:
+    for frame in frames:
         await client.ws.send_str(frame if isinstance(frame, str) else orjson.dumps(frame).decode())
     assert await client.wait_closed() == code
 
@@ -122,35 +114,35 @@ async def test_mistake_closes_with_its_code(
     ("query", "code"),
     [("?v=9", 4012), ("", 4012), ("?v=10&encoding=etf", 4002), ("?v=10&compress=lz4", 4002)],
 )
-async def test_unknown_dialect_is_refused(standin: StandIn, dial: Dial, query: str, code: int) -> None:
+async def test_refuses_unknown_encoding(standin: StandIn, dial: Dial, query: str, code: int) -> None:
+    """An unsupported version, encoding or compression closes the connection."""
     client = await dial(standin, query)
     assert await client.wait_closed() == code
 
 
-async def test_sequence_from_the_future_ends_the_session(standin: StandIn, dial: Dial) -> None:
+async def test_future_sequence_ends_session(standin: StandIn, dial: Dial) -> None:
     first = await dial(standin)
     await first.identify()
     session_id = (await first.expect(op=0, event="READY"))["d"]["session_id"]
     second = await dial(standin)
-    await second.say(6, resume(session_id=session_id, seq=99)["d"])
+    await second.send(6, resume(session_id=session_id, seq=99)["d"])
     assert await second.wait_closed() == 4007
     third = await dial(standin)
-    await third.say(6, resume(session_id=session_id, seq=1)["d"])
+    await third.send(6, resume(session_id=session_id, seq=1)["d"])
     assert (await third.expect(op=9))["d"] is False
 
 
-async def test_refused_resume_may_identify_on_the_same_connection(standin: StandIn, dial: Dial) -> None:
+async def test_refused_resume_may_identify(standin: StandIn, dial: Dial) -> None:
+    """After op 9 a client may identify on the same connection."""
     client = await dial(standin)
-    await client.say(6, resume()["d"])
+    await client.send(6, resume()["d"])
     assert (await client.expect(op=9))["d"] is False
     await client.identify()
     assert (await client.expect(op=0, event="READY"))["s"] == 1
 
 
-async def test_resume_replays_each_missed_event_once_and_takes_the_session_over(
-    standin: StandIn, dial: Dial
-) -> None:
-    """A second connection that resumes cuts the first one off, and an earlier RESUMED is not replayed."""
+async def test_resume_replays_once_and_takes_over(standin: StandIn, dial: Dial) -> None:
+    """A resuming connection replaces the previous one; an earlier RESUMED is not replayed."""
     guild = standin.world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     first = await dial(standin)
@@ -160,7 +152,7 @@ async def test_resume_replays_each_missed_event_once_and_takes_the_session_over(
     await guild.join(nelly, general)
     for resumed_as in (4, 5):
         later = await dial(standin)
-        await later.say(6, resume(session_id=session_id, seq=2)["d"])
+        await later.send(6, resume(session_id=session_id, seq=2)["d"])
         await later.expect(op=10)
         frames = [await later.receive() for _ in range(2)]
         assert [(f["t"], f["s"]) for f in frames] == [("VOICE_STATE_UPDATE", 3), ("RESUMED", resumed_as)]
@@ -175,11 +167,11 @@ async def test_expired_session_cannot_be_resumed(dial: Dial) -> None:
         session_id = (await client.expect(op=0, event="READY"))["d"]["session_id"]
         await standin.faults.drop()
         later = await dial(standin)
-        await later.say(6, resume(session_id=session_id)["d"])
+        await later.send(6, resume(session_id=session_id)["d"])
         assert (await later.expect(op=9))["d"] is False
 
 
-async def test_identifying_too_fast_is_answered_with_op_9(dial: Dial) -> None:
+async def test_fast_identify_gets_op_9(dial: Dial) -> None:
     async with StandIn(token="right", identify_window_s=60) as standin:
         client = await dial(standin)
         await client.identify()
@@ -189,7 +181,7 @@ async def test_identifying_too_fast_is_answered_with_op_9(dial: Dial) -> None:
         assert (await hasty.expect(op=9))["d"] is False
 
 
-async def test_intents_decide_what_is_sent(standin: StandIn, dial: Dial) -> None:
+async def test_intents_filter_events(standin: StandIn, dial: Dial) -> None:
     guild = standin.world.add_guild("Base")
     client = await dial(standin)
     await client.identify(intents=1)
@@ -198,7 +190,7 @@ async def test_intents_decide_what_is_sent(standin: StandIn, dial: Dial) -> None
     assert transition.reach == "unseen"
 
 
-async def test_two_sessions_of_one_shard_both_hear_everything(standin: StandIn, dial: Dial) -> None:
+async def test_sessions_of_one_shard_get_everything(standin: StandIn, dial: Dial) -> None:
     guild = standin.world.add_guild("Base")
     clients = [await dial(standin) for _ in range(2)]
     for client in clients:
@@ -209,8 +201,8 @@ async def test_two_sessions_of_one_shard_both_hear_everything(standin: StandIn, 
         assert (await client.expect(op=0, event="VOICE_STATE_UPDATE"))["s"] == 3
 
 
-async def test_client_that_does_not_read_holds_the_operations_back(standin: StandIn, dial: Dial) -> None:
-    """Operations wait for a client that lags, and go on as soon as it is cut off."""
+async def test_slow_client_delays_operations(standin: StandIn, dial: Dial) -> None:
+    """Operations wait for a client that lags, and continue once it is disconnected."""
     guild = standin.world.add_guild("Base")
     rooms = [guild.add_voice_channel(name) for name in ("a", "b")]
     nelly = guild.add_member("nelly")
@@ -239,9 +231,9 @@ async def test_client_that_does_not_read_holds_the_operations_back(standin: Stan
     reader.resume_reading()
 
 
-async def test_zstd_stream_is_one_frame_flushed_for_each_message(standin: StandIn, dial: Dial) -> None:
+async def test_zstd_flushes_every_message(standin: StandIn, dial: Dial) -> None:
     client = await dial(standin, "?v=10&encoding=json&compress=zstd-stream")
-    zstandard = pytest.importorskip("zstandard", reason="a part of Python itself from 3.14 on")
+    zstandard = pytest.importorskip("zstandard", reason="in the standard library from Python 3.14")
     stream = zstandard.ZstdDecompressor().decompressobj()
     hello = orjson.loads(stream.decompress(await client.ws.receive_bytes(timeout=TIMEOUT_S)))
     await client.identify()
@@ -249,7 +241,7 @@ async def test_zstd_stream_is_one_frame_flushed_for_each_message(standin: StandI
     assert (hello["op"], ready["t"]) == (10, "READY")
 
 
-async def test_rest_speaks_discords_json(standin: StandIn, http: aiohttp.ClientSession) -> None:
+async def test_rest_answers_like_discord(standin: StandIn, http: aiohttp.ClientSession) -> None:
     async def get(path: str, authorization: str = "Bot right") -> tuple[int, str, Any]:
         async with http.get(standin.api_url + path, headers={"Authorization": authorization}) as response:
             return response.status, response.headers["Content-Type"], orjson.loads(await response.read())
@@ -265,7 +257,7 @@ async def test_rest_speaks_discords_json(standin: StandIn, http: aiohttp.ClientS
     assert bot["session_start_limit"]["max_concurrency"] == 1
 
 
-async def test_event_of_no_guild_reaches_every_shard(standin: StandIn, dial: Dial) -> None:
+async def test_event_without_guild_reaches_every_shard(standin: StandIn, dial: Dial) -> None:
     clients = [await dial(standin) for _ in range(2)]
     for n, client in enumerate(clients):
         await client.identify(shard=[n, 2])
@@ -275,7 +267,7 @@ async def test_event_of_no_guild_reaches_every_shard(standin: StandIn, dial: Dia
         assert (await client.expect(op=0, event="MADE_UP"))["d"] == {"x": 1}
 
 
-async def test_stopping_cuts_clients_off_and_frees_the_ports(dial: Dial) -> None:
+async def test_stop_disconnects_and_frees_ports(dial: Dial) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         async with StandIn(token="right") as standin:
             client = await dial(standin)
@@ -287,15 +279,13 @@ async def test_stopping_cuts_clients_off_and_frees_the_ports(dial: Dial) -> None
 
 
 @pytest.mark.parametrize(("reset", "seen"), [(False, None), (True, ConnectionResetError)])
-async def test_drop_ends_with_fin_or_with_rst(
-    standin: StandIn, reset: bool, seen: type[Exception] | None
-) -> None:
+async def test_drop_sends_fin_or_rst(standin: StandIn, reset: bool, seen: type[Exception] | None) -> None:
     url = yarl.URL(standin.gateway_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     request = "GET /gateway?v=10 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     identified = orjson.dumps(identify())
-    # A client's frame is masked; a mask of zeros leaves it as it is.
+    # A client's frame must be masked; a mask of zeros changes nothing.
     writer.write((request + key).encode() + bytes([0x81, 0x80 | len(identified), 0, 0, 0, 0]) + identified)
     await standin.wait_until(lambda: standin.live_sessions == 1, TIMEOUT_S)
     await reader.readuntil(b"READY")
@@ -306,7 +296,7 @@ async def test_drop_ends_with_fin_or_with_rst(
     writer.close()
 
 
-async def test_cut_frame_never_arrives_whole(standin: StandIn, dial: Dial) -> None:
+async def test_cut_frame_is_incomplete(standin: StandIn, dial: Dial) -> None:
     guild = standin.world.add_guild("Base")
     client = await dial(standin)
     await client.identify()
@@ -316,9 +306,8 @@ async def test_cut_frame_never_arrives_whole(standin: StandIn, dial: Dial) -> No
     assert [message async for message in client.ws if message.type is aiohttp.WSMsgType.TEXT] == []
 
 
-async def test_guild_that_fails_and_returns_while_guilds_are_slow_is_sent_once(
-    standin: StandIn, dial: Dial
-) -> None:
+async def test_returning_guild_is_sent_once(standin: StandIn, dial: Dial) -> None:
+    """A guild that returns from an outage during a slow start is not sent again."""
     guild = standin.world.add_guild("Base")
     standin.world.add_guild("Last")
     standin.faults.delay_guilds(0.1)

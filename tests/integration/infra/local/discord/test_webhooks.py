@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: who is let in, the limits, what is kept, and what fails on demand."""
+"""Webhooks over HTTP: authentication, limits, kept messages and scripted failures."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -56,7 +56,7 @@ async def post(
         return Answer(response, await response.read())
 
 
-async def test_message_is_kept_and_answered_with_nothing(
+async def test_post_is_kept_and_answers_204(
     standin: StandIn, http: aiohttp.ClientSession, hook: Webhook
 ) -> None:
     answer = await post(http, hook.url, {"content": "hi"}, headers={**AGENT, "X-Extra": "1"})
@@ -68,7 +68,7 @@ async def test_message_is_kept_and_answered_with_nothing(
 
 
 @pytest.mark.parametrize("version", ["", "/v10"])
-async def test_wait_gives_the_message_back(http: aiohttp.ClientSession, hook: Webhook, version: str) -> None:
+async def test_wait_returns_message(http: aiohttp.ClientSession, hook: Webhook, version: str) -> None:
     url = hook.url.replace("/api/", f"/api{version}/")
     answer = await post(http, url + "?wait=true", {"embeds": [{"title": "x"}], "username": "Relay"})
     assert answer.status == 200
@@ -77,7 +77,7 @@ async def test_wait_gives_the_message_back(http: aiohttp.ClientSession, hook: We
     assert answer.json["id"] == hook.messages[0].id
 
 
-async def test_discord_pys_own_webhook_is_served(
+async def test_serves_discord_py_webhook(
     standin: StandIn, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """discord.py's webhooks send whatever User-Agent their HTTP session has."""
@@ -91,9 +91,7 @@ async def test_discord_pys_own_webhook_is_served(
     assert (refused.value.status, refused.value.code) == (400, 50035)
 
 
-async def test_strangers_are_refused_as_discord_refuses_them(
-    standin: StandIn, http: aiohttp.ClientSession, hook: Webhook
-) -> None:
+async def test_refuses_invalid_callers(standin: StandIn, http: aiohttp.ClientSession, hook: Webhook) -> None:
     blocked = await post(http, hook.url, headers={"User-Agent": "curl/8"})
     assert (blocked.status, blocked.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
     assert standin.webhooks.refused_agents == 1
@@ -115,7 +113,7 @@ async def test_strangers_are_refused_as_discord_refuses_them(
         (b'{"components":[{"type":10}]}', "", "application/json", 50006),
     ],
 )
-async def test_bad_request_is_400(
+async def test_refuses_bad_request(
     http: aiohttp.ClientSession, hook: Webhook, raw: bytes, query: str, content_type: str, code: int
 ) -> None:
     answer = await post(http, hook.url + query, raw=raw, headers=AGENT | {"Content-Type": content_type})
@@ -123,7 +121,7 @@ async def test_bad_request_is_400(
     assert hook.messages == []
 
 
-async def test_sixth_post_within_the_window_is_throttled(http: aiohttp.ClientSession, hook: Webhook) -> None:
+async def test_throttles_sixth_post(http: aiohttp.ClientSession, hook: Webhook) -> None:
     hook.limit_to(RateLimit(requests=5, per_s=60.0))
     answers = [await post(http, hook.url) for _ in range(6)]
     assert [answer.status for answer in answers] == [204] * 5 + [429]
@@ -139,9 +137,8 @@ async def test_sixth_post_within_the_window_is_throttled(http: aiohttp.ClientSes
     assert len(hook.messages) == 5
 
 
-async def test_limits_are_counted_for_each_webhook_and_can_be_off(
-    standin: StandIn, http: aiohttp.ClientSession, hook: Webhook
-) -> None:
+async def test_limits_are_per_webhook(standin: StandIn, http: aiohttp.ClientSession, hook: Webhook) -> None:
+    """Each webhook has its own rate limit, which can be turned off."""
     other = standin.add_webhook("other")
     hook.limit_to(RateLimit(requests=1, per_s=60.0))
     assert [(await post(http, url)).status for url in (hook.url, other.url, hook.url)] == [204, 204, 429]
@@ -149,7 +146,7 @@ async def test_limits_are_counted_for_each_webhook_and_can_be_off(
     assert {(await post(http, hook.url)).status for _ in range(20)} == {204}
 
 
-async def test_failures_come_as_scripted_and_in_order(http: aiohttp.ClientSession, hook: Webhook) -> None:
+async def test_scripted_failures_keep_order(http: aiohttp.ClientSession, hook: Webhook) -> None:
     hook.fail_next(1, 502, "<html>bad gateway</html>")
     hook.throttle_next(1, 0.75, scope="shared")
     hook.fail_next(1, 500, {"message": "oops", "code": 0}, saved=True)
@@ -166,11 +163,11 @@ async def test_failures_come_as_scripted_and_in_order(http: aiohttp.ClientSessio
     assert hook.answers == {502: 1, 429: 1, 500: 1, None: 1, 204: 1}
 
 
-async def test_waiting_for_messages_gives_up(standin: StandIn, hook: Webhook) -> None:
+async def test_wait_for_messages_times_out(standin: StandIn, hook: Webhook) -> None:
     with pytest.raises(TimeoutError, match="the messages expected"):
         await standin.wait_for_messages(bool, 0.01)
 
 
-async def test_get_shows_the_webhook(http: aiohttp.ClientSession, hook: Webhook) -> None:
+async def test_get_returns_webhook(http: aiohttp.ClientSession, hook: Webhook) -> None:
     async with http.get(hook.url, headers=AGENT) as response:
         assert orjson.loads(await response.read())["name"] == "default"

@@ -9,7 +9,7 @@ class Clock:
         return self.now
 
 
-def test_window_begins_with_its_first_request_and_refuses_what_is_over() -> None:
+def test_window_starts_with_first_request() -> None:
     clock = Clock()
     window = Window(RateLimit(2, 10.0), clock=clock, wall_clock=lambda: 1000.0)
     first = window.take()
@@ -23,8 +23,8 @@ def test_window_begins_with_its_first_request_and_refuses_what_is_over() -> None
     assert (first.reset_after_s, third.reset_after_s, third.reset_at) == (10.0, 6.0, 1006.0)
 
 
-def test_whoever_waits_as_long_as_told_is_let_through() -> None:
-    """Also where the rest of the window is no whole number of milliseconds."""
+def test_waiting_reset_after_is_enough() -> None:
+    """Also if the rest of the window is not a whole number of milliseconds."""
     clock = Clock()
     window = Window(RateLimit(1, 2.0), clock=clock)
     window.take()
@@ -35,7 +35,7 @@ def test_whoever_waits_as_long_as_told_is_let_through() -> None:
     assert window.take().allowed
 
 
-def test_headers_have_discords_names() -> None:
+def test_headers_match_discords() -> None:
     window = Window(RateLimit(5, 2.0), clock=lambda: 0.0, wall_clock=lambda: 1000.25)
     assert window.take().build_headers("abc") == {
         "X-RateLimit-Limit": "5",

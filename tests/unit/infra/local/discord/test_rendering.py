@@ -10,7 +10,7 @@ AT = int(dt.datetime(2026, 11, 21, 7, 5, 9, tzinfo=dt.UTC).timestamp())
 
 
 class Names:
-    """A world of three names, one of which tries to pass as markup."""
+    """A world with few names, one of which looks like markup."""
 
     def user_name(self, user_id: str) -> str | None:
         return {"1": "Nelly", "2": "**<@1>** @everyone"}.get(user_id)
@@ -49,15 +49,15 @@ def render(text: str, tz: dt.tzinfo = dt.UTC) -> str:
         ("<t:99999999999999999>", "<t:99999999999999999>"),
     ],
 )
-def test_markup_is_read_as_discord_shows_it(text: str, shown: str) -> None:
+def test_renders_markup(text: str, shown: str) -> None:
     assert render(text) == f"▌ {shown}"
 
 
-def test_times_are_the_readers_own() -> None:
+def test_renders_times_in_readers_zone() -> None:
     assert render(f"<t:{AT}:T>", dt.timezone(dt.timedelta(hours=2))) == "▌ 09:05:09"
 
 
-def test_embed_is_shown_from_top_to_bottom() -> None:
+def test_renders_embed_top_to_bottom() -> None:
     message = {
         "content": "Hello <@1>",
         "embeds": [
@@ -95,14 +95,14 @@ def test_embed_is_shown_from_top_to_bottom() -> None:
         ({"roles": ["4"]}, ["&4"]),
     ],
 )
-def test_allowed_mentions_decide_who_is_notified(allowed: Any, pinged: list[str]) -> None:
+def test_allowed_mentions_limit_pings(allowed: Any, pinged: list[str]) -> None:
     message = {"content": "<@1> <@&4> @everyone `<@2>`", "allowed_mentions": allowed}
     assert parse_pings(message) == pinged
 
 
-def test_mentions_in_embeds_notify_nobody() -> None:
+def test_embed_mentions_ping_nobody() -> None:
     assert parse_pings({"embeds": [{"description": "<@1> @everyone"}]}) == []
 
 
-def test_who_is_notified_is_said() -> None:
+def test_lists_who_is_notified() -> None:
     assert render_message({"content": "<@1>"}, Names()) == "@Nelly\n(notifies @Nelly)"

@@ -1,4 +1,4 @@
-"""Discord's documented limits, each at its edge."""
+"""Discord's documented limits, each tested at its boundary."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def fields(count: int, **parts: Any) -> Json:
         {"content": "x", "allowed_mentions": {"parse": ["roles"], "users": ["1"] * 100}},
     ],
 )
-def test_message_within_the_limits_is_taken(body: Json) -> None:
+def test_accepts_message_within_limits(body: Json) -> None:
     assert check_message(body, with_components=False) is None
 
 
@@ -101,7 +101,8 @@ def test_message_within_the_limits_is_taken(body: Json) -> None:
         ),
     ],
 )
-def test_message_beyond_a_limit_is_refused_at_its_place(body: Json, place: str, code: str) -> None:
+def test_refuses_message_beyond_limits(body: Json, place: str, code: str) -> None:
+    """The error names the field beyond the limit with Discord's code."""
     refused = check_message(body, with_components=True)
     assert refused is not None
     assert (refused["code"], refused["message"]) == (50035, "Invalid Form Body")
@@ -112,7 +113,7 @@ def test_message_beyond_a_limit_is_refused_at_its_place(body: Json, place: str, 
     assert [error["code"] for error in found["_errors"]] == [code]
 
 
-def test_every_mistake_is_named_at_once() -> None:
+def test_reports_every_error() -> None:
     refused = check_message({"content": 1, "embeds": [{"title": 2, "color": "x"}]}, with_components=False)
     assert refused is not None
     assert refused["errors"].keys() == {"content", "embeds"}
@@ -121,7 +122,7 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("body", [[], "x", None, 5])
-def test_body_that_is_no_object_is_refused(body: object) -> None:
+def test_refuses_non_object_body(body: object) -> None:
     refused = check_message(body, with_components=False)
     assert refused is not None
     assert refused["code"] == 50035
@@ -131,11 +132,11 @@ def test_body_that_is_no_object_is_refused(body: object) -> None:
     "body",
     [{}, {"content": ""}, {"content": " \n"}, {"embeds": []}, {"embeds": [{}]}, {"embeds": [{"color": 1}]}],
 )
-def test_message_with_nothing_to_show_is_refused(body: Json) -> None:
+def test_refuses_empty_message(body: Json) -> None:
     assert check_message(body, with_components=False) == EMPTY_MESSAGE
 
 
-def test_components_count_only_where_the_query_asks_for_them() -> None:
+def test_components_need_query_parameter() -> None:
     body = {"components": [{"type": 10, "content": "x"}]}
     assert check_message(body, with_components=False) == EMPTY_MESSAGE
     assert check_message(body, with_components=True) is None

@@ -1,4 +1,4 @@
-"""What happens in a guild, and what the world says of it, with a list in place of the sessions."""
+"""Guild operations and the events they publish, recorded in a list instead of sent to sessions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from infra.local.discord.transitions import Reach
 
 
 class Publisher:
-    """Writes down what would be sent."""
+    """Records published events."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -34,7 +34,7 @@ def world(publisher: Publisher) -> World:
     return World(publisher=publisher, log=TransitionLog(), snowflakes=Snowflakes(), clock=lambda: 12.5)
 
 
-async def test_voice_state_has_every_field_that_discord_sends(world: World, publisher: Publisher) -> None:
+async def test_voice_state_has_every_field(world: World, publisher: Publisher) -> None:
     guild = world.add_guild("Base")
     role = guild.add_role("Mods")
     nelly = guild.add_member('ne"lly', "Nelly ☕", nick="Nell", roles=[role])
@@ -61,9 +61,8 @@ async def test_voice_state_has_every_field_that_discord_sends(world: World, publ
     assert (member["user"]["username"], member["user"]["global_name"]) == ('ne"lly', "Nelly ☕")
 
 
-async def test_server_mute_outlasts_a_visit_and_own_switches_do_not(
-    world: World, publisher: Publisher
-) -> None:
+async def test_server_mute_persists(world: World, publisher: Publisher) -> None:
+    """Server mute persists when the member leaves voice; the member's own flags reset."""
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     await guild.join(nelly, general, self_mute=True)
@@ -75,7 +74,7 @@ async def test_server_mute_outlasts_a_visit_and_own_switches_do_not(
     assert guild.voice_states[nelly.id].flags == Flag.MUTE
 
 
-async def test_snapshot_has_the_bot_and_who_is_in_voice(world: World) -> None:
+async def test_snapshot_has_bot_and_voice_members(world: World) -> None:
     guild = world.add_guild("Base")
     general = guild.add_voice_channel("General", guild.add_category("Rooms"))
     nelly, _absent = guild.add_member("nelly"), guild.add_member("finn")
@@ -89,9 +88,7 @@ async def test_snapshot_has_the_bot_and_who_is_in_voice(world: World) -> None:
     assert snapshot["channels"][1]["parent_id"] == snapshot["channels"][0]["id"]
 
 
-async def test_impossible_operations_are_refused_and_change_nothing(
-    world: World, publisher: Publisher
-) -> None:
+async def test_refuses_impossible_operations(world: World, publisher: Publisher) -> None:
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     for operation in (guild.leave(nelly), guild.move(nelly, general), guild.update(nelly, mute=True)):
@@ -107,7 +104,8 @@ async def test_impossible_operations_are_refused_and_change_nothing(
     assert len(publisher.events) == len(world.log) == 1
 
 
-async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, publisher: Publisher) -> None:
+async def test_unavailable_guild_publishes_nothing(world: World, publisher: Publisher) -> None:
+    """A guild in an outage, or without the bot, publishes no voice states."""
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
     await guild.begin_outage()
@@ -118,7 +116,7 @@ async def test_nothing_is_told_of_a_guild_that_is_out_or_left(world: World, publ
     assert [event for event, _ in publisher.events] == ["GUILD_DELETE", "GUILD_CREATE", "GUILD_DELETE"]
 
 
-async def test_log_keeps_the_last_and_counts_all(publisher: Publisher) -> None:
+async def test_log_keeps_last_and_counts_all(publisher: Publisher) -> None:
     world = World(publisher=publisher, log=TransitionLog(limit=2), snowflakes=Snowflakes())
     guild = world.add_guild("Base")
     general, nelly = guild.add_voice_channel("General"), guild.add_member("nelly")
@@ -129,7 +127,7 @@ async def test_log_keeps_the_last_and_counts_all(publisher: Publisher) -> None:
     assert world.log.reached == {"live": 4}
 
 
-async def test_one_user_may_be_in_several_guilds(world: World) -> None:
+async def test_user_in_several_guilds(world: World) -> None:
     one, two = world.add_guild("One"), world.add_guild("Two")
     nelly = one.add_member("nelly", "Nelly")
     assert two.add_member(nelly.user, nick="N").id == nelly.id
@@ -137,7 +135,8 @@ async def test_one_user_may_be_in_several_guilds(world: World) -> None:
     assert world.user_name("1") is None
 
 
-def test_ids_repeat_from_run_to_run_and_differ_by_kind_and_seed() -> None:
+def test_ids_are_reproducible_and_distinct() -> None:
+    """Ids are the same on every run, and differ by kind and seed."""
     kinds = ("guild", "channel", "user", "role", "webhook", "message", "application")
 
     def make(seed: int) -> list[str]:
@@ -151,7 +150,7 @@ def test_ids_repeat_from_run_to_run_and_differ_by_kind_and_seed() -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
-def test_neighbouring_guilds_take_turns_on_the_shards(shards: int) -> None:
+def test_consecutive_guilds_alternate_shards(shards: int) -> None:
     snowflakes = Snowflakes()
     found = [shard_of(int(snowflakes.make("guild")), shards) for _ in range(shards * 2)]
     assert found == list(range(shards)) * 2
