@@ -1,7 +1,7 @@
 """A CloudFormation template as one self-contained text, so that deploying it needs no bucket.
 
-``aws cloudformation package`` would upload the workflow definitions that the template points to; here they
-are put into it.
+``aws cloudformation package`` uploads the workflow definitions that the template names; this puts them into
+the template.
 """
 
 import json
@@ -19,20 +19,18 @@ MAX_BYTES: Final = 1_000_000
 _LOCAL_DEFINITION: Final = re.compile(
     r"^(?P<indent> *)DefinitionS3Location: (?P<path>[^\s{].*)$", re.MULTILINE
 )
-# A loop and all that is indented below it.
+# A loop and everything indented below it.
 _LOOP: Final = re.compile(r"^( *)Fn::ForEach::\w+:.*\n(?:(?:\1 .*| *)\n)*", re.MULTILINE)
-
-
-# A line that ends so begins a text in which # is a character like any other.
+# A line that ends like this begins a block of text, where # starts no comment.
 _TEXT_FOLLOWS: Final = re.compile(r"(?:^|\s)[|>][-+0-9]*\s*(?:#.*)?$")
 
 
 class TemplateError(RelayError):
-    """The template or a file that it points to cannot be used."""
+    """The template, or a file that it names, is unusable."""
 
 
 class TooLargeError(TemplateError):
-    """The template has to go by way of a bucket."""
+    """The template needs a bucket."""
 
     def __init__(self, template: "Template") -> None:
         super().__init__(
@@ -43,7 +41,7 @@ class TooLargeError(TemplateError):
 
 @dataclass(frozen=True)
 class Template:
-    """A template as CloudFormation is given it; ``name`` is for people."""
+    """A template as CloudFormation gets it; ``name`` appears in messages."""
 
     name: str
     body: str
@@ -57,9 +55,9 @@ class Template:
         return self.size_bytes <= MAX_INLINE_BYTES
 
     def expanded_bytes(self, times: int) -> int:
-        """About how large it is with every loop in it gone through *times*; rather too large than too small.
+        """Return its size with each loop expanded *times*: an estimate that is never too small.
 
-        The limits hold for what a loop becomes, too.
+        The limits apply to the expanded template too.
         """
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-foreach.html
         loops = sum(len(loop.group().encode()) for loop in _LOOP.finditer(self.body))
@@ -67,9 +65,9 @@ class Template:
 
 
 def load_template(path: Path) -> Template:
-    """The template at *path* with every local definition put in as a DefinitionString.
+    """Return the template at *path* with every local definition put in as a DefinitionString.
 
-    Where it fits into a request without its comments, and only so, they are left out.
+    Comments are dropped only if that makes it fit into a request.
     """
 
     def inline(match: re.Match[str]) -> str:
@@ -88,7 +86,7 @@ def load_template(path: Path) -> Template:
 
 
 def drop_comments(body: str) -> str:
-    """Return the YAML *body* without the lines that are nothing but a comment, and without empty ones."""
+    """Return the YAML *body* without empty lines and lines that are only a comment."""
     kept: list[str] = []
     text_indent: int | None = None
     for line in body.split("\n"):
@@ -104,7 +102,7 @@ def drop_comments(body: str) -> str:
 
 
 def build_template(path: Path) -> str:
-    """The template at *path* as one text that needs no bucket."""
+    """Return the template at *path* as one text that needs no bucket; TooLargeError if it is too large."""
     template = load_template(path)
     if not template.fits_inline:
         raise TooLargeError(template)

@@ -25,7 +25,7 @@ async def _digest(relay: Relay, destination: str = "default") -> Ended:
     return await relay.run(*EVENTS, destination=destination, workflow="digest")
 
 
-async def test_a_batch_takes_two_states_and_one_silent_message(hasty_relay: Relay) -> None:
+async def test_batch_takes_one_silent_message(hasty_relay: Relay) -> None:
     ended = await _digest(hasty_relay)
 
     assert ended.status == "SUCCEEDED"
@@ -49,7 +49,7 @@ async def test_a_batch_takes_two_states_and_one_silent_message(hasty_relay: Rela
     assert "everyone" not in message.raw.decode()
 
 
-async def test_a_429_is_waited_out_then_posted_once(hasty_relay: Relay) -> None:
+async def test_429_is_waited_out(hasty_relay: Relay) -> None:
     hasty_relay.webhook.throttle_next(2, 0.3)
 
     ended = await _digest(hasty_relay)
@@ -64,7 +64,7 @@ async def test_a_429_is_waited_out_then_posted_once(hasty_relay: Relay) -> None:
 @pytest.mark.parametrize(
     ("status", "times", "error"), [(404, 1, "WebhookRefused"), (503, 31, "WebhookUnavailable")]
 )
-async def test_a_failure_has_a_name(status: int, times: int, error: str, hasty_relay: Relay) -> None:
+async def test_failure_has_a_name(status: int, times: int, error: str, hasty_relay: Relay) -> None:
     hasty_relay.webhook.fail_next(times, status, {"message": "no", "code": 0})
 
     ended = await _digest(hasty_relay)
@@ -73,13 +73,13 @@ async def test_a_failure_has_a_name(status: int, times: int, error: str, hasty_r
     assert hasty_relay.webhook.answers == {status: times}
 
 
-async def test_a_destination_that_the_proxy_does_not_know_is_a_refusal(hasty_relay: Relay) -> None:
+async def test_unknown_destination_is_refused(hasty_relay: Relay) -> None:
     ended = await _digest(hasty_relay, destination="elsewhere")
 
     assert (ended.status, ended.error) == ("FAILED", "WebhookRefused")
 
 
-async def test_the_history_never_shows_the_webhook(hasty_relay: Relay) -> None:
+async def test_history_never_shows_webhook(hasty_relay: Relay) -> None:
     ended = await _digest(hasty_relay)
 
     assert hasty_relay.webhook.token not in json.dumps([ended.history, ended.output], default=str)

@@ -37,7 +37,7 @@ EVERY_KIND = (
 )
 
 
-async def test_a_batch_of_every_kind_takes_one_task_and_one_message(relay: Relay) -> None:
+async def test_every_kind_takes_one_message(relay: Relay) -> None:
     ended = await relay.run(*EVERY_KIND)
     assert ended.status == "SUCCEEDED"
     assert ended.output == {"posted": 5}
@@ -54,7 +54,7 @@ async def test_a_batch_of_every_kind_takes_one_task_and_one_message(relay: Relay
     assert "everyone" not in message.raw.decode()
 
 
-async def test_a_429_is_waited_out_for_its_retry_after_then_posted_once(relay: Relay) -> None:
+async def test_429_waits_its_retry_after(relay: Relay) -> None:
     relay.webhook.throttle_next(1, 2.4)
     ended = await relay.run(JOINED)
     assert ended.status == "SUCCEEDED"
@@ -69,7 +69,7 @@ async def test_a_429_is_waited_out_for_its_retry_after_then_posted_once(relay: R
 @pytest.mark.parametrize(
     "body", [HTML, {"message": "Too Many Requests"}, ""], ids=["html", "gateway", "empty"]
 )
-async def test_a_429_that_names_no_time_is_waited_out_for_five_seconds(body: object, relay: Relay) -> None:
+async def test_429_without_time_waits_five_seconds(body: object, relay: Relay) -> None:
     """Cloudflare answers in HTML, and API Gateway throttles as well."""
     relay.webhook.fail_next(1, 429, body)
     ended = await relay.run(JOINED)
@@ -79,7 +79,7 @@ async def test_a_429_that_names_no_time_is_waited_out_for_five_seconds(body: obj
     assert waited_s >= 5 * relay.scale - 0.001
 
 
-async def test_every_429_in_a_row_is_waited_out(relay: Relay) -> None:
+async def test_every_429_is_waited_out(relay: Relay) -> None:
     relay.webhook.throttle_next(3, 0.3)
     ended = await relay.run(JOINED)
     assert ended.status == "SUCCEEDED"
@@ -88,7 +88,7 @@ async def test_every_429_in_a_row_is_waited_out(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_server_error_is_retried_in_place(status: int, relay: Relay) -> None:
+async def test_server_error_is_retried(status: int, relay: Relay) -> None:
     relay.webhook.fail_next(1, status, {"message": "Internal Server Error", "code": 0})
     ended = await relay.run(JOINED)
     assert ended.status == "SUCCEEDED"
@@ -97,7 +97,7 @@ async def test_a_server_error_is_retried_in_place(status: int, relay: Relay) -> 
     assert ended.attempts == 2
 
 
-async def test_a_connection_that_breaks_is_retried(relay: Relay) -> None:
+async def test_broken_connection_is_retried(relay: Relay) -> None:
     relay.webhook.fail_next(1, None)
     ended = await relay.run(JOINED)
     assert ended.status == "SUCCEEDED"
@@ -113,7 +113,7 @@ async def test_a_connection_that_breaks_is_retried(relay: Relay) -> None:
         (404, {"message": "Unknown Webhook", "code": 10015}),
     ],
 )
-async def test_a_refusal_fails_at_once_after_one_request(status: int, body: object, relay: Relay) -> None:
+async def test_refusal_fails_after_one_request(status: int, body: object, relay: Relay) -> None:
     """Repeated calls to a webhook that is gone would earn a restriction."""
     # https://docs.discord.com/developers/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
     relay.webhook.fail_next(1, status, body)
@@ -125,19 +125,19 @@ async def test_a_refusal_fails_at_once_after_one_request(status: int, body: obje
     assert ended.entered == ["Post", "WebhookRefused"]
 
 
-async def test_a_destination_that_the_proxy_does_not_know_is_a_refusal(relay: Relay) -> None:
+async def test_unknown_destination_is_refused(relay: Relay) -> None:
     ended = await relay.run(JOINED, destination="elsewhere")
     assert (ended.status, ended.error) == ("FAILED", "WebhookRefused")
     assert relay.webhook.answers == {}
 
 
-async def test_an_input_that_no_message_can_be_made_of_fails_by_that_name(relay: Relay) -> None:
+async def test_impossible_input_fails_by_name(relay: Relay) -> None:
     ended = await relay.run(JOINED, destination={"not": "a name"})
     assert (ended.status, ended.error) == ("FAILED", "MessageNotBuilt")
     assert relay.webhook.answers == {}
 
 
-async def test_the_history_never_shows_the_webhook(relay: Relay) -> None:
+async def test_history_never_shows_webhook(relay: Relay) -> None:
     """Not when it works, and not in the cause of a failure."""
     relay.webhook.throttle_next(1, 0.1)
     good = await relay.run(JOINED)
@@ -150,7 +150,7 @@ async def test_the_history_never_shows_the_webhook(relay: Relay) -> None:
         assert relay.webhook.url not in shown
 
 
-async def test_the_largest_input_that_aws_takes_is_posted(relay: Relay) -> None:
+async def test_largest_input_is_posted(relay: Relay) -> None:
     """Also when it was throttled on the way: the events then come from the execution's input."""
     # 262,144 bytes, https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     count = 255_000 // (len(json.dumps(JOINED)) + 2)
@@ -161,7 +161,7 @@ async def test_the_largest_input_that_aws_takes_is_posted(relay: Relay) -> None:
     assert message.body["embeds"][0]["description"].endswith(" more")
 
 
-async def test_a_throttle_that_never_ends_is_given_up_by_name(hasty_relay: Relay) -> None:
+async def test_endless_throttle_is_given_up(hasty_relay: Relay) -> None:
     hasty_relay.webhook.throttle_next(121, 0.5)
     ended = await hasty_relay.run(JOINED)
     assert (ended.status, ended.error) == ("FAILED", "WebhookThrottled")
@@ -170,7 +170,7 @@ async def test_a_throttle_that_never_ends_is_given_up_by_name(hasty_relay: Relay
     assert len(ended.history) < 2000
 
 
-async def test_a_server_that_never_recovers_is_given_up_by_name(hasty_relay: Relay) -> None:
+async def test_endless_server_error_is_given_up(hasty_relay: Relay) -> None:
     hasty_relay.webhook.fail_next(31, 503, "upstream connect error")
     ended = await hasty_relay.run(JOINED)
     assert (ended.status, ended.error) == ("FAILED", "WebhookUnavailable")

@@ -80,7 +80,7 @@ class Resolved:
         return (TEMPLATE.parent / str(path)).read_text()
 
     def granted(self, role: str) -> set[tuple[str, str]]:
-        """Every action and resource that the role's policies allow, whatever kind of policy says it."""
+        """Every action and resource that the role's policies allow, in every kind of policy."""
         documents = [
             policy["PolicyDocument"] for policy in self.of_type("IAM::Role")[role].get("Policies", ())
         ]

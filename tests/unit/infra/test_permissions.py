@@ -46,7 +46,7 @@ ACTIONS = {
 
 
 def _standard_executions() -> set[str]:
-    """Whatever executions can be described and stopped, those of Express workflows not being among them."""
+    """The executions that can be described and stopped: not those of Express workflows."""
     return {
         ARN.format(service="states", rest=f"execution:{machine['StateMachineName']}:*")
         for machine in MACHINES.values()
@@ -85,11 +85,11 @@ def _needed(task: dict[str, Any], substitutions: dict[str, str]) -> set[tuple[st
         case ["arn", "aws", "states", "", "", "aws-sdk", "sfn", "describeExecution"]:
             assert "Execution.Input" in task["Arguments"]["ExecutionArn"]
             return {("states:DescribeExecution", arn) for arn in _standard_executions()}
-    raise AssertionError(f"nobody has said what {task['Resource']} needs")
+    raise AssertionError(f"no permissions are known for {task['Resource']}")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_workflows_role_may_do_what_its_tasks_do_and_no_more(role: str) -> None:
+def test_role_matches_its_tasks(role: str) -> None:
     needed: set[tuple[str, str]] = set()
     for name, machine in MACHINES.items():
         if machine["RoleArn"] != role:
@@ -106,13 +106,13 @@ def test_a_workflows_role_may_do_what_its_tasks_do_and_no_more(role: str) -> Non
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_placeholder_is_substituted_and_every_substitution_is_used(machine: str) -> None:
+def test_placeholders_match_substitutions(machine: str) -> None:
     placeholders = set(re.findall(r"\$\{([^}]*)\}", RELAY.definition(machine)))
 
     assert placeholders == MACHINES[machine].get("DefinitionSubstitutions", {}).keys()
 
 
-def test_every_definition_is_some_machines_and_ascii() -> None:
+def test_every_definition_is_used() -> None:
     """CloudFormation reads other characters back as question marks."""
     # https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
     texts = {RELAY.definition(machine) for machine in MACHINES}
@@ -121,7 +121,7 @@ def test_every_definition_is_some_machines_and_ascii() -> None:
     assert all(text.isascii() and json.loads(text)["QueryLanguage"] == "JSONata" for text in texts)
 
 
-def test_the_ingress_may_do_what_its_integrations_do_and_no_more() -> None:
+def test_ingress_role_matches_its_integrations() -> None:
     needed: set[tuple[str, str]] = set()
     for integration in RELAY.of_type("ApiGatewayV2::Integration").values():
         if integration["IntegrationType"] == "HTTP_PROXY":
@@ -144,7 +144,7 @@ def _route_arns(api: str) -> set[str]:
     }
 
 
-def test_callers_may_invoke_the_routes_that_there_are() -> None:
+def test_callers_may_invoke_existing_routes() -> None:
     policies = RELAY.of_type("IAM::ManagedPolicy")
     bot, operator = (pairs(policies[name]["PolicyDocument"]) for name in ("BotPolicy", "OperatorPolicy"))
 
@@ -162,7 +162,7 @@ def test_callers_may_invoke_the_routes_that_there_are() -> None:
     }
 
 
-def test_the_workflows_that_post_may_invoke_every_destination() -> None:
+def test_posting_role_reaches_every_destination() -> None:
     arns = {arn for _, arn in RELAY.granted("PostingRole") if arn != "*"}
 
     assert arns == _route_arns("ProxyApi")
@@ -170,7 +170,7 @@ def test_the_workflows_that_post_may_invoke_every_destination() -> None:
 
 
 @pytest.mark.parametrize("role", [*ROLES, "IngressIntegrationRole"])
-def test_a_wildcard_stands_for_what_nobody_can_name(role: str) -> None:
+def test_wildcards_are_unavoidable(role: str) -> None:
     for action, resource in RELAY.granted(role):
         assert "*" not in action
         if "*" in resource:
@@ -178,7 +178,7 @@ def test_a_wildcard_stands_for_what_nobody_can_name(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_workflows_role_is_step_functions_alone_and_for_this_account(role: str) -> None:
+def test_role_trusts_this_accounts_step_functions(role: str) -> None:
     trust = RELAY.of_type("IAM::Role")[role]["AssumeRolePolicyDocument"]
 
     (statement,) = trust["Statement"]
@@ -191,7 +191,7 @@ def test_a_workflows_role_is_step_functions_alone_and_for_this_account(role: str
 
 
 @pytest.mark.parametrize("policy", ["BotPolicy", "OperatorPolicy"])
-def test_the_callers_addresses_are_a_condition_of_every_statement(policy: str) -> None:
+def test_callers_addresses_are_a_condition(policy: str) -> None:
     for statement in RELAY.of_type("IAM::ManagedPolicy")[policy]["PolicyDocument"]["Statement"]:
         assert statement["Condition"] == {"IpAddress": {"aws:SourceIp": "::/0"}}
 

@@ -24,7 +24,7 @@ def _resources(kind: str) -> dict[str, Any]:
     return {name: value["Properties"] for name, value in RESOURCES.items() if value["Type"] == kind}
 
 
-def test_has_no_finding_of_cfn_lint(tmp_path: Path) -> None:
+def test_passes_cfn_lint(tmp_path: Path) -> None:
     """As it is in the repository, and with its workflow put in."""
     whole = tmp_path / "whole.yaml"
     whole.write_text(build_template(TEMPLATE))
@@ -52,12 +52,12 @@ def test_groups_every_parameter() -> None:
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(RELAY["Parameters"])
 
 
-def test_exports_every_output_under_the_stacks_name() -> None:
+def test_outputs_are_exported() -> None:
     for name, output in RELAY["Outputs"].items():
         assert output["Export"]["Name"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
 
 
-def test_every_log_is_kept_for_the_time_that_is_asked_for() -> None:
+def test_logs_have_the_retention() -> None:
     groups = _resources("AWS::Logs::LogGroup")
 
     assert len(groups) == 5
@@ -65,7 +65,7 @@ def test_every_log_is_kept_for_the_time_that_is_asked_for() -> None:
         assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_every_stage_logs_on_one_line_of_json_and_throttles() -> None:
+def test_stages_log_and_throttle() -> None:
     stages = _resources("AWS::ApiGatewayV2::Stage")
     line = RELAY["Mappings"]["AccessLog"]["Line"]["Format"]
 
@@ -79,7 +79,7 @@ def test_every_stage_logs_on_one_line_of_json_and_throttles() -> None:
     assert not re.search(r"\$context\.(path|identity\.userAgent)", line)
 
 
-def test_no_state_machine_logs_payloads_and_one_whose_failures_matter_logs_them() -> None:
+def test_logs_have_no_payloads() -> None:
     """Inputs say who was where and when."""
     logging = {
         name: properties["LoggingConfiguration"]["IncludeExecutionData"]
@@ -103,7 +103,7 @@ def test_every_route_wants_a_signature() -> None:
     assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
 
 
-def test_every_route_leads_to_an_integration_of_its_own_api() -> None:
+def test_route_targets_its_own_api() -> None:
     relay = Resolved()
     integrations = relay.of_type("ApiGatewayV2::Integration")
     routes = relay.of_type("ApiGatewayV2::Route").values()
@@ -116,8 +116,8 @@ def test_every_route_leads_to_an_integration_of_its_own_api() -> None:
 
 
 @pytest.mark.parametrize("workflow", sorted(WORKFLOWS.keys() - {"status"}))
-def test_a_start_takes_its_name_from_a_header_and_the_whole_body(workflow: str) -> None:
-    """Whatever a path is selected from is cut at 100 KB first."""
+def test_start_maps_header_and_body(workflow: str) -> None:
+    """The whole body: selecting a part of it would cut it to 100 KB first."""
     integration = Resolved().of_type("ApiGatewayV2::Integration")[f"{workflow.title()}Integration"]
 
     assert integration["RequestParameters"] == {
@@ -127,7 +127,7 @@ def test_a_start_takes_its_name_from_a_header_and_the_whole_body(workflow: str) 
     }
 
 
-def test_each_destination_is_looked_up_under_its_own_name_and_waited_for() -> None:
+def test_destination_has_its_own_integration() -> None:
     relay = Resolved(WebhookSecret="hooks", WebhookSecretVersion="v7")
     integrations = relay.of_type("ApiGatewayV2::Integration")
 
@@ -138,7 +138,7 @@ def test_each_destination_is_looked_up_under_its_own_name_and_waited_for() -> No
         assert integration["RequestParameters"]["overwrite:querystring.wait"] == "true"
 
 
-def test_needs_no_bucket_for_a_few_destinations() -> None:
+def test_few_destinations_fit_inline() -> None:
     """The limit holds for what the loop becomes, too."""
     template = load_whole(TEMPLATE)
     bare = Template(template.name, drop_comments(template.body))
@@ -147,7 +147,7 @@ def test_needs_no_bucket_for_a_few_destinations() -> None:
     assert bare.expanded_bytes(4) <= MAX_INLINE_BYTES
 
 
-def test_every_exception_from_a_scan_is_explained_beside_its_resource() -> None:
+def test_scan_exceptions_are_explained() -> None:
     for name, resource in RESOURCES.items():
         for exception in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
             assert re.fullmatch(r"CKV_AWS_\d+", exception["id"]), name
@@ -168,7 +168,7 @@ def test_names_no_webhook() -> None:
 @pytest.mark.parametrize(
     "agent", ["DiscordBot (https://example.org/relay, 1.0)", "DiscordBot (http://example.org, 2) extra"]
 )
-def test_takes_a_user_agent_of_discords_form(agent: str) -> None:
+def test_takes_valid_user_agent(agent: str) -> None:
     assert re.fullmatch(RELAY["Parameters"]["UserAgent"]["AllowedPattern"], agent)
 
 
@@ -179,7 +179,7 @@ def test_takes_no_other_user_agent(agent: str) -> None:
     assert not re.fullmatch(RELAY["Parameters"]["UserAgent"]["AllowedPattern"], agent)
 
 
-def test_its_own_user_agent_is_of_discords_form() -> None:
+def test_default_user_agent_is_valid() -> None:
     user_agent = RELAY["Parameters"]["UserAgent"]
 
     assert re.fullmatch(user_agent["AllowedPattern"], user_agent["Default"])

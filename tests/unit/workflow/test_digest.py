@@ -121,23 +121,23 @@ def test_says(batch: list[Event], expected: list[str], lines: Callable[..., list
     assert lines(*batch) == expected
 
 
-def test_says_the_span_whatever_the_order(lines: Callable[..., list[str]]) -> None:
+def test_span_ignores_order(lines: Callable[..., list[str]]) -> None:
     """A gap's time is when it ended, so times need not rise."""
     assert lines(voice("left", time=LATER), voice("joined"))[1] == f"From {AT} until {UNTIL}"
 
 
-def test_counts_what_it_has_no_words_for(lines: Callable[..., list[str]]) -> None:
+def test_counts_unknown_events(lines: Callable[..., list[str]]) -> None:
     assert lines(envelope("sneezed", {}), envelope("sneezed", {}))[0] == "📊 2 other events"
 
 
-def test_a_gap_colours_the_message(message: Callable[[Any], dict[str, Any]]) -> None:
+def test_gap_colours_the_message(message: Callable[[Any], dict[str, Any]]) -> None:
     colours = {message(batch)["embeds"][0]["color"] for batch in ([voice("joined")], [gap()])}
     assert len(colours) == 2
 
 
 @settings(max_examples=60, deadline=None)
 @given(batch=st.lists(events, max_size=40))
-def test_any_batch_makes_a_message_that_discord_takes(
+def test_any_batch_makes_a_valid_message(
     batch: list[Event], message: Callable[[Any], dict[str, Any]]
 ) -> None:
     body = message(batch)
@@ -162,9 +162,7 @@ def _rename(node: Any, name: str) -> Any:
 
 @settings(max_examples=40, deadline=None)
 @given(event=events, name=st.sampled_from(NASTY) | st.text(max_size=32))
-def test_no_name_and_no_id_changes_the_message(
-    event: Event, name: str, message: Callable[[Any], dict[str, Any]]
-) -> None:
+def test_no_name_or_id_shows(event: Event, name: str, message: Callable[[Any], dict[str, Any]]) -> None:
     assert message([_rename(copy.deepcopy(event), name)]) == message([_rename(event, "")])
 
 
@@ -179,10 +177,8 @@ def test_no_name_and_no_id_changes_the_message(
         max_leaves=12,
     )
 )
-def test_says_nothing_that_an_input_of_another_shape_says(
-    batch: Any, message: Callable[[Any], dict[str, Any]]
-) -> None:
-    """Numbers and the digest's own words, whoever wrote the input."""
+def test_repeats_nothing_of_odd_input(batch: Any, message: Callable[[Any], dict[str, Any]]) -> None:
+    """An input of another shape gives only numbers and the digest's own words."""
     words = (
         r"joined|left|moved|changes?|other events?|by|person|people|At|From|until|<t:\d+:f>|\d+|of these"
         r"|inferred afterwards|Not watching for a while|\(\d+ times\)|so there may have been more"
@@ -193,11 +189,11 @@ def test_says_nothing_that_an_input_of_another_shape_says(
 
 
 @pytest.mark.parametrize("time", ["2026-11-21", "<@1>", f"{NOW}\n", 1795244400, None, ["2026"], {"a": 1}])
-def test_a_time_that_is_none_is_not_printed(time: Any, lines: Callable[..., list[str]]) -> None:
+def test_invalid_time_is_not_printed(time: Any, lines: Callable[..., list[str]]) -> None:
     assert lines(voice("joined") | {"time": time}) == ["📊 1 joined, by 1 person"]
 
 
-def test_tells_whoever_asks_what_it_counted(digest: States, evaluate: Evaluate) -> None:
+def test_output_has_the_counts(digest: States, evaluate: Evaluate) -> None:
     batch = [voice("joined"), voice("left", who=MOLLY), voice("moved"), gap()]
     output = evaluate(digest["Post"]["Output"], execution={"events": batch}, result=None)
 
@@ -212,9 +208,7 @@ def test_tells_whoever_asks_what_it_counted(digest: States, evaluate: Evaluate) 
     }
 
 
-def test_waits_first_and_for_as_long_as_it_is_told(
-    machine: dict[str, Any], digest: States, evaluate: Evaluate
-) -> None:
+def test_waits_its_delay_first(machine: dict[str, Any], digest: States, evaluate: Evaluate) -> None:
     start = digest[machine["StartAt"]]
 
     assert start["Type"] == "Wait"
@@ -227,11 +221,11 @@ SHARED = ("Resource", "TimeoutSeconds", "Retry", "Catch", "End")
 
 
 @pytest.mark.parametrize("field", SHARED)
-def test_posts_with_the_same_care_as_notify(field: str, digest: States, states: States) -> None:
+def test_posts_as_notify_does(field: str, digest: States, states: States) -> None:
     assert digest["Post"][field] == states["Post"][field]
 
 
-def test_posts_to_the_same_place_in_the_same_way(digest: States, states: States) -> None:
+def test_posts_to_the_same_place(digest: States, states: States) -> None:
     differing = ("RequestBody",)
     mine, theirs = (
         {key: value for key, value in machine["Post"]["Arguments"].items() if key not in differing}
@@ -240,7 +234,7 @@ def test_posts_to_the_same_place_in_the_same_way(digest: States, states: States)
     assert mine == theirs
 
 
-def test_goes_on_from_a_failure_as_notify_does(digest: States, states: States) -> None:
+def test_fails_as_notify_does(digest: States, states: States) -> None:
     own = {"WaitForQuiet", "Post", "StillWorthWaiting"}
     shared = states.keys() - own
 
@@ -258,7 +252,7 @@ def test_goes_on_from_a_failure_as_notify_does(digest: States, states: States) -
         (121, DELAY_S, False),
     ],
 )
-def test_has_the_same_patience_after_its_delay(
+def test_patience_starts_after_delay(
     throttled: int, ago_s: int, worth_it: bool, digest: States, evaluate: Evaluate
 ) -> None:
     started = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago_s)
@@ -270,6 +264,6 @@ def test_has_the_same_patience_after_its_delay(
     assert gives_up is not worth_it
 
 
-def test_ends_by_itself_before_its_own_timeout(machine: dict[str, Any], text: str) -> None:
+def test_ends_before_its_timeout(machine: dict[str, Any], text: str) -> None:
     """Notify's own patience, behind the longest delay that the template takes."""
     assert machine["TimeoutSeconds"] == json.loads(text)["TimeoutSeconds"] + MAX_DELAY_S

@@ -1,4 +1,4 @@
-"""Whatever the events, Discord takes the message, and nobody's name does anything in it."""
+"""Any events make a message that Discord takes, and no name changes anything in it."""
 
 import copy
 import re
@@ -46,7 +46,7 @@ def shown_and_more(text: str) -> tuple[int, int]:
 
 @settings(max_examples=60, deadline=None)
 @given(batch=st.lists(events, min_size=1, max_size=40))
-def test_any_batch_makes_a_message_within_the_limits(batch: list[Event], message: Message) -> None:
+def test_any_batch_stays_within_limits(batch: list[Event], message: Message) -> None:
     for event in batch:
         EVENT.validate_python(event)
     shown, more = shown_and_more(check(message(batch)))
@@ -70,7 +70,7 @@ def _rename(event: Event, name: str | None) -> Event:
 
 @settings(max_examples=40, deadline=None)
 @given(event=events, name=st.sampled_from(NASTY) | st.text(max_size=32))
-def test_no_name_changes_the_message(event: Event, name: str, message: Message) -> None:
+def test_names_change_nothing(event: Event, name: str, message: Message) -> None:
     """Not one character of the message depends on a name."""
     assert message([_rename(event, name)]) == message([_rename(event, None)])
 
@@ -97,7 +97,7 @@ def longest(kind: str, *, name: str = WIDE, flags: int = len(FLAGS)) -> Event:
 
 @pytest.mark.parametrize("size", [1, DEFAULT_MAX_EVENTS, 100, 500])
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "updated", "gap"])
-def test_the_largest_batch_of_every_kind_fits(kind: str, size: int, message: Message) -> None:
+def test_largest_batch_fits(kind: str, size: int, message: Message) -> None:
     batch = [longest(kind)] * size
     EVENT.validate_python(batch[0])
     text = check(message(batch))
@@ -109,7 +109,7 @@ def test_the_largest_batch_of_every_kind_fits(kind: str, size: int, message: Mes
     assert not more or utf16_units(text) + utf16_units(first) > MAX_DESCRIPTION - 64
 
 
-def test_the_cut_leaves_room_for_the_last_line_wherever_it_falls(message: Message) -> None:
+def test_cut_leaves_room_for_last_line(message: Message) -> None:
     """A character more at a time, until the cut has moved by a whole line."""
     lengths = set()
     for padding in range(0, 120, 3):
@@ -124,16 +124,16 @@ def test_the_cut_leaves_room_for_the_last_line_wherever_it_falls(message: Messag
 
 
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "gap"])
-def test_a_full_batch_of_the_default_size_is_shown_whole(kind: str, message: Message) -> None:
+def test_full_batch_fits(kind: str, message: Message) -> None:
     assert shown_and_more(check(message([longest(kind)] * DEFAULT_MAX_EVENTS))) == (DEFAULT_MAX_EVENTS, 0)
 
 
-def test_a_full_batch_of_two_flags_each_is_shown_whole(message: Message) -> None:
+def test_full_batch_of_flags_fits(message: Message) -> None:
     batch = [longest("updated", flags=2)] * DEFAULT_MAX_EVENTS
     assert shown_and_more(check(message(batch))) == (DEFAULT_MAX_EVENTS, 0)
 
 
-def test_lines_after_the_first_that_does_not_fit_are_counted_not_shown(message: Message) -> None:
+def test_no_line_after_the_cut(message: Message) -> None:
     """A short line behind a long one must not slip in, or the lines would no longer be consecutive."""
     batch = [longest("moved")] * 30 + [longest("joined")] * 3
     text = check(message(batch))
@@ -145,7 +145,7 @@ def test_lines_after_the_first_that_does_not_fit_are_counted_not_shown(message: 
     "identity",
     ["@everyone", "1> <@&2", "123456789012345678901", "", " 1", "1\n", None, True, ["1"], {"id": "1"}],
 )
-def test_an_id_that_is_none_is_not_printed(identity: Any, message: Message) -> None:
+def test_invalid_id_is_not_printed(identity: Any, message: Message) -> None:
     """Ids come from Discord, but only what looks like one becomes a mention."""
     event = longest("moved")
     event["data"]["user"] = {"id": identity}
@@ -157,6 +157,6 @@ def test_an_id_that_is_none_is_not_printed(identity: Any, message: Message) -> N
 @pytest.mark.parametrize(
     "time", ["2026-11-21", "<@1>", "2026-13-01T00:00:00.000Z", f"{NOW}\n", 1795244400, None, "now"]
 )
-def test_a_time_that_is_none_is_not_printed(time: Any, message: Message) -> None:
+def test_invalid_time_is_not_printed(time: Any, message: Message) -> None:
     event = longest("joined") | {"time": time}
     assert check(message([event])).startswith("🟢 ")

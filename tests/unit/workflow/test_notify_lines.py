@@ -89,7 +89,7 @@ def gap(
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",
 )
-def test_every_kind_has_a_line_of_its_own(event: dict[str, Any], line: str, lines: Lines) -> None:
+def test_every_kind_has_a_line(event: dict[str, Any], line: str, lines: Lines) -> None:
     assert lines(event) == [line]
 
 
@@ -111,11 +111,11 @@ def test_every_kind_has_a_line_of_its_own(event: dict[str, Any], line: str, line
         (266400.0, "3 d 2 h"),
     ],
 )
-def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str, lines: Lines) -> None:
+def test_duration_has_two_units(seconds: float, words: str, lines: Lines) -> None:
     assert lines(left(duration_s=seconds))[0].split(" after ")[1] == f"{words} · 3 there"
 
 
-def test_a_duration_that_nobody_saw_begin_is_left_out(lines: Lines) -> None:
+def test_unknown_duration_is_left_out(lines: Lines) -> None:
     assert " after " not in lines(left(duration_s=None))[0]
 
 
@@ -131,22 +131,22 @@ def test_a_duration_that_nobody_saw_begin_is_left_out(lines: Lines) -> None:
         ("suppress", "may no longer speak", "may speak now"),
     ],
 )
-def test_each_flag_has_words_for_both_of_its_values(flag: str, on: str, off: str, lines: Lines) -> None:
+def test_flag_has_words_for_both_values(flag: str, on: str, off: str, lines: Lines) -> None:
     said = [line.split("> ", 2)[2] for line in lines(updated(**{flag: True}), updated(**{flag: False}))]
     assert said == [f"{on} in <#{LOUNGE}>", f"{off} in <#{LOUNGE}>"]
 
 
-def test_flags_that_changed_together_share_a_line(lines: Lines) -> None:
+def test_flags_share_a_line(lines: Lines) -> None:
     (line,) = lines(updated(self_mute=True, self_deaf=True, self_stream=False))
     assert "muted and deafened and stopped streaming in" in line
 
 
 @pytest.mark.parametrize("event", [joined(inferred=True), left(inferred=True), moved(inferred=True)])
-def test_what_was_inferred_says_so(event: dict[str, Any], lines: Lines) -> None:
+def test_inferred_says_so(event: dict[str, Any], lines: Lines) -> None:
     assert lines(event)[0].endswith(" (inferred afterwards)")
 
 
-def test_what_was_seen_does_not_claim_to_be_inferred(lines: Lines) -> None:
+def test_seen_is_not_inferred(lines: Lines) -> None:
     assert "inferred" not in "".join(lines(joined(), left(), moved(), updated(), gap()))
 
 
@@ -159,7 +159,7 @@ def test_what_was_seen_does_not_claim_to_be_inferred(lines: Lines) -> None:
         ("store_full", "relay could not store events"),
     ],
 )
-def test_a_gap_gives_its_reason(reason: str, words: str, lines: Lines) -> None:
+def test_gap_gives_its_reason(reason: str, words: str, lines: Lines) -> None:
     assert lines(gap(reason=reason))[0].endswith(f" ({words})")
 
 
@@ -214,7 +214,7 @@ def test_events_keep_their_order(lines: Lines) -> None:
         ({"type": "discord.voice.joined", "time": "soon", "data": {"occupants": "3"}}, "🟢 somebody joined"),
     ],
 )
-def test_what_it_does_not_know_gets_a_neutral_line(event: Any, line: str, lines: Lines) -> None:
+def test_unknown_event_gets_neutral_line(event: Any, line: str, lines: Lines) -> None:
     """A field that is missing, or an event type of a later version, must not fail the execution."""
     assert lines(event)[0].startswith(line)
 
@@ -239,10 +239,10 @@ MIXED = 0x99AAB5
         ([{}], MIXED),
     ],
 )
-def test_the_colour_tells_what_happened(events: list[Any], colour: int, message: Message) -> None:
+def test_colour_tells_the_kind(events: list[Any], colour: int, message: Message) -> None:
     """One kind has its own colour, several share one, and a gap is always seen."""
     assert message(events)["embeds"][0]["color"] == colour
 
 
-def test_an_empty_batch_is_still_a_message_that_discord_takes(lines: Lines) -> None:
+def test_empty_batch_makes_a_message(lines: Lines) -> None:
     assert lines() == ["Nothing happened"]

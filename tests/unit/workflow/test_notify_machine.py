@@ -45,7 +45,7 @@ def _next_states(state: dict[str, Any]) -> Iterator[str]:
             yield rule[key]
 
 
-def test_the_common_case_is_one_task(text: str, states: States) -> None:
+def test_common_case_is_one_task(text: str, states: States) -> None:
     """Start, Post, end: one state is entered, so one transition is billed."""
     machine = json.loads(text)
     assert machine["QueryLanguage"] == "JSONata"
@@ -53,7 +53,7 @@ def test_the_common_case_is_one_task(text: str, states: States) -> None:
     assert states[machine["StartAt"]]["End"] is True
 
 
-def test_every_state_can_be_reached_and_every_next_state_exists(states: States) -> None:
+def test_states_are_reachable(states: States) -> None:
     seen, ahead = set(), ["Post"]
     while ahead:
         name = ahead.pop()
@@ -63,7 +63,7 @@ def test_every_state_can_be_reached_and_every_next_state_exists(states: States) 
     assert seen == states.keys()
 
 
-def test_the_task_calls_the_proxy_as_its_role(states: States, evaluate: Evaluate) -> None:
+def test_task_calls_proxy_as_role(states: States, evaluate: Evaluate) -> None:
     post = states["Post"]
     assert post["Resource"] == "arn:aws:states:::apigateway:invoke"
     arguments = evaluate(post["Arguments"], execution={"id": "01JD", "destination": "ops", "events": []})
@@ -77,14 +77,12 @@ def test_the_task_calls_the_proxy_as_its_role(states: States, evaluate: Evaluate
     }
 
 
-def test_a_destination_cannot_leave_its_place_in_the_path(states: States, evaluate: Evaluate) -> None:
+def test_destination_is_encoded_in_path(states: States, evaluate: Evaluate) -> None:
     path = states["Post"]["Arguments"]["Path"]
     assert evaluate(path, execution={"destination": "a/../b?c#d"}) == "/destinations/a%2F..%2Fb%3Fc%23d"
 
 
-def test_the_output_says_how_many_events_were_posted_and_nothing_else(
-    states: States, evaluate: Evaluate
-) -> None:
+def test_output_counts_posted_events(states: States, evaluate: Evaluate) -> None:
     """Neither the answer's body, which AWS leaves undefined for a 204, nor its headers are read."""
     output = states["Post"]["Output"]
     assert evaluate(output, execution={"events": [{"type": "x"}]}, result=None) == {"posted": 1}
@@ -96,12 +94,12 @@ class TestErrors:
     """AWS writes ``ApiGateway.404``, some of its pages ``APIGateway.404``."""
 
     @pytest.mark.parametrize("status", REFUSED)
-    def test_a_refusal_ends_the_execution_at_once(self, status: int, spelling: str, states: States) -> None:
+    def test_refusal_ends_at_once(self, status: int, spelling: str, states: States) -> None:
         error = f"{spelling}.{status}"
         assert _retries(states, error) == 0
         assert _caught(states, error) == "WebhookRefused"
 
-    def test_a_throttle_is_waited_out_not_retried(self, spelling: str, states: States) -> None:
+    def test_throttle_is_waited_out(self, spelling: str, states: States) -> None:
         error = f"{spelling}.429"
         assert _retries(states, error) == 0
         assert _caught(states, error) == "StillWorthWaiting"
@@ -111,13 +109,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         "status", [*UNAVAILABLE, 408, 520, "SdkClientException", "SocketTimeoutException"]
     )
-    def test_trouble_that_may_pass_is_retried(self, status: int | str, spelling: str, states: States) -> None:
+    def test_temporary_errors_are_retried(self, status: int | str, spelling: str, states: States) -> None:
         error = f"{spelling}.{status}"
         assert _retries(states, error) == 30
         assert _caught(states, error) == "WebhookUnavailable"
 
 
-def test_a_task_that_takes_too_long_is_retried(states: States) -> None:
+def test_slow_task_is_retried(states: States) -> None:
     """States.TaskFailed does not match States.Timeout, so that one must stand in the list itself."""
     assert _retries(states, "States.Timeout") == 30
     # API Gateway itself answers within 30 s, https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -128,7 +126,7 @@ def test_a_task_that_takes_too_long_is_retried(states: States) -> None:
     ("error", "end"),
     [("States.QueryEvaluationError", "MessageNotBuilt"), ("States.Permissions", "WebhookRefused")],
 )
-def test_what_no_retry_can_change_is_not_retried(error: str, end: str, states: States) -> None:
+def test_permanent_errors_are_not_retried(error: str, end: str, states: States) -> None:
     assert _retries(states, error) == 0
     assert _caught(states, error) == end
 
@@ -144,7 +142,7 @@ def test_retries_back_off_with_full_jitter(states: States) -> None:
     assert 1800 < sum(delays_s) / 2 < 7200, "half an hour to two hours on average"
 
 
-def test_states_all_stands_alone_and_last(states: States) -> None:
+def test_states_all_comes_last(states: States) -> None:
     for rules in (states["Post"]["Retry"], states["Post"]["Catch"]):
         for rule in rules[:-1]:
             assert "States.ALL" not in rule["ErrorEquals"]
@@ -177,9 +175,7 @@ def _wait(states: States, evaluate: Evaluate, cause: str, throttled: int | None 
         ("", 5),
     ],
 )
-def test_the_first_wait_is_what_the_body_names_and_a_second_at_most(
-    cause: str, least_s: int, states: States, evaluate: Evaluate
-) -> None:
+def test_first_wait_is_named_by_body(cause: str, least_s: int, states: States, evaluate: Evaluate) -> None:
     for _ in range(20):
         output = _wait(states, evaluate, cause)
         assert least_s <= output["wait_s"] <= least_s + 1
@@ -193,16 +189,14 @@ def test_the_first_wait_is_what_the_body_names_and_a_second_at_most(
     | st.text().map('{{"retry_after": {}}}'.format)
     | st.floats().map('"retry_after": {}'.format)
 )
-def test_any_body_makes_a_wait_that_step_functions_takes(
-    cause: str, states: States, evaluate: Evaluate
-) -> None:
+def test_any_body_makes_a_valid_wait(cause: str, states: States, evaluate: Evaluate) -> None:
     """A Wait takes whole seconds and nothing below zero."""
     seconds = _wait(states, evaluate, cause, throttled=3)["wait_s"]
     assert isinstance(seconds, int)
     assert 0 <= seconds <= 3600 + 300
 
 
-def test_later_waits_are_spread_further_and_further(states: States, evaluate: Evaluate) -> None:
+def test_later_waits_spread_further(states: States, evaluate: Evaluate) -> None:
     """Executions that were throttled together must not come back together."""
     for throttled, spread_s in ((0, 1), (4, 16), (7, 128), (9, 300), (119, 300)):
         waits = [_wait(states, evaluate, '{"retry_after": 2.0}', throttled)["wait_s"] for _ in range(60)]
@@ -220,7 +214,7 @@ def test_later_waits_are_spread_further_and_further(states: States, evaluate: Ev
         (1, "2026-01-01T00:00:00.000Z", False),
     ],
 )
-def test_waiting_ends_after_120_times_or_six_hours(
+def test_waiting_ends_after_six_hours(
     throttled: int, started: str, worth_it: bool, states: States, evaluate: Evaluate
 ) -> None:
     (rule,) = states["StillWorthWaiting"]["Choices"]
@@ -229,7 +223,7 @@ def test_waiting_ends_after_120_times_or_six_hours(
     assert rule["Next"] == "WebhookThrottled"
 
 
-def test_the_history_stays_far_below_its_limit(states: States) -> None:
+def test_history_stays_below_limit(states: States) -> None:
     """Were every post retried to the end and then throttled, as often as it is worth waiting."""
     (limit,) = re.findall(r"throttled>(\d+)", states["StillWorthWaiting"]["Choices"][0]["Condition"])
     attempts = 1 + states["Post"]["Retry"][-1]["MaxAttempts"]
@@ -238,7 +232,7 @@ def test_the_history_stays_far_below_its_limit(states: States) -> None:
     assert (int(limit) + 1) * per_round + 10 < MAX_HISTORY_EVENTS / 2
 
 
-def test_the_machine_ends_by_itself_before_its_own_timeout(text: str, states: States) -> None:
+def test_ends_before_its_timeout(text: str, states: States) -> None:
     """Six hours of waits, one more wait, one more round of retries: then a named end, not a time-out."""
     retry, task_s = states["Post"]["Retry"][-1], states["Post"]["TimeoutSeconds"]
     round_s = retry["MaxAttempts"] * (retry["MaxDelaySeconds"] + task_s) + task_s
@@ -246,9 +240,7 @@ def test_the_machine_ends_by_itself_before_its_own_timeout(text: str, states: St
 
 
 @pytest.mark.parametrize("end", ["WebhookRefused", "WebhookUnavailable", "MessageNotBuilt"])
-def test_a_failure_names_itself_and_gives_its_cause_cut_short(
-    end: str, states: States, evaluate: Evaluate
-) -> None:
+def test_failure_has_name_and_short_cause(end: str, states: States, evaluate: Evaluate) -> None:
     assert states[end]["Type"] == "Fail"
     assert states[end]["Error"] == end
     body = '{"message": "Unknown Webhook", "code": 10015}'
@@ -257,20 +249,20 @@ def test_a_failure_names_itself_and_gives_its_cause_cut_short(
     assert len(evaluate(states[end]["Cause"], input={"Error": "E", "Cause": "x" * 32_768})) == 1000
 
 
-def test_giving_up_on_a_throttle_says_how_often_and_what_was_said(states: States, evaluate: Evaluate) -> None:
+def test_throttle_failure_tells_its_history(states: States, evaluate: Evaluate) -> None:
     output = _wait(states, evaluate, "x" * 32_768, throttled=120)
     cause = evaluate(states["WebhookThrottled"]["Cause"], input=output)
     assert states["WebhookThrottled"]["Error"] == "WebhookThrottled"
     assert cause == "throttled 121 times, last with: " + "x" * 500
 
 
-def test_what_a_wait_hands_on_is_small(states: States, evaluate: Evaluate) -> None:
+def test_wait_hands_on_little(states: States, evaluate: Evaluate) -> None:
     """The events do not go around the loop: next to a batch of nearly 256 KiB nothing else would fit."""
     output = _wait(states, evaluate, '{"retry_after": 1}')
     assert output.keys() == {"throttled", "wait_s", "Cause"}
 
 
-def test_the_file_is_ascii_and_has_one_placeholder(text: str) -> None:
+def test_definition_is_ascii_with_one_placeholder(text: str) -> None:
     """CloudFormation reads other characters back as question marks, and substitutes every ``${…}``."""
     # https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
     assert text.isascii()

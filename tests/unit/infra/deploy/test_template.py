@@ -41,14 +41,14 @@ def test_puts_the_definition_in_unchanged(template: Path, definition: object) ->
     assert "DefinitionS3Location" not in body
 
 
-def test_is_ascii_whatever_the_definition_is(template: Path) -> None:
+def test_template_is_ascii(template: Path) -> None:
     """CloudFormation has been seen to turn other characters into question marks."""
     (template.parent / "w.asl.json").write_text('{"Comment": "\U0001f7e2 é"}', "utf-8")
 
     assert build_template(template).isascii()
 
 
-def test_the_shipped_template_is_ascii_and_fits_without_a_bucket() -> None:
+def test_shipped_template_fits_inline() -> None:
     body = build_template(TEMPLATE)
 
     assert body.isascii()
@@ -56,19 +56,19 @@ def test_the_shipped_template_is_ascii_and_fits_without_a_bucket() -> None:
     assert "DefinitionS3Location" not in load_template(body)["Resources"]["NotifyStateMachine"]["Properties"]
 
 
-def test_says_when_it_does_not_fit(template: Path) -> None:
+def test_refuses_template_that_does_not_fit(template: Path) -> None:
     (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * MAX_INLINE_BYTES}))
 
     with pytest.raises(TemplateError, match=r"t\.yaml is \d+ bytes"):
         build_template(template)
 
 
-def test_says_which_definition_is_missing(template: Path) -> None:
+def test_names_missing_definition(template: Path) -> None:
     with pytest.raises(TemplateError, match=r"w\.asl\.json cannot be read: No such file"):
         build_template(template)
 
 
-def test_says_which_definition_is_not_json(template: Path) -> None:
+def test_names_invalid_definition(template: Path) -> None:
     (template.parent / "w.asl.json").write_text("{")
 
     with pytest.raises(TemplateError, match=r"w\.asl\.json is not JSON"):
@@ -76,7 +76,7 @@ def test_says_which_definition_is_not_json(template: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
-def test_without_its_comments_a_template_is_the_same(path: Path) -> None:
+def test_dropped_comments_change_nothing(path: Path) -> None:
     body = path.read_text()
 
     dropped = drop_comments(body)
@@ -85,7 +85,7 @@ def test_without_its_comments_a_template_is_the_same(path: Path) -> None:
     assert len(dropped) < len(body)
 
 
-def test_a_text_in_a_template_keeps_what_only_looks_like_a_comment() -> None:
+def test_text_keeps_hash_signs() -> None:
     body = (
         "A:\n  # goes |\n  B: |\n    # stays\n\n    x\n\n"
         "  # goes\n  C: >-  # goes\n    # stays\n  D: !Sub |\n    # stays\n  E: [1] # stays\n"
@@ -97,7 +97,7 @@ def test_a_text_in_a_template_keeps_what_only_looks_like_a_comment() -> None:
     )
 
 
-def test_comments_go_only_where_there_is_no_room_for_them(template: Path) -> None:
+def test_comments_stay_where_they_fit(template: Path) -> None:
     (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * (MAX_INLINE_BYTES - 200)}))
     small = template.read_text() + "# why\n"
     template.write_text(small)
@@ -118,7 +118,7 @@ def test_counts_what_a_loop_becomes() -> None:
     assert template.expanded_bytes(3) == template.size_bytes + 2 * len(loop)
 
 
-def test_a_template_that_no_bucket_can_hold_is_refused(template: Path) -> None:
+def test_refuses_template_above_one_megabyte(template: Path) -> None:
     (template.parent / "w.asl.json").write_text(json.dumps({"Comment": "x" * 1_000_000}))
 
     with pytest.raises(TemplateError, match=r"t\.yaml is \d+ bytes"):
