@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bot.cli.event_loop import run_async
 from bot.cli.parser import Arguments, CommandParser
 from bot.console import Console
+from bot.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, _: Console) -> int:
-    from infra.local.demo import play
-
+    try:
+        from infra.local.demo import play
+    except ModuleNotFoundError as error:
+        problem = f"the demo lacks the package {error.name}: install voice-relay[local]"
+        raise SettingsError([problem]) from error
     return run_async(play(plain=options.plain, pace=options.pace))

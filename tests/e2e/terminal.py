@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.support.process import CREDENTIALS
-
 _TIMEOUT_S = 30.0
 
 
@@ -29,9 +27,16 @@ class Terminal:
             while words not in self.shown:
                 assert await self._read(), self.shown
 
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
     async def press_ctrl_c(self) -> int:
         """Interrupt the command and return its exit code."""
         self._process.send_signal(signal.SIGINT)
+        return await self.wait_end()
+
+    async def wait_end(self) -> int:
+        """Wait for the command to end and return its exit code."""
         async with asyncio.timeout(_TIMEOUT_S):
             while await self._read():
                 pass
@@ -49,19 +54,21 @@ class Terminal:
 
 @asynccontextmanager
 async def at_terminal(
-    *arguments: str, directory: Path, settings: Mapping[str, str]
+    *arguments: str, directory: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Terminal]:
     """Run ``voice-relay`` in *directory* with its output on a terminal; killed at the end of the block."""
     screen, end = pty.openpty()
-    environment = {
-        **os.environ,
-        "HOME": str(directory),
-        **CREDENTIALS,
-        **{f"VOICE_RELAY_{name}": value for name, value in settings.items()},
-    }
+    kept = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", "HOME": str(directory)}
     command = (sys.executable, "-m", "bot.cli", *arguments)
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=directory, env=environment, stdin=end, stdout=end, stderr=subprocess.STDOUT
+        *command,
+        cwd=directory,
+        env={**kept, **environment},
+        stdin=end,
+        stdout=end,
+        stderr=subprocess.STDOUT,
+        # The terminal becomes the controlling one, which passwords are asked for at.
+        start_new_session=True,
     )
     os.close(end)
     try:

@@ -1,22 +1,16 @@
 """The real command at a real terminal, against the embedded AWS."""
 
 import asyncio
-import os
-import pty
-import select
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.local.aws import EmbeddedAws
+from tests.e2e.terminal import at_terminal
 from tests.support.process import start_child
 
 URL = "https://discord.com/api/webhooks/123456/t0ken-of_a-webhook"
-_TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -36,71 +30,21 @@ def _environment(aws: EmbeddedAws, directory: Path) -> dict[str, str]:
     }
 
 
-class Keyboard:
-    """A process at a terminal of its own; ``shown`` is everything that has appeared there."""
+async def test_terminal_shows_plan_without_webhook(aws: EmbeddedAws, tmp_path: Path) -> None:
+    """The webhook is typed without an echo, and the answer after the plan."""
+    async with at_terminal(
+        "deploy", "--create-access-key", directory=tmp_path, environment=_environment(aws, tmp_path)
+    ) as terminal:
+        await terminal.wait_for("Webhook URL of the destination default (not shown): ")
+        terminal.type(URL + "\n")
+        await terminal.wait_for("Deploy this? [y/N] ")
+        assert "AWS::StepFunctions::StateMachine  NotifyStateMachine" in terminal.shown
+        terminal.type("y\n")
+        assert await terminal.wait_end() == 0, terminal.shown
 
-    def __init__(self, arguments: tuple[str, ...], directory: Path, environment: Mapping[str, str]) -> None:
-        self._terminal, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bot.cli", *arguments],
-            cwd=directory,
-            env={"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", **environment},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            # The password prompt goes to the controlling terminal, which must be this one.
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.shown = ""
-
-    def wait_for(self, words: str) -> None:
-        deadline = time.monotonic() + _TIMEOUT_S
-        while words not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            assert self._read(), self.shown
-
-    def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def end(self) -> int:
-        while self._read():
-            pass
-        return self._process.wait(_TIMEOUT_S)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._terminal)
-
-    def _read(self) -> bool:
-        """Read some output; False once the process has closed the terminal."""
-        if not select.select([self._terminal], [], [], _TIMEOUT_S)[0]:
-            return False
-        try:
-            data = os.read(self._terminal, 65536)
-        except OSError:
-            # Linux reports a terminal that no process has open like this.
-            return False
-        self.shown += data.decode(errors="replace")
-        return bool(data)
-
-
-def test_terminal_shows_plan_without_webhook(aws: EmbeddedAws, tmp_path: Path) -> None:
-    keyboard = Keyboard(("deploy", "--create-access-key"), tmp_path, _environment(aws, tmp_path))
-    try:
-        keyboard.wait_for("Webhook URL of the destination default (not shown): ")
-        keyboard.type(URL + "\n")
-        keyboard.wait_for("Deploy this? [y/N] ")
-        assert "AWS::StepFunctions::StateMachine  NotifyStateMachine" in keyboard.shown
-        keyboard.type("y\n")
-        assert keyboard.end() == 0, keyboard.shown
-    finally:
-        keyboard.close()
-
-    assert "\r\x1b[K0:0" in keyboard.shown
-    assert "CREATE_COMPLETE             " not in keyboard.shown
-    assert "t0ken-of_a-webhook" not in keyboard.shown
+    assert "\r\x1b[K0:0" in terminal.shown
+    assert "CREATE_COMPLETE             " not in terminal.shown
+    assert "t0ken-of_a-webhook" not in terminal.shown
     assert "AWS_SECRET_ACCESS_KEY=" in (tmp_path / ".env").read_text()
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests.e2e.terminal import at_terminal
 from tests.support.ingress import ARN, StubIngress
+from tests.support.process import CREDENTIALS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX terminals")
 
@@ -21,6 +22,10 @@ EXECUTION = f"{ARN}n"
 async def api() -> AsyncIterator[StubIngress]:
     async with StubIngress() as api:
         yield api
+
+
+def environment(api: StubIngress) -> dict[str, str]:
+    return {"VOICE_RELAY_API_ENDPOINT": api.endpoint, **CREDENTIALS}
 
 
 async def runs(_: web.BaseRequest) -> web.Response:
@@ -40,9 +45,7 @@ async def starts(_: web.BaseRequest) -> None:
 
 
 async def test_interrupts_question(api: StubIngress, tmp_path: Path) -> None:
-    async with at_terminal(
-        "stop", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
-    ) as terminal:
+    async with at_terminal("stop", EXECUTION, directory=tmp_path, environment=environment(api)) as terminal:
         await terminal.wait_for("[y/N]")
         assert await terminal.press_ctrl_c() == 130
     assert "voice-relay: nothing was stopped" in terminal.shown
@@ -53,7 +56,7 @@ async def test_interrupts_waiting(api: StubIngress, tmp_path: Path) -> None:
     """The hint about waiting appears once, with the start of the execution."""
     api.answers.extend([runs] * 1000)
     async with at_terminal(
-        "status", "--wait", EXECUTION, directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
+        "status", "--wait", EXECUTION, directory=tmp_path, environment=environment(api)
     ) as terminal:
         await terminal.wait_for("waiting for it to end")
         # The third request shows that the second answer has been read.
@@ -71,7 +74,7 @@ async def test_interrupts_following(api: StubIngress, tmp_path: Path) -> None:
     """The execution is named long before its end."""
     api.answers.extend([starts, *[runs] * 1000])
     async with at_terminal(
-        "send-test", "--wait", directory=tmp_path, settings={"API_ENDPOINT": api.endpoint}
+        "send-test", "--wait", directory=tmp_path, environment=environment(api)
     ) as terminal:
         await terminal.wait_for("  accepted in ")
         assert await terminal.press_ctrl_c() == 130

@@ -71,15 +71,28 @@ def test_help_imports_nothing_slow(arguments: tuple[str, ...]) -> None:
     [
         (["redrvie"], "did you mean redrive?"),
         (["retry"], "it is now called redrive"),
-        (["zzz"], "choose from 'redrive')\n"),
+        (["zzz"], "invalid choice: 'zzz'"),
     ],
 )
 def test_slip_suggests_command(given: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless nothing is near."""
     parser = CommandParser(prog="p")
     parser.add_commands([Command("redrive", "bot.cli.outbox.redrive", "")], metavar="COMMAND")
     with pytest.raises(SystemExit):
         parser.parse_args(given)
-    assert words in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert words in message
+    assert ("; " in message) is (given != ["zzz"])
+
+
+def test_demo_names_missing_package() -> None:
+    """As in the container, which has nothing to play it on."""
+    code = "import sys; sys.modules['rich'] = None\nfrom bot.cli.main import main\nsys.exit(main(['demo']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("voice-relay: the demo lacks the package rich")
+    assert done.stderr.endswith(": install voice-relay[local]\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_former_names_lead_to_commands() -> None:
