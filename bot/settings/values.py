@@ -20,7 +20,7 @@ EXPECTED: Final = {
     "discord_api_url": "must be an http(s) URL like https://discord.com/api/v10, without query and user",
     "api_endpoint": (
         "must be the https URL of the ingress API (the stack's output ApiEndpoint), without query and user; "
-        "plain http works only on this machine"
+        "plain http is allowed only to this machine"
     ),
     "aws_region": "must be the name of a region, like eu-central-1",
     "webhook_url": (
@@ -50,7 +50,6 @@ WEBHOOK_MISSING: Final = (
     "is not set, nor is VOICE_RELAY_API_ENDPOINT: set the endpoint to use a stack on AWS, "
     "or the webhook to run everything on this machine"
 )
-
 
 EXPLAINED: Final = "explained"
 """The type of pydantic's error where the message is the check's own."""
