@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.bench.machine import describe_machine
 from tests.bench.report import render, to_json
 from tests.bench.suite import FULL, MEASUREMENTS, QUICK, run_suite
-from tests.e2e.backlog import drain_both
+from tests.support.backlog import drain_both
 
 _BACKLOG = "backlog"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from aiohttp import web
 
 from infra.local.discord import StandIn
-from tests.bench.account import Account, compare
 from tests.bench.bots import Start
+from tests.bench.telling import Telling, read_telling
 from tests.bench.workload import Place, furnish, seat, visit, wander
 from tests.support.ingress import StubIngress
 from tests.support.process import Child
@@ -36,7 +36,7 @@ class Sustained:
     per_s: float
     cpu_per_transition_s: float
     events_per_request: float
-    account: Account
+    telling: Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Latency:
     p50_s: float
     p99_s: float
     cpu_per_transition_s: float
-    account: Account
+    telling: Telling
 
 
 class TimedIngress(StubIngress):
@@ -82,8 +82,8 @@ class Bench:
             else:
                 return
 
-    def account(self) -> Account:
-        return compare(self.discord.sent, self.ingress.events())
+    def read_telling(self) -> Telling:
+        return read_telling(self.discord.sent, self.ingress.events())
 
 
 async def measure_sustained(
@@ -101,7 +101,7 @@ async def measure_sustained(
             per_s=bench.ingress.event_count / (bench.ingress.started_at[-1] - begin),
             cpu_per_transition_s=(bench.bot.usage().cpu_s - cpu_s) / transitions,
             events_per_request=bench.ingress.event_count / requests,
-            account=bench.account(),
+            telling=bench.read_telling(),
         )
 
 
@@ -127,7 +127,7 @@ async def measure_latency(
             p50_s=percentile(latencies, 0.50),
             p99_s=percentile(latencies, 0.99),
             cpu_per_transition_s=cpu_s / len(sent),
-            account=bench.account(),
+            telling=bench.read_telling(),
         )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.account import Account
 from tests.bench.bots import BOTS
 from tests.bench.machine import watch_others
 from tests.bench.measure import measure_latency, measure_memory, measure_sustained
+from tests.bench.telling import Telling
 
 Figures = dict[str, float]
 """Numbers by name, of one bot."""
@@ -81,7 +81,7 @@ async def _sustained(plan: Plan, bot: str, directory: Path, latency_s: float) ->
         "per_s": found.per_s,
         "cpu_s": found.cpu_per_transition_s,
         "events_per_request": found.events_per_request,
-        **_shares(found.account),
+        **_share(found.telling),
     }
 
 
@@ -99,7 +99,7 @@ async def _latency(plan: Plan, bot: str, directory: Path) -> Figures:
         "p50_s": found.p50_s,
         "p99_s": found.p99_s,
         "cpu_s": found.cpu_per_transition_s,
-        **_shares(found.account),
+        **_share(found.telling),
     }
 
 
@@ -143,11 +143,11 @@ async def run_suite(
     return results
 
 
-def _shares(account: Account) -> Figures:
+def _share(telling: Telling) -> Figures:
     return {
-        "right_share": account.right / account.sent,
-        "wrong_share": account.wrong / account.sent,
-        "lost_share": account.lost / account.sent,
-        "doubled_share": account.doubled / account.sent,
-        "exact_share": account.guilds_exact / account.guilds,
+        "right_share": telling.right / telling.sent,
+        "wrong_share": telling.wrong / telling.sent,
+        "lost_share": telling.lost / telling.sent,
+        "doubled_share": telling.doubled / telling.sent,
+        "exact_share": telling.exact_guilds / telling.guilds,
     }

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.discord import StandIn
-from tests.e2e.output import TOKEN
 from tests.support.ingress import StubIngress
+from tests.support.output import TOKEN
 
 
 @pytest.fixture

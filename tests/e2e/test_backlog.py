@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.backlog import drain_both
+from tests.support.backlog import drain_both
 
 
 async def test_100_000_events_drain_in_order_with_the_memory_of_a_few(tmp_path: Path) -> None:

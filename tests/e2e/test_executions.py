@@ -22,9 +22,9 @@ from bot.errors import Rejected
 from infra.local.aws.credentials import Credentials
 from infra.local.discord import StandIn, Webhook
 from infra.local.machine import SingleMachine, create_bot_user, single_machine
-from tests.e2e.accounts import add_guilds
-from tests.e2e.output import TOKEN, check_output
 from tests.support.consoles import RecordingConsole
+from tests.support.crowd import add_guilds
+from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

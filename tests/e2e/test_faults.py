@@ -1,11 +1,10 @@
 """Faults that only a process of its own can have: credentials, compression, disks; and an exact account."""
 
-import asyncio
 import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,9 @@ from aiohttp import web
 
 from infra.local.discord import Guild, StandIn
 from infra.local.discord.compression import COMPRESSIONS, Compress
-from tests.e2e.accounts import EVERYTHING, add_guilds, wander
-from tests.e2e.crashing import see_the_last
-from tests.e2e.ledger import Ledger
-from tests.e2e.output import TOKEN, check_output
-from tests.e2e.reckoning import Found, Life, reckon
+from tests.support.crowd import EVERYTHING, Lives, add_guilds, check_told, join_last, wander_all
+from tests.support.ledger import Ledger
+from tests.support.output import TOKEN, check_output
 from tests.support.process import CREDENTIALS, Child, start_child, start_relay
 
 GUILDS = 3
@@ -63,30 +60,6 @@ async def relaying(
             relay.terminate()
             assert await relay.wait() == 0
     check_output(relay)
-
-
-class Lives(list[Life]):
-    """When each process lived."""
-
-    @asynccontextmanager
-    async def another(self) -> AsyncIterator[None]:
-        began_ms = time.time_ns() // 1_000_000
-        yield
-        self.append(Life(began_ms, time.time_ns() // 1_000_000))
-
-
-async def walk(guilds: Sequence[Guild], steps: int, chance: random.Random) -> None:
-    dice = [random.Random(chance.random()) for _ in guilds]
-    await asyncio.gather(*(wander(guild, steps, die) for guild, die in zip(guilds, dice, strict=True)))
-
-
-def account(standin: StandIn, guilds: Sequence[Guild], api: Ledger, lives: Sequence[Life] = ()) -> Found:
-    api.check()
-    told, found = api.events(), Found()
-    for guild in guilds:
-        of_guild = [event for event in told if event["data"]["guild"]["id"] == guild.id]
-        found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
-    return found
 
 
 # --- credentials
@@ -147,7 +120,7 @@ class Vault(Ledger):
 async def test_credentials_that_expire_on_the_way_cost_nothing(standin: StandIn, tmp_path: Path) -> None:
     """They are renewed in time, and where the API ends them before their time, as soon as it says so."""
     # Two lanes, so that two refusals do not pause the endpoint.
-    guilds, chance = add_guilds(standin, 2), random.Random(6)
+    guilds, dice = add_guilds(standin, 2), random.Random(6)
     async with Vault() as api:
         credentials = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{api.endpoint}/keys",
@@ -155,12 +128,12 @@ async def test_credentials_that_expire_on_the_way_cost_nothing(standin: StandIn,
         }
         async with relaying(standin, api, tmp_path, credentials=credentials) as relay:
             while len(api.used) < 4:
-                await walk(guilds, 5, chance)
+                await wander_all(guilds, 5, dice)
                 await api.wait_until(lambda: api.event_count >= len(standin.sent))
                 api.revoke_used()
-            await see_the_last(guilds, api)
+            await join_last(guilds, api)
         check_output(relay, ["that-no-line-may-hold"])
-        found = account(standin, guilds, api)
+        found = check_told(standin, api)
     assert (found.seen, found.gaps) == (len(standin.sent), 0)
     assert api.refused >= len(api.revoked) >= 1
 
@@ -178,7 +151,7 @@ async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
     kind: str,
 ) -> None:
     """With either compression; discord.py asks for zlib where it finds no zstandard."""
-    chance, opened = random.Random(9), 0
+    dice, opened = random.Random(9), 0
     open_context: Callable[[], Compress] = COMPRESSIONS[kind]
 
     def count() -> Compress:
@@ -195,12 +168,12 @@ async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
         credentials["PYTHONPATH"] = str(tmp_path / "without")
     async with relaying(standin, api, tmp_path, credentials=credentials):
         for cut in range(4):
-            await walk(guilds, 20, chance)
+            await wander_all(guilds, 20, dice)
             await standin.faults.cut_frame()
-            await walk(guilds, 20, chance)
+            await wander_all(guilds, 20, dice)
             await standin.wait_until(lambda cut=cut: standin.counts.get("resumed", 0) > cut, 20)  # type: ignore[misc]
-        await see_the_last(guilds, api)
-    found = account(standin, guilds, api)
+        await join_last(guilds, api)
+    found = check_told(standin, api)
     assert opened == 5
     assert standin.counts["identified"] == 1
     assert (found.seen, found.gaps) == (len(standin.sent), 0)
@@ -213,13 +186,13 @@ async def _fail_and_recover(
     standin: StandIn, guilds: list[Guild], api: Ledger, relay: Child, mend: Callable[[], None]
 ) -> None:
     """Walk until the disk takes no more, and on; when it is mended, everything comes."""
-    chance = random.Random(12)
+    dice = random.Random(12)
     api.down = True
     while not relay.log("outbox_commit_failed"):
         relay.check_alive()
-        await walk(guilds, 50, chance)
+        await wander_all(guilds, 50, dice)
         assert len(standin.sent) < 20_000
-    await walk(guilds, 50, chance)
+    await wander_all(guilds, 50, dice)
     relay.check_alive()
     (listening,) = relay.log("ops_listening")
     url = f"http://{listening['host']}:{listening['port']}/readyz"
@@ -229,8 +202,8 @@ async def _fail_and_recover(
     mend()
     await relay.wait_for_log("outbox_commit_recovered")
     api.down = False
-    await walk(guilds, 50, chance)
-    await see_the_last(guilds, api)
+    await wander_all(guilds, 50, dice)
+    await join_last(guilds, api)
 
 
 def _limit_files(relay: Child, limit_bytes: int) -> None:
@@ -246,14 +219,14 @@ async def test_files_that_may_not_grow_cost_nothing_once_they_may(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
     async with relaying(standin, api, tmp_path) as relay:
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
         _limit_files(relay, _size(tmp_path / "data") + 100_000)
         await _fail_and_recover(
             standin, guilds, api, relay, lambda: _limit_files(relay, resource.RLIM_INFINITY)
         )
         # Said once, and not at every try.
         assert len(relay.log("outbox_commit_failed")) == 1
-    found = account(standin, guilds, api)
+    found = check_told(standin, api)
     assert (found.seen, found.gaps) == (len(standin.sent), 0)
 
 
@@ -262,22 +235,22 @@ async def test_kill_while_files_may_not_grow_is_a_gap_and_no_more(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
     """What was kept in memory is gone; what was on disk is told, and of the rest the difference."""
-    chance, lives = random.Random(13), Lives()
+    dice, lives = random.Random(13), Lives()
     async with lives.another(), relaying(standin, api, tmp_path):
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
     async with lives.another(), relaying(standin, api, tmp_path) as relay:
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
         _limit_files(relay, _size(tmp_path / "data") + 100_000)
         api.down = True
         while not relay.log("outbox_commit_failed"):
-            await walk(guilds, 50, chance)
-        await walk(guilds, 50, chance)
+            await wander_all(guilds, 50, dice)
+        await wander_all(guilds, 50, dice)
         relay.kill()
         assert await relay.wait() == -9
     api.down = False
     async with lives.another(), relaying(standin, api, tmp_path):
-        await see_the_last(guilds, api)
-    found = account(standin, guilds, api, lives)
+        await join_last(guilds, api)
+    found = check_told(standin, api, lives)
     assert (found.gaps, found.reasons) == (2 * GUILDS, {"restart"})
     assert found.missed >= 50
 
@@ -323,13 +296,13 @@ async def test_disk_that_is_full_costs_nothing_once_there_is_room(
     mount = 'mount -t tmpfs -o size=64m none "$data"; head -c 65000000 /dev/zero > "$data/filler"'
     async with relaying_on(mount, standin, api, tmp_path) as relay:
         await standin.wait_connected(20)
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
         # Its view of the files, from outside.
         filler = Path(f"/proc/{relay.pid}/root{tmp_path}/data/filler")
         await _fail_and_recover(standin, guilds, api, relay, filler.unlink)
         relay.terminate()
         assert await relay.wait() == 0
-    found = account(standin, guilds, api)
+    found = check_told(standin, api)
     assert (found.seen, found.gaps) == (len(standin.sent), 0)
 
 
@@ -338,11 +311,11 @@ async def test_disk_that_is_read_only_is_said_and_left_alone(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
     """The relay does not start on it; when it is writable again, what happened meanwhile is accounted for."""
-    chance, lives = random.Random(14), Lives()
+    dice, lives = random.Random(14), Lives()
     async with lives.another(), relaying(standin, api, tmp_path):
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
         api.down = True
-        await walk(guilds, 20, chance)
+        await wander_all(guilds, 20, dice)
     before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
     mount = 'mount --bind "$data" "$data"; mount -o remount,bind,ro "$data"'
     async with relaying_on(mount, standin, api, tmp_path) as relay:
@@ -350,8 +323,8 @@ async def test_disk_that_is_read_only_is_said_and_left_alone(
     assert "VOICE_RELAY_DATA_DIR" in relay.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
     api.down = False
-    await walk(guilds, 20, chance)
+    await wander_all(guilds, 20, dice)
     async with lives.another(), relaying(standin, api, tmp_path):
-        await see_the_last(guilds, api)
-    found = account(standin, guilds, api, lives)
+        await join_last(guilds, api)
+    found = check_told(standin, api, lives)
     assert (found.gaps, found.reasons) == (GUILDS, {"restart"})

@@ -7,9 +7,9 @@ import aiohttp
 from aiohttp import web
 
 from infra.local.discord import StandIn
-from tests.e2e.accounts import add_guilds
-from tests.e2e.ledger import Ledger
-from tests.e2e.output import TOKEN, check_output
+from tests.support.crowd import add_guilds
+from tests.support.ledger import Ledger
+from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay
 
 _POLL_S = 0.02

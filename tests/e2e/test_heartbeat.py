@@ -9,10 +9,10 @@ import orjson
 from aiohttp import web
 
 from infra.local.discord import StandIn
-from tests.e2e.accounts import add_guilds
-from tests.e2e.ledger import Ledger
-from tests.e2e.output import TOKEN, check_output
 from tests.e2e.test_health import wait_for_answer
+from tests.support.crowd import add_guilds
+from tests.support.ledger import Ledger
+from tests.support.output import TOKEN, check_output
 from tests.support.process import start_relay
 
 _POLL_S = 0.02

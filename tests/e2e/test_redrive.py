@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from infra.local.discord import Guild, Member, StandIn
-from tests.e2e.accounts import EVERYTHING, add_guilds, wander
-from tests.e2e.output import TOKEN, check_output
+from tests.support.crowd import EVERYTHING, add_guilds, wander
 from tests.support.ingress import StubIngress
+from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay
 
 REASON = "the API answered 400 InvalidExecutionInput: no such thing"

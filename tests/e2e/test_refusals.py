@@ -16,10 +16,10 @@ from aiohttp import web
 import infra.local.discord.gateway
 from bot.outbox.database import FILE_NAME
 from infra.local.discord import StandIn
-from tests.e2e.accounts import add_guilds
-from tests.e2e.ledger import Ledger
-from tests.e2e.output import TOKEN, WEBHOOK_TOKEN, check_output, read_output, wait_for_text
+from tests.support.crowd import add_guilds
 from tests.support.ingress import StubIngress
+from tests.support.ledger import Ledger
+from tests.support.output import TOKEN, WEBHOOK_TOKEN, check_output, read_output, wait_for_text
 from tests.support.process import CREDENTIALS, Child, start_relay
 
 DEBUG = {"LOG_FORMAT": "text", "LOG_LEVEL": "debug"}

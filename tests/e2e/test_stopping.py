@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from infra.local.discord import Guild, Member, StandIn
-from tests.e2e.accounts import add_guilds, read_account, true_accounts
-from tests.e2e.ledger import Ledger
-from tests.e2e.output import TOKEN, check_output
+from infra.local.audit import parse_event, parse_transition
+from infra.local.discord import StandIn
+from tests.support.crowd import add_guilds, first_channel, people_of
+from tests.support.ledger import Ledger
+from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_relay
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -52,10 +53,6 @@ class Gate:
         await self.opened.wait()
 
 
-def people(guild: Guild) -> list[Member]:
-    return [member for member in guild.members.values() if not member.user.bot]
-
-
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_a_signal_ends_an_idle_relay_with_0(
     standin: StandIn, api: Ledger, tmp_path: Path, number: signal.Signals
@@ -74,8 +71,8 @@ async def test_what_is_in_flight_comes_home_and_what_comes_later_is_left_alone(
 ) -> None:
     """The request that is out is waited for; after the signal the next process is the one that tells."""
     (guild,) = add_guilds(standin, 1)
-    first, second, *_ = people(guild)
-    channel = next(iter(guild.channels.values()))
+    first, second, *_ = people_of(guild)
+    channel = first_channel(guild)
     gate = Gate()
     api.answers.append(gate.hold)
     async with relaying(standin, api, tmp_path) as relay:
@@ -87,7 +84,7 @@ async def test_what_is_in_flight_comes_home_and_what_comes_later_is_left_alone(
         assert relay.exit_code is None
         gate.opened.set()
         assert await relay.wait(10) == 0
-    assert [read_account(event) for event in api.events()] == true_accounts(standin.sent)[:1]
+    assert list(map(parse_event, api.events())) == [parse_transition(standin.sent[0])]
     async with relaying(standin, api, tmp_path) as relay:
         await api.wait_for_events(3)
     api.check()
@@ -105,7 +102,7 @@ async def test_what_outlasts_the_grace_is_sent_again_by_the_next_process(
     gate = Gate()
     api.answers.append(gate.hold)
     async with relaying(standin, api, tmp_path, grace_s=0.2) as relay:
-        await guild.join(people(guild)[0], next(iter(guild.channels.values())))
+        await guild.join(people_of(guild)[0], first_channel(guild))
         await gate.arrived.wait()
         relay.terminate()
         assert await relay.wait(10) == 0
@@ -123,7 +120,7 @@ async def test_what_waits_for_its_next_attempt_does_not_hold_up_the_end(
     (guild,) = add_guilds(standin, 1)
     api.down = True
     async with relaying(standin, api, tmp_path, grace_s=60) as relay:
-        await guild.join(people(guild)[0], next(iter(guild.channels.values())))
+        await guild.join(people_of(guild)[0], first_channel(guild))
         await relay.wait_for_log("batch_retried_later")
         relay.terminate()
         # An attempt may just be on its way; it is answered at once.
@@ -139,7 +136,7 @@ async def test_a_second_signal_ends_it_at_once(
     gate = Gate()
     api.answers.append(gate.hold)
     async with relaying(standin, api, tmp_path, grace_s=600) as relay:
-        await guild.join(people(guild)[0], next(iter(guild.channels.values())))
+        await guild.join(people_of(guild)[0], first_channel(guild))
         await gate.arrived.wait()
         relay.send_signal(number)
         await relay.wait_for_log("stopping")

@@ -12,8 +12,8 @@ import pytest
 
 from infra.local.discord import Guild, StandIn, Transition, Webhook
 from infra.local.machine import SingleMachine, single_machine
-from tests.e2e.accounts import EVERYTHING, add_guilds, wander
-from tests.e2e.output import TOKEN, check_output
+from tests.support.crowd import EVERYTHING, add_guilds, wander
+from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_relay
 
 STEPS = 60

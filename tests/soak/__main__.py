@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.backlog import drain_both
-from tests.e2e.crashing import crash_cold, crash_warm
+from tests.support.backlog import drain_both
+from tests.support.crashing import crash_cold, crash_warm
 
 _SHARE = 50
 """Kills in one account: what is told of a guild is held against all that happened in it."""

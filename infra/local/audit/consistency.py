@@ -18,9 +18,13 @@ class _Stay(NamedTuple):
     since_ms: int | None
 
 
-def find_contradictions(events: Iterable[Event]) -> Iterator[str]:
-    """Yield what *events* of one guild, in their order, contradict of each other."""
-    told = _Told()
+def find_contradictions(events: Iterable[Event], *, open_gaps: bool = False) -> Iterator[str]:
+    """Yield what *events* of one guild, in their order, contradict of each other.
+
+    With *open_gaps*, a gap need not say when it began: a process that is killed before it has first noted
+    that it was watching leaves nothing to tell it by.
+    """
+    told = _Told(open_gaps)
     for event in events:
         yield from (f"{problem}: {event['id']}" for problem in told.take(event))
 
@@ -29,6 +33,7 @@ def find_contradictions(events: Iterable[Event]) -> Iterator[str]:
 class _Told:
     """What was told so far: who is where since when, and how many are in each channel."""
 
+    open_gaps: bool
     last_id: str = ""
     people: dict[str, _Stay] = field(default_factory=dict)
     occupants: Counter[str] = field(default_factory=Counter)
@@ -44,7 +49,7 @@ class _Told:
         self.last_id = event["id"]
 
     def _take_gap(self, event: Event) -> Iterator[str]:
-        if event["data"]["from"] is None and self.last_id:
+        if event["data"]["from"] is None and self.last_id and not self.open_gaps:
             yield "a gap with no beginning, after something was seen"
         self.since_of_inferred = None
         if event["data"]["reason"] == "store_full":

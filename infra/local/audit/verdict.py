@@ -28,7 +28,7 @@ class Audit:
     sent: int
     missed: int
     comparison: Comparison
-    reasons: frozenset[str]
+    reasons: set[str]
     repeated: Counter[str]
     short_gaps: Sequence[str]
     contradictions: Sequence[str]
@@ -88,10 +88,12 @@ def audit(
     stretches: Sequence[Stretch] | None = None,
     lives: Sequence[Life] = (),
     lag_s: float = _LAG_S,
+    open_gaps: bool = False,
 ) -> Audit:
     """Hold all *events* that arrived, in their order within a guild, against all *transitions* there were.
 
-    Without *stretches*, in which the relay may have been blind, each gap that it declared is believed.
+    Without *stretches*, in which the relay may have been blind, each gap that it declared is believed. With
+    *open_gaps*, a gap need not say when it began. For *lives* and *lag_s* see ``find_short_gaps``.
     """
     by_guild: dict[str, list[Event]] = {transition.guild_id: [] for transition in transitions}
     for event in events:
@@ -100,7 +102,7 @@ def audit(
     for guild_id, arrived in by_guild.items():
         log = Log.build(guild_id, transitions)
         expected = expect(log, list(map(parse_event, arrived)), stretches)
-        audits.append(audit_guild(log, expected, arrived, lives=lives, lag_s=lag_s))
+        audits.append(audit_guild(log, expected, arrived, lives=lives, lag_s=lag_s, open_gaps=open_gaps))
     return reduce(add, audits, _NOTHING)
 
 
@@ -111,6 +113,7 @@ def audit_guild(
     *,
     lives: Sequence[Life] = (),
     lag_s: float = _LAG_S,
+    open_gaps: bool = False,
 ) -> Audit:
     """Audit the *events* of one guild against what was *expected* of it."""
     ids = Counter(event["id"] for event in events)
@@ -119,14 +122,14 @@ def audit_guild(
         sent=len(log.facts),
         missed=len(log.facts) - len(expected.seen),
         comparison=compare(expected.facts, facts),
-        reasons=frozenset(fact.gap_reason for fact in facts if fact.gap_reason is not None),
+        reasons={fact.gap_reason for fact in facts if fact.gap_reason is not None},
         repeated=Counter({event_id: count for event_id, count in ids.items() if count > 1}),
         short_gaps=list(find_short_gaps(log, expected, events, lives, lag_s=lag_s)),
         contradictions=[
             *(f"transition {place} cannot have been seen" for place in log.find_unseeable(expected.seen)),
-            *find_contradictions(events),
+            *find_contradictions(events, open_gaps=open_gaps),
         ],
     )
 
 
-_NOTHING = Audit(0, 0, compare([], []), frozenset(), Counter(), (), ())
+_NOTHING = Audit(0, 0, compare([], []), set(), Counter(), (), ())

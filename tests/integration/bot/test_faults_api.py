@@ -20,10 +20,10 @@ from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
 from bot.outbox.database import open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
-from tests.e2e.accounts import EVERYTHING, add_guilds, read_account, true_accounts, wander
-from tests.e2e.ledger import Ledger
+from tests.support.crowd import EVERYTHING, add_guilds, check_told, wander
 from tests.support.door import Door, Fault
 from tests.support.ingress import ARN
+from tests.support.ledger import Ledger
 from tests.support.relaying import relaying
 
 GUILDS, STEPS = 3, 6
@@ -106,14 +106,9 @@ async def stroll(
     raise AssertionError("the fault occurred too rarely to show anything")
 
 
-def check(standin: StandIn, guilds: Sequence[Guild], api: Api, directory: Path) -> None:
+def check(standin: StandIn, api: Api, directory: Path) -> None:
     """Check that every transition was delivered once and in order, and that nothing waits or is dead."""
-    api.check()
-    delivered = api.events()
-    assert len(delivered) == len(standin.sent)
-    for guild in guilds:
-        of_guild = [read_account(event) for event in delivered if event["data"]["guild"]["id"] == guild.id]
-        assert of_guild == true_accounts(standin.sent.of_guild(guild.id))
+    assert check_told(standin, api).seen == len(standin.sent)
     with closing(Store(open_database(directory / "data"))) as store:
         assert (store.waiting, store.count_dead_letters(), store.open_batches()) == (0, 0, [])
 
@@ -152,7 +147,7 @@ async def test_temporary_answer_loses_nothing(
     api.answer = ANSWERS[answer]
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules, batch_max_events=5):
         await stroll(standin, guilds, api, lambda: api.faults >= 15)
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)
     assert api.attempt_count == api.faults + len(api.executions)
 
 
@@ -174,7 +169,7 @@ async def test_waits_for_retry_after(
     api.answer, api.times = answer, 2
     async with relaying(tmp_path, standin, api.endpoint, rules_file=rules):
         await stroll(standin, guilds, api, lambda: api.faults == 2)
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)
     for name, at in retry_at.items():
         # Both ends read the same clock, at slightly different times.
         assert api.attempted_at[name][-1] >= at - 0.02
@@ -206,7 +201,7 @@ async def test_broken_connection_loses_nothing(
         relaying(tmp_path, standin, door.endpoint, rules_file=rules, batch_max_events=5),
     ):
         await stroll(standin, guilds, api, lambda: door.done[fault] == times)
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)
     accepted = fault in ("reset_after", "cut_answer", "swallow_answer")
     assert api.repeats == (times if accepted else 0)
 
@@ -241,7 +236,7 @@ async def test_failing_dns_loses_nothing(
     endpoint = f"http://api.relay.invalid:{api.endpoint.rpartition(':')[2]}"
     async with relaying(tmp_path, standin, endpoint, rules_file=rules):
         await stroll(standin, guilds, api, lambda: lookups > 10)
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind the API's"), (-600, "ahead of the API's")])
@@ -263,7 +258,7 @@ async def test_wrong_clock_is_reported(
             await asyncio.wait([walking], timeout=0.002)
         await walking
         assert relay.not_ready() == []
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)
     said = {reason for reason in reasons if "clock is" in reason}
     assert said
     assert all(words in reason and "NTP" in reason for reason in said)
@@ -295,4 +290,4 @@ async def test_failing_batch_delays_no_other_guild(
                 await wander(guild, 1, random.Random(turn))
             await api.wait_until(lambda delivered=delivered: api.event_count == delivered + len(others))  # type: ignore[misc]
         mended = True
-    check(standin, guilds, api, tmp_path)
+    check(standin, api, tmp_path)

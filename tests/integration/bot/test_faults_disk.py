@@ -18,10 +18,8 @@ from bot.outbox import writer
 from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
-from tests.e2e.accounts import EVERYTHING, add_guilds, wander
-from tests.e2e.crashing import see_the_last
-from tests.e2e.ledger import Ledger
-from tests.e2e.reckoning import Found, Life, reckon
+from tests.support.crowd import EVERYTHING, Lives, add_guilds, check_told, join_last, wander_all
+from tests.support.ledger import Ledger
 from tests.support.relaying import relaying
 
 GUILDS = 3
@@ -59,14 +57,10 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
-async def walk(guilds: Sequence[Guild], steps: int, dice: random.Random) -> None:
-    await asyncio.gather(*(wander(guild, steps, random.Random(dice.random())) for guild in guilds))
-
-
 async def walk_until_not_ready(relay: Relay, guilds: Sequence[Guild], dice: random.Random) -> str:
     """Walk until the relay cannot commit, and return the reason that it reports."""
     while (reason := relay._outbox.failing) is None:
-        await walk(guilds, 20, dice)
+        await wander_all(guilds, 20, dice)
     assert reason in relay.not_ready()
     return reason
 
@@ -82,33 +76,22 @@ def set_read_only(relay: Relay, *, on: bool) -> None:
     relay._outbox._store._db.execute(f"PRAGMA query_only = {int(on)}")
 
 
-def account(standin: StandIn, guilds: Sequence[Guild], api: Ledger, began_ms: int) -> Found:
-    api.check()
-    delivered, found = api.events(), Found()
-    lives = [Life(began_ms, time.time_ns() // 1_000_000)]
-    for guild in guilds:
-        of_guild = [event for event in delivered if event["data"]["guild"]["id"] == guild.id]
-        found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
-    assert found.seen + found.missed == len(standin.sent)
-    return found
-
-
 async def test_read_only_disk_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, rules: Path
 ) -> None:
-    dice, began_ms = random.Random(41), time.time_ns() // 1_000_000
-    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
-        await see_the_last(guilds, api)
+    dice, lives = random.Random(41), Lives()
+    async with lives.another(), relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
+        await join_last(guilds, api)
         for _ in range(3):
             set_read_only(relay, on=True)
             reason = await walk_until_not_ready(relay, guilds, dice)
             assert "readonly" in reason
-            await walk(guilds, 30, dice)
+            await wander_all(guilds, 30, dice)
             set_read_only(relay, on=False)
-            await walk(guilds, 30, dice)
-            await see_the_last(guilds, api)
+            await wander_all(guilds, 30, dice)
+            await join_last(guilds, api)
         await wait_ready(relay)
-    found = account(standin, guilds, api, began_ms)
+    found = check_told(standin, api, lives)
     assert (found.missed, found.gaps) == (0, 0)
 
 
@@ -122,19 +105,19 @@ async def test_long_disk_failure_declares_gap(
 ) -> None:
     """What memory cannot hold is dropped: after a gap, the net difference is inferred."""
     monkeypatch.setattr(writer, "_HOLD_MAX", 300)
-    dice, began_ms = random.Random(42), time.time_ns() // 1_000_000
-    async with relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
-        await see_the_last(guilds, api)
+    dice, lives = random.Random(42), Lives()
+    async with lives.another(), relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
+        await join_last(guilds, api)
         for _ in range(3):
             set_read_only(relay, on=True)
             while not relay._outbox.losing:
-                await walk(guilds, 20, dice)
-            await walk(guilds, 20, dice)
+                await wander_all(guilds, 20, dice)
+            await wander_all(guilds, 20, dice)
             set_read_only(relay, on=False)
-            await walk(guilds, 20, dice)
-            await see_the_last(guilds, api)
+            await wander_all(guilds, 20, dice)
+            await join_last(guilds, api)
             await wait_ready(relay)
-    found = account(standin, guilds, api, began_ms)
+    found = check_told(standin, api, lives)
     assert (found.gaps, found.reasons) == (3 * GUILDS, {"store_full"})
     assert found.missed >= 300
 
@@ -143,22 +126,22 @@ async def test_full_outbox_declares_gap(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, rules: Path
 ) -> None:
     """The API is down until the outbox is full and longer; what is in the outbox is delivered in order."""
-    dice, began_ms = random.Random(43), time.time_ns() // 1_000_000
+    dice, lives = random.Random(43), Lives()
     settings = {"rules_file": rules, "outbox_max_bytes": 1 << 20}
-    async with relaying(tmp_path, standin, api.endpoint, **settings) as relay:
-        await see_the_last(guilds, api)
+    async with lives.another(), relaying(tmp_path, standin, api.endpoint, **settings) as relay:
+        await join_last(guilds, api)
         api.down = True
         reason = await walk_until_not_ready(relay, guilds, dice)
         assert "VOICE_RELAY_OUTBOX_MAX_BYTES" in reason
-        await walk(guilds, 100, dice)
+        await wander_all(guilds, 100, dice)
         size = (tmp_path / "data" / FILE_NAME).stat().st_size
         api.down = False
         # While the outbox drops events, only the net difference is reported, so a person must stay.
-        await see_the_last(guilds, api)
+        await join_last(guilds, api)
         await wait_ready(relay)
-        await walk(guilds, 20, dice)
-        await see_the_last(guilds, api)
-    found = account(standin, guilds, api, began_ms)
+        await wander_all(guilds, 20, dice)
+        await join_last(guilds, api)
+    found = check_told(standin, api, lives)
     assert found.reasons == {"store_full"}
     assert found.gaps >= GUILDS
     assert size < 2 << 20

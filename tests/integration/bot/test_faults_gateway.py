@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
 from bot.voice.tracker import Tracker
+from infra.local.audit import Audit
 from infra.local.discord import Guild, StandIn
-from tests.e2e.accounts import EVERYTHING, add_guilds, wander
-from tests.e2e.crashing import see_the_last
-from tests.e2e.ledger import Ledger
-from tests.e2e.reckoning import Found, Life, reckon
+from tests.support.crowd import EVERYTHING, Lives, add_guilds, check_told, join_last, wander, wander_all
+from tests.support.ledger import Ledger
 from tests.support.relaying import relaying
 
 TIMES = 3
@@ -48,31 +46,24 @@ async def standin() -> AsyncIterator[StandIn]:
 
 async def account_for(
     standin: StandIn, directory: Path, fault: Callable[[list[Guild]], Awaitable[object]]
-) -> Found:
+) -> Audit:
     """Cause *fault* several times while people move, and return the account of what was reported."""
-    dice = random.Random(21)
+    dice, lives = random.Random(21), Lives()
     guilds = add_guilds(standin, 3)
     (directory / "rules.toml").write_text(EVERYTHING)
-    lives: list[Life] = []
     async with Ledger() as api:
         async with relaying(directory, standin, api.endpoint, rules_file=directory / "rules.toml"):
-            began_ms = time.time_ns() // 1_000_000
-            await see_the_last(guilds, api)
+            async with lives.another():
+                await join_last(guilds, api)
             for _ in range(TIMES):
-                wanted = api.event_count + dice.randrange(STEPS)
-                walks = [wander(guild, STEPS, random.Random(dice.random())) for guild in guilds]
-                walking = asyncio.gather(*walks)
-                await api.wait_until(lambda wanted=wanted: api.event_count >= wanted)  # type: ignore[misc]
-                await fault(guilds)
-                await walking
-                await see_the_last(guilds, api)
-                lives.append(Life(began_ms, began_ms := time.time_ns() // 1_000_000))
-        api.check()
-        delivered = api.events()
-    found = Found()
-    for guild in guilds:
-        of_guild = [event for event in delivered if event["data"]["guild"]["id"] == guild.id]
-        found.add(reckon(of_guild, guild, standin.sent.of_guild(guild.id), lives))
+                async with lives.another():
+                    wanted = api.event_count + dice.randrange(STEPS)
+                    walking = asyncio.create_task(wander_all(guilds, STEPS, dice))
+                    await api.wait_until(lambda wanted=wanted: api.event_count >= wanted)  # type: ignore[misc]
+                    await fault(guilds)
+                    await walking
+                    await join_last(guilds, api)
+        found = check_told(standin, api, lives)
     assert found.seen + found.missed == len(standin.sent)
     return found
 

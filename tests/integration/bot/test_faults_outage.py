@@ -21,8 +21,8 @@ from bot.outbox.store import Limits, Store
 from bot.routing.rules import DEFAULT_RULES
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
-from tests.e2e.accounts import Event
-from tests.e2e.ledger import Ledger
+from infra.local.audit import Event
+from tests.support.ledger import Ledger
 
 BEGIN_MS = 1_795_259_000_000
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000

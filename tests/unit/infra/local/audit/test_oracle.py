@@ -248,6 +248,12 @@ def test_gap_first_of_all_may_have_no_beginning() -> None:
     assert audit(story.transitions, gap_of(story, **{"from": None})).exact
 
 
+def test_gap_may_be_left_open(story: Story) -> None:
+    told = gap_of(story, **{"from": None})
+    assert not check(told, story).exact
+    assert check(told, story, open_gaps=True).exact
+
+
 def test_gap_cannot_begin_after_its_watcher(story: Story) -> None:
     """Nothing was missed, but the process that watched had ended before."""
     story = play(blind(("session_lost", 4, 4), ("restart", 7, 8)))

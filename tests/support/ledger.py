@@ -13,24 +13,24 @@ from tests.support.ingress import StubIngress
 class Ledger(StubIngress):
     """``attempts`` has the bodies that came under each name; ``down`` answers 503 to all of them.
 
-    With *chance*, now and then an execution is started and its answer lost, or an answer is a 503.
+    With *dice*, now and then an execution is started and its answer lost, or an answer is a 503.
     """
 
-    def __init__(self, *, latency_s: float = 0.0, chance: random.Random | None = None) -> None:
+    def __init__(self, *, latency_s: float = 0.0, dice: random.Random | None = None) -> None:
         super().__init__(latency_s=latency_s)
         self.attempts: dict[str, list[bytes]] = defaultdict(list)
         self.down = False
-        self._chance = chance
+        self._mishap_dice = dice
 
     def accept(self, name: str, body: bytes) -> web.Response:
         self.attempts[name].append(body)
         self.changed.set()
-        dice = 1.0 if self._chance is None else self._chance.random()
-        if self.down or dice < 0.02:
+        number = 1.0 if self._mishap_dice is None else self._mishap_dice.random()
+        if self.down or number < 0.02:
             return web.json_response({"message": "Service Unavailable"}, status=503)
         answer = super().accept(name, body)
         # The execution runs; of that the caller hears a 504.
-        return answer if dice > 0.06 else web.json_response({"message": "Endpoint timed out"}, status=504)
+        return answer if number > 0.06 else web.json_response({"message": "Endpoint timed out"}, status=504)
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Wait until *condition* holds; it is looked at again with every request."""
