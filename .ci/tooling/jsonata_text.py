@@ -1,7 +1,7 @@
-"""JSONata as text: split into tokens, written without comments and needless blanks, linked with a library.
+"""JSONata source text: splits it into tokens, minifies it, and links it with a library.
 
-Step Functions gives each expression an environment of its own, so a function that several of them use must be
-in each. :func:`link` puts in front of an expression what it uses of a library, and no more.
+Step Functions evaluates each expression in an environment of its own, so each must contain the functions that
+it uses. :func:`link` prepends only the definitions that an expression uses.
 """
 
 import re
@@ -33,21 +33,21 @@ _TOKEN: Final = re.compile(
 )
 _REGEX: Final = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\[])+/[im]*")
 _OPERATORS: Final = frozenset("-.[]{}(),@#;:?+*/%|=<>^&!~")
-# Two of these in a row would be read as one.
+# Pairs of characters that form one token.
 _PAIRS: Final = frozenset({":=", "!=", "<=", ">=", "**", "~>", "?:", "??", "..", "/*", "//"})
 _WORD_OPERATORS: Final = frozenset({"and", "or", "in"})
 
 
 class JsonataError(ValueError):
-    """A text that is not the JSONata that these tools know."""
+    """A text that is not JSONata, or not the part of it that these tools read."""
 
 
 def tokenize(text: str) -> list[str]:
-    """Return the tokens of *text* without comments and blanks; strings and regular expressions stay whole."""
+    """Return the tokens of *text*, strings and regular expressions whole, without comments and blanks."""
     tokens: list[str] = []
     at = 0
     while at < len(text):
-        # A slash that begins a value begins a regular expression.
+        # A slash where a value can begin starts a regular expression.
         pattern = (
             _REGEX if text[at] == "/" and text[at : at + 2] != "/*" and not _ends_value(tokens) else _TOKEN
         )
@@ -78,9 +78,9 @@ def minify(tokens: Iterable[str]) -> str:
 
 def _must_part(before: str, after: str) -> bool:
     if before[0].isdigit() and after == ".":
-        # Else it would be read as the decimal point.
+        # Otherwise it would be a decimal point.
         return True
-    # A pattern ends like a word: what follows it directly could be one of its flags.
+    # A word directly after a regular expression would be read as its flags.
     if after[0] in _OPERATORS or (before[-1] in _OPERATORS and len(before) < 3):
         return before[-1] + after[0] in _PAIRS
     return True
@@ -128,7 +128,7 @@ def _split_statements(tokens: Iterable[str]) -> Iterator[list[str]]:
 def link(expression: str, library: Library) -> str:
     """Return *expression* without comments, after the definitions that it uses, directly or not.
 
-    JsonataError where a name is neither given nor defined, or is bound again although the library has it.
+    Raises JsonataError if a name is undefined, or if the expression binds a name of the library.
     """
     tokens = tokenize(expression)
     binds = frozenset(_bound(tokens))
@@ -136,7 +136,7 @@ def link(expression: str, library: Library) -> str:
 
     def collect(uses: Iterable[str], binds: frozenset[str]) -> None:
         if twice := sorted(binds & library.keys()):
-            raise JsonataError(f"${twice[0]} is defined in the library already: choose another name")
+            raise JsonataError(f"${twice[0]} is already defined in the library: choose another name")
         for name in sorted(uses):
             if name in needed or name in _GIVEN:
                 continue
@@ -156,7 +156,7 @@ def _used(tokens: Iterable[str]) -> frozenset[str]:
 
 
 def _bound(tokens: list[str]) -> Iterator[str]:
-    """Yield each name that is bound within: a variable, or a function's parameter."""
+    """Yield each name that the tokens bind: a variable or a function's parameter."""
     parameters = False
     for each, following in zip(tokens, [*tokens[1:], ""], strict=True):
         if each in ("function", ")"):

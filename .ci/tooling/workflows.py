@@ -1,12 +1,12 @@
-"""Builds the workflow definitions that are deployed from the sources that people edit: ``make workflows``.
+"""Builds the deployed workflow definitions from their sources: ``make workflows``.
 
-``workflow/source/NAME.yaml`` becomes ``workflow/NAME.asl.json``. On the way
+``workflow/source/NAME.yaml`` becomes ``workflow/NAME.asl.json``:
 
-- ``$include: FILE`` in a mapping puts that file's mapping below the keys that stand beside it,
-- a list of error names within a list of error names is taken apart, so that YAML's anchors can name groups,
-- each ``{% expression %}`` loses its comments and blanks, and gets in front of it the definitions it uses of
+- ``$include: FILE`` is replaced by that file's mapping; the keys beside it override the file's,
+- nested lists of error names are flattened, so that YAML anchors can name groups,
+- each ``{% expression %}`` is minified and preceded by the definitions that it uses from
   ``source/shared/*.jsonata`` and ``source/NAME.jsonata``,
-- all is written as ASCII, because CloudFormation reads other characters back as question marks.
+- the output is ASCII, because CloudFormation reads other characters back as question marks.
   https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
 """
 
@@ -27,11 +27,11 @@ _WIDTH: Final = 110
 
 
 class SourceError(Exception):
-    """A source that no definition can be built from."""
+    """A source from which no definition can be built."""
 
 
 def build(source: Path) -> str:
-    """Return the definition that *source*, a YAML file, stands for."""
+    """Return the definition built from *source*, a YAML file."""
     try:
         own = yaml.safe_load(source.read_text(encoding="utf-8"))
         machine = _fill(_include(own, source.parent, outermost=True), _read_libraries(source))
@@ -51,13 +51,13 @@ def _read_libraries(source: Path) -> Library:
         except JsonataError as error:
             raise JsonataError(f"{path.name}: {error}") from error
         if twice := sorted(definitions.keys() & library.keys()):
-            raise JsonataError(f"{path.name}: ${twice[0]} is defined in another file already")
+            raise JsonataError(f"{path.name}: ${twice[0]} is already defined in another file")
         library |= definitions
     return library
 
 
 def _include(node: Any, folder: Path, *, outermost: bool = False) -> Any:
-    """Return *node* with every included file in its place."""
+    """Return *node* with every included file filled in."""
     if isinstance(node, list):
         return [_include(item, folder) for item in node]
     if not isinstance(node, dict):
@@ -79,7 +79,7 @@ def _overlay(below: Any, above: Any) -> Any:
 
 
 def _fill(node: Any, library: Library) -> Any:
-    """Return *node* with its expressions linked and its error names in one list."""
+    """Return *node* with expressions linked and lists of error names flattened."""
     if isinstance(node, dict):
         return {
             key: list(_flatten(value)) if key == "ErrorEquals" else _fill(value, library)
@@ -109,7 +109,7 @@ def _check(expression: str) -> str:
 
 
 def render(node: Any, indent: str = "") -> str:
-    """Return *node* as JSON, each list and object on one line where it fits."""
+    """Return *node* as JSON, with each list and object on one line if it fits."""
     line = json.dumps(node)
     if not isinstance(node, dict | list) or len(indent) + len(line) <= _WIDTH:
         return line
@@ -124,7 +124,7 @@ def render(node: Any, indent: str = "") -> str:
 
 
 def target(source: Path) -> Path:
-    """Return where the definition built from *source* belongs."""
+    """Return the path of the definition built from *source*."""
     return WORKFLOWS / f"{source.stem}.asl.json"
 
 

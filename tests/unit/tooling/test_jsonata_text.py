@@ -112,8 +112,8 @@ def test_link_adds_nothing_unused() -> None:
     ("expression", "problem"),
     [
         ("$doubel(3)", "\\$doubel is not defined"),
-        ("$map([1], function($two) { $two })", "\\$two is defined in the library already"),
-        ("($double := 1; $double)", "\\$double is defined in the library already"),
+        ("$map([1], function($two) { $two })", "\\$two is already defined in the library"),
+        ("($double := 1; $double)", "\\$double is already defined in the library"),
     ],
 )
 def test_link_refuses(expression: str, problem: str) -> None:

@@ -85,7 +85,7 @@ def test_expression_gets_its_definitions(folder: Path) -> None:
     [
         ("x: '{% $lien %}'", "", r"\$lien is not defined"),
         ("x: '{% 1 + %}'", "", r"in: 1\+"),
-        ("x: 1", "$word := 2;", r"w\.jsonata: \$word is defined in another file already"),
+        ("x: 1", "$word := 2;", r"w\.jsonata: \$word is already defined in another file"),
         ("x: 1", "$other := 2", r"w\.jsonata: no ; after"),
         ("$include: shared/none.yaml", "", r"none\.yaml"),
         ("x: [", "", r"w\.yaml: while parsing"),
