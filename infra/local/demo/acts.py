@@ -8,9 +8,9 @@ from infra.local.audit import Stretch, parse_event, parse_transition
 from infra.local.demo import evening
 from infra.local.demo.evening import Players
 from infra.local.demo.executions import Executions
-from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess
 from infra.local.discord import StandIn, Webhook
+from infra.local.faulty_proxy import FaultyProxy
 
 # Generous: a machine may be busy, and whoever knocks in vain waits longer every time.
 _TIMEOUT_S = 45.0
@@ -31,7 +31,7 @@ class Acts:
 
     discord: StandIn
     webhook: Webhook
-    road: Forwarder
+    proxy: FaultyProxy
     relay: RelayProcess
     executions: Executions
     players: Players
@@ -50,22 +50,22 @@ class Acts:
 
     async def _lose_an_answer(self) -> None:
         await self._tell("⚡ The API's next answer gets lost. Was the request heard? Look for doubles")
-        lost = self.road.lost
-        self.road.lose_next_answer()
+        lost = self.proxy.lost
+        self.proxy.lose_next_answer()
         await self.players.play(evening.ONE_MORE)
-        await self.road.wait_for_loss(lost + 1, _TIMEOUT_S)
-        await self.road.wait_for_answers(self.road.answers_at_loss + 1, _TIMEOUT_S)
+        await self.proxy.wait_for_loss(lost + 1, _TIMEOUT_S)
+        await self.proxy.wait_for_answers(self.proxy.answers_at_loss + 1, _TIMEOUT_S)
         await self._tell("… the bot asked again under the same name: one execution, one message")
 
     async def _take_the_api_down(self) -> None:
         await self._tell("⚡ The API is down. What happens now waits on disk")
-        refused = self.road.turned_away
-        self.road.begin_outage()
+        refused = self.proxy.refused
+        self.proxy.begin_outage()
         await self.players.play(evening.API_DOWN)
         self.burst = await self.players.burst()
-        await self.road.wait_for_refusals(refused + 2, _TIMEOUT_S)
+        await self.proxy.wait_for_refusals(refused + 2, _TIMEOUT_S)
         self.webhook.throttle_next(_THROTTLED, _RETRY_AFTER_S)
-        self.road.end_outage()
+        self.proxy.end_outage()
         await self._tell("… the API is back. Look for what waited: nothing may be missing")
         await self._tell(f"⚡ Discord has had enough: it answers the next {_THROTTLED} messages with 429")
 
@@ -73,7 +73,7 @@ class Acts:
         """discord.py lets five seconds pass before it identifies anew; the API gets its backlog meanwhile."""
         await self._tell("⚡ Discord hangs up and refuses to resume: nobody hears of what happens now")
         began = await self._catch_up()
-        answered, refused = self.road.answers, self._count("resume_refused")
+        answered, refused = self.proxy.answers, self._count("resume_refused")
         await self.discord.faults.expire_sessions()
         await self.discord.faults.drop()
         await self.players.play(evening.UNHEARD)
@@ -81,7 +81,7 @@ class Acts:
             lambda: self._count("resume_refused") > refused, _TIMEOUT_S, "the bot resuming"
         )
         await self._end_stretch("session_lost", began)
-        await self.road.wait_for_answers(answered + 1, _TIMEOUT_S)
+        await self.proxy.wait_for_answers(answered + 1, _TIMEOUT_S)
         await self._tell("… a new session. Look for the gap, and for what was inferred afterwards")
 
     async def _take_the_guild_down(self) -> None:

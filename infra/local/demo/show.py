@@ -20,10 +20,10 @@ from infra.local.demo.account import Account, Evening, draw_up
 from infra.local.demo.acts import Acts
 from infra.local.demo.evening import Players, Scene, set_scene
 from infra.local.demo.executions import Executions
-from infra.local.demo.forwarder import Forwarder
 from infra.local.demo.relay import RelayProcess, build_environment, running_relay
 from infra.local.demo.screen import Screen, Starting, open_console
 from infra.local.discord import StandIn, Webhook
+from infra.local.faulty_proxy import FaultyProxy
 from infra.local.machine import SingleMachine, single_machine
 
 _TOKEN = "stand-in.demo.token"  # noqa: S105  # opens nothing but the stand-in
@@ -78,12 +78,12 @@ class _Show:
 
     async def put_on(self, pace: float) -> Account:
         async with AsyncExitStack() as stack:
-            webhook, machine, road, relay = await self._start(stack)
+            webhook, machine, proxy, relay = await self._start(stack)
             self._screen.title(self._scene.text_channel.name, self._scene.guild.name)
             players = Players(self._scene, self._screen.narrate, pace=pace)
             states = machine.aws.client("stepfunctions")
             executions = Executions(states, machine.outputs["NotifyStateMachineArn"])
-            acts = Acts(self._discord, webhook, road, relay, executions, players, self._screen.trouble)
+            acts = Acts(self._discord, webhook, proxy, relay, executions, players, self._screen.trouble)
             await _guarded(self._perform(acts), relay.watch(), self._follow(webhook))
             self._show_new(webhook)
             self.doing = "stopping the bot"
@@ -95,7 +95,7 @@ class _Show:
             ended = await asyncio.to_thread(executions.read)
             return draw_up(evening, ended, webhook.messages, slow_downs=webhook.answers[429])
 
-    async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, Forwarder, RelayProcess]:
+    async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, FaultyProxy, RelayProcess]:
         """Start everything, each thing when what it needs is there; *stack* stops it in reverse order."""
         resources = len(_RESOURCE.findall(build_template(TEMPLATE)))
         with self._screen.starting(_STEPS + resources) as starting:
@@ -114,9 +114,9 @@ class _Show:
             starting.done(f"Stack {DEFAULT_STACK_NAME}: {resources} resources, and a user for the bot")
 
             self._begin("starting voice-relay run", starting)
-            road = await stack.enter_async_context(Forwarder(machine.api_endpoint))
+            proxy = await stack.enter_async_context(FaultyProxy(machine.api_endpoint))
             environment = build_environment(
-                machine, token=_TOKEN, discord_api_url=self._discord.api_url, api_endpoint=road.url
+                machine, token=_TOKEN, discord_api_url=self._discord.api_url, api_endpoint=proxy.url
             )
             self._relay = relay = await stack.enter_async_context(running_relay(environment))
             starting.done("Bot: voice-relay run, in a process of its own")
@@ -124,7 +124,7 @@ class _Show:
             self._begin("waiting for the bot to connect", starting)
             await _guarded(self._discord.wait_connected(_CONNECT_TIMEOUT_S), relay.watch())
             starting.done("Connected to the gateway")
-        return webhook, machine, road, relay
+        return webhook, machine, proxy, relay
 
     def _begin(self, what: str, starting: Starting) -> None:
         self.doing = what

@@ -20,8 +20,8 @@ from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
 from bot.outbox.database import open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
+from infra.local.faulty_proxy import Fault, FaultyProxy
 from tests.support.crowd import EVERYTHING, add_guilds, check_told, wander
-from tests.support.door import Door, Fault
 from tests.support.ingress import ARN
 from tests.support.ledger import Ledger
 from tests.support.relaying import relaying
@@ -193,14 +193,14 @@ async def test_broken_connection_loses_nothing(
     """The relay cannot know whether a request arrived: it sends it again, under the same name."""
     dice, times = random.Random(3), BROKEN[fault]
 
-    def next_fault() -> Fault | None:
-        return fault if door.done[fault] < times and dice.random() < SHARE else None
+    def choose_fault() -> Fault | None:
+        return fault if proxy.faults[fault] < times and dice.random() < SHARE else None
 
     async with (
-        Door(api.endpoint, next_fault) as door,
-        relaying(tmp_path, standin, door.endpoint, rules_file=rules, batch_max_events=5),
+        FaultyProxy(api.endpoint, choose_fault) as proxy,
+        relaying(tmp_path, standin, proxy.url, rules_file=rules, batch_max_events=5),
     ):
-        await stroll(standin, guilds, api, lambda: door.done[fault] == times)
+        await stroll(standin, guilds, api, lambda: proxy.faults[fault] == times)
     check(standin, api, tmp_path)
     accepted = fault in ("reset_after", "cut_answer", "swallow_answer")
     assert api.repeats == (times if accepted else 0)
