@@ -130,6 +130,7 @@ def test_evening_arrives_whole(temporary: Path) -> None:
     assert _CONTROL.findall(output) == []
     assert "  @everyone **bold** joins General\n" in output
     assert re.search(r"▌ [\d:]{8} 🟢 @Nelly joined #General · 1 there\n", output)
+    assert re.search(r"\nRun it for real: .*voice-relay run\n$", output)
     assert list(temporary.iterdir()) == []
 
 
@@ -184,6 +185,7 @@ async def test_loss_is_found(
     assert lost > 0
     assert doubled == 0
     assert re.search(r"In the workflow: lost: \d × left", output)
+    assert "Run it for real" not in output
 
 
 async def test_bot_that_does_not_start_is_explained(

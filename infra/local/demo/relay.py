@@ -48,6 +48,22 @@ def build_environment(
     }
 
 
+def _find_command() -> str:
+    command = shutil.which("voice-relay", path=sysconfig.get_path("scripts"))
+    if command is None:
+        raise StartupError("the command voice-relay is not installed beside this Python")
+    return command
+
+
+def name_command() -> str:
+    """Return what to type for ``voice-relay``: its name, or its path where the name alone is not found."""
+    if shutil.which("voice-relay"):
+        return "voice-relay"
+    command = _find_command()
+    path = os.path.relpath(command)
+    return command if path.startswith(os.pardir) else path
+
+
 class RelayProcess:
     """``voice-relay run``, made by ``running_relay``; ``log`` is all that it wrote, once it has ended.
 
@@ -91,9 +107,7 @@ class RelayProcess:
 @asynccontextmanager
 async def running_relay(environment: Mapping[str, str]) -> AsyncIterator[RelayProcess]:
     """Start the bot, and stop it at the end of the block."""
-    command = shutil.which("voice-relay", path=sysconfig.get_path("scripts"))
-    if command is None:
-        raise StartupError("the command voice-relay is not installed beside this Python")
+    command = _find_command()
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             *leashed([command, "run"], grace_s=_LEASH_GRACE_S),

@@ -152,6 +152,12 @@ class Screen:
         )
         self._print(Text(line, "bold green" if account.balanced else "bold red"))
 
+    def next_step(self, command: str) -> None:
+        """Say how to run the bot for real; *command* is the program's name or path."""
+        self._print(
+            Text(f"Run it for real: set the bot's token and a webhook's URL in .env, then {command} run")
+        )
+
     def failure(self, doing: str, reason: str) -> None:
         """Say where the demo came to grief."""
         self._console.print()

@@ -20,7 +20,7 @@ from infra.local.demo.account import Account, Evening, draw_up
 from infra.local.demo.acts import Acts
 from infra.local.demo.evening import Players, Scene, set_scene
 from infra.local.demo.executions import Executions
-from infra.local.demo.relay import RelayProcess, build_environment, running_relay
+from infra.local.demo.relay import RelayProcess, build_environment, name_command, running_relay
 from infra.local.demo.screen import Screen, Starting, open_console
 from infra.local.discord import StandIn, Webhook
 from infra.local.faulty_proxy import FaultyProxy
@@ -54,6 +54,7 @@ async def play(*, plain: bool, pace: float = 1.0) -> int:
     else:
         screen.account(account, took_s=time.monotonic() - began)
         if account.balanced:
+            screen.next_step(name_command())
             return 0
     if show.log:
         screen.log(show.log, _keep(show.log))

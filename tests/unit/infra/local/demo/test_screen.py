@@ -148,6 +148,11 @@ def test_account_ends_with_its_verdict(plain: Stage, *, balanced: bool, verdict:
     assert any("from transition to execution" in line and "in the burst" in line for line in shown)
 
 
+def test_next_step_names_command(plain: Stage) -> None:
+    plain.screen.next_step(".venv/bin/voice-relay")
+    assert plain.output.getvalue().endswith(", then .venv/bin/voice-relay run\n")
+
+
 def test_odd_counts_are_explained(plain: Stage) -> None:
     """Fewer inferred than missed, and a channel out of order."""
     story = Story()
