@@ -1,111 +1,28 @@
-"""The three steps of a pipeline's permissions: enough for what it deploys, and no way out of them.
+"""The three levels of the pipeline's permissions: enough for what it deploys, and no escalation."""
 
-What CloudFormation's role needs is told by the resource types themselves: each schema lists what its handlers
-call. cfn-lint carries the schemas.
-"""
-
-import importlib.resources
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
 from infra.deploy.stack_kinds import STACK_KINDS
-from tooling.template_yaml import load_template
+from tests.unit.infra.github_oidc import (
+    DEPLOYED,
+    POLICIES,
+    RESOURCES,
+    TEMPLATE,
+    allowed,
+    found,
+    listed,
+    statements,
+)
 
-TEMPLATE = load_template(STACK_KINDS["github-oidc"].template.read_text())
-RESOURCES: dict[str, Any] = {name: value["Properties"] for name, value in TEMPLATE["Resources"].items()}
-DEPLOYED = {name: load_template(STACK_KINDS[name].template.read_text()) for name in ("relay", "service")}
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_POLICY_CHARACTERS = 6144
 
-# What handlers call for properties that the templates do not have, by why not.
-UNUSED = {
-    "a load balancer, traffic source, hook, notification, refresh or alarm of the group": (
-        r"autoscaling:(Attach|Cancel|DeleteLifecycleHook|DeleteNotification|Detach|DisableMetrics|EnableMetrics"
-        r"|PutLifecycleHook|PutNotification|StartInstanceRefresh).*|cloudwatch:.*|elasticloadbalancing:.*"
-        r"|managed-fleets:.*|vpc-lattice:.*"
-    ),
-    "everything that can be described, of which the role lists what there is": (
-        r"autoscaling:Describe\*|ec2:Describe\*|ec2:Get\*|ssm:Get\*"
-    ),
-    "a key of one's own": r"kms:.*|logs:(Associate|Disassociate)KmsKey",
-    "rules that let something in": (
-        r"ec2:(Authorize|Revoke)SecurityGroupIngress|ec2:UpdateSecurityGroupRuleDescriptionsIngress"
-    ),
-    "a copy of a volume": r"ec2:CopyVolumes",
-    "tags that change later": r"ec2:DeleteTags",
-    "account settings and capacity providers of the cluster": (
-        r"ecs:PutAccountSetting(Default)?|ecs:PutClusterCapacityProviders"
-    ),
-    "groups": r"iam:(Attach|Detach|Put|Delete|Get)GroupPolicy|iam:(AddUserTo|RemoveUserFrom)Group",
-    "a password or a key of the user, which a person makes and deletes": (
-        r"iam:(Create|Delete|Update)LoginProfile|iam:DeleteAccessKey"
-    ),
-    "inline policies of the user": r"iam:(Put|Delete)UserPolicy",
-    "a boundary that goes away": r"iam:Delete(Role|User)PermissionsBoundary",
-    "data protection, indexes, bearer tokens and deletion protection of a log, or its delivery elsewhere": (
-        r"firehose:.*|s3:REST\.PUT\.OBJECT|logs:(Put|Delete)(DataProtection|Index)Policy"
-        r"|logs:PutBearerTokenAuthentication|logs:PutLogGroupDeletionProtection|logs:DeleteResourcePolicy"
-    ),
-    "a definition or an API in a bucket": r"s3:[Gg]et.*",
-    "actions that IAM does not know; tags have HTTP's methods, too": r"apigateway:(Un)?[Tt]agResource",
-}
 
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def statements(*resources: str) -> Iterator[dict[str, Any]]:
-    """Every statement of the policies, or of the roles' inline policies, that are named."""
-    for name in resources:
-        properties = RESOURCES[name]
-        for policy in properties.get("Policies", [properties]):
-            yield from policy["PolicyDocument"]["Statement"]
-
-
-def allowed(*resources: str) -> set[str]:
-    return {
-        action
-        for statement in statements(*resources)
-        if statement["Effect"] == "Allow"
-        for action in listed(statement["Action"])
-    }
-
-
-def found(node: Any) -> Iterator[dict[str, Any]]:
-    """Every statement below *node*, of whatever policy, trust included."""
-    if isinstance(node, list):
-        for item in node:
-            yield from found(item)
-    elif isinstance(node, dict):
-        if {"Effect", "Action"} <= node.keys():
-            yield node
-        for value in node.values():
-            yield from found(value)
-
-
-POLICIES = [each["Ref"] for each in RESOURCES["CloudFormationRole"]["ManagedPolicyArns"]]
-
-
-def handled(resource_type: str) -> set[str]:
-    """What the handlers of the resource type call."""
-    schemas = importlib.resources.files("cfnlint") / "data" / "schemas"
-    names = json.loads((schemas / "providers" / "us-east-1.json").read_text())
-    schema = json.loads((schemas / "resources" / f"{names[resource_type]}.json").read_text())
-    return {
-        action
-        for kind, handler in schema["handlers"].items()
-        if kind != "list"
-        for action in handler["permissions"]
-    }
-
-
-def test_a_run_is_known_by_its_repository_and_environment_whole() -> None:
+def test_trusts_exact_repository_and_environment() -> None:
     (trust,) = RESOURCES["DeployRole"]["AssumeRolePolicyDocument"]["Statement"]
     prefix = "token.actions.githubusercontent.com"
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
@@ -128,37 +45,13 @@ def test_a_run_is_known_by_its_repository_and_environment_whole() -> None:
         ("owner/repo:environment:production", False),
     ],
 )
-def test_a_repository_is_named_in_either_of_githubs_forms(name: str, taken: bool) -> None:
+def test_repository_pattern(name: str, taken: bool) -> None:
+    """GitHub's subject has names only, or names with ids."""
     pattern = TEMPLATE["Parameters"]["Repository"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, name)) is taken
 
 
-@pytest.mark.parametrize("template", sorted(DEPLOYED))
-def test_cloudformation_may_do_what_the_resource_types_ask_for(template: str) -> None:
-    unused = re.compile("|".join(UNUSED.values()))
-    may = allowed(*POLICIES)
-    # Of the text, because of what is in a loop.
-    kinds = set(
-        re.findall(r"Type: (AWS::\w+::\w+)$", STACK_KINDS[template].template.read_text(), re.MULTILINE)
-    )
-
-    missing = {
-        action: kind
-        for kind in kinds
-        for action in handled(kind)
-        if action not in may and not unused.fullmatch(action)
-    }
-
-    assert missing == {}
-
-
-def test_everything_that_is_called_unused_is_not_allowed() -> None:
-    """Else the table would hide what it should not."""
-    unused = re.compile("|".join(UNUSED.values()))
-    assert {action for action in allowed(*POLICIES) if unused.fullmatch(action)} == set()
-
-
-def test_cloudformation_makes_no_role_or_user_without_the_boundary() -> None:
+def test_new_identities_need_boundary() -> None:
     powers = ("Attach", "Create", "Put")
     for statement in statements(*POLICIES):
         given = {
@@ -173,7 +66,7 @@ def test_cloudformation_makes_no_role_or_user_without_the_boundary() -> None:
     assert not {action for action in allowed(*POLICIES) if "DeleteRolePermissionsBoundary" in action}
 
 
-def test_cloudformation_cannot_touch_the_roles_and_policies_of_this_stack() -> None:
+def test_denies_changes_to_own_identities() -> None:
     (denied,) = [each for each in statements(*POLICIES) if each["Effect"] == "Deny"]
     assert denied["Action"] == "iam:*"
     assert {each["Fn::Sub"].rpartition("${AWS::AccountId}:")[2] for each in denied["Resource"]} == {
@@ -189,14 +82,14 @@ def test_cloudformation_cannot_touch_the_roles_and_policies_of_this_stack() -> N
     ("name", "taken"),
     [("voice-relay", True), ("a" * 20, True), ("a" * 21, False), ("1relay", False), ("relay/*", False)],
 )
-def test_a_relay_has_a_name_that_is_whole_in_those_of_its_roles(name: str, taken: bool) -> None:
-    """CloudFormation leaves a stack at least 24 of a role's 64 characters."""
+def test_stack_name_fits_role_names(name: str, taken: bool) -> None:
+    """CloudFormation leaves a stack's name at least 24 of a role's 64 characters."""
     pattern = TEMPLATE["Parameters"]["RelayStack"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, name)) is taken
 
 
-def test_a_group_can_get_its_tag_last_and_nothing_else_can_be_taken_over() -> None:
-    """CloudFormation may make the group, then its rules, then its tag; a volume's data is not had so."""
+def test_only_security_groups_are_tagged_later() -> None:
+    """CloudFormation may tag a security group after its rules; nothing else can be tagged later."""
     stack = {"Fn::Sub": "${RelayStack}" + STACK_KINDS["service"].suffix}
     tag = "voice-relay-stack"
     at_once, later = [each for each in statements(*POLICIES) if each["Action"] == "ec2:CreateTags"]
@@ -211,7 +104,7 @@ def test_a_group_can_get_its_tag_last_and_nothing_else_can_be_taken_over() -> No
     assert ["Condition" in each for each in rules] == [False]
 
 
-def test_a_role_is_passed_only_to_those_whom_the_templates_name() -> None:
+def test_passes_roles_to_named_services_only() -> None:
     (passed,) = [each for each in statements(*POLICIES) if each["Action"] == "iam:PassRole"]
     trusted = {
         service
@@ -222,8 +115,8 @@ def test_a_role_is_passed_only_to_those_whom_the_templates_name() -> None:
     assert set(passed["Condition"]["StringEquals"]["iam:PassedToService"]) == trusted
 
 
-def test_the_boundary_leaves_room_for_what_the_templates_grant_and_no_more() -> None:
-    """More is only what AmazonSSMManagedInstanceCore grants, which ShellAccess adds."""
+def test_boundary_matches_granted_actions() -> None:
+    """Beyond them it allows only AmazonSSMManagedInstanceCore, which ShellAccess adds."""
     granted = {
         action
         for template in DEPLOYED.values()
@@ -235,7 +128,7 @@ def test_the_boundary_leaves_room_for_what_the_templates_grant_and_no_more() -> 
     assert allowed("Boundary") - extra == granted
 
 
-def test_the_boundary_gives_no_hold_on_identities_or_on_other_secrets() -> None:
+def test_boundary_excludes_iam_and_other_secrets() -> None:
     assert not {action for action in allowed("Boundary") if action.startswith(("iam:", "sts:"))}
     (secrets,) = [
         each for each in statements("Boundary") if "secretsmanager:GetSecretValue" in listed(each["Action"])
@@ -243,7 +136,7 @@ def test_the_boundary_gives_no_hold_on_identities_or_on_other_secrets() -> None:
     assert secrets["Resource"]["Fn::Sub"].endswith(":secret:${RelayStack}/*")
 
 
-def test_a_run_can_only_hand_over_change_sets_with_the_role() -> None:
+def test_change_sets_need_the_role() -> None:
     stacks, transform = [
         each
         for each in statements("DeployRole")
@@ -252,7 +145,7 @@ def test_a_run_can_only_hand_over_change_sets_with_the_role() -> None:
     assert stacks["Condition"] == {
         "StringEquals": {"cloudformation:RoleArn": {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}}
     }
-    # AWS asks about it by itself, and names no role then.
+    # AWS checks this separately, without a role.
     assert "Condition" not in transform
     declared = DEPLOYED["relay"]["Transform"].removeprefix("AWS::")
     assert transform["Resource"]["Fn::Sub"].endswith(f":aws:transform/{declared}")
@@ -263,8 +156,8 @@ def test_a_run_can_only_hand_over_change_sets_with_the_role() -> None:
     }
 
 
-# What CloudFormation calls to look up the value of a parameter of such a type.
-LOOKED_UP_BY = {
+# The actions with which CloudFormation resolves a parameter of each type.
+RESOLVED_BY = {
     "AWS::EC2::AvailabilityZone::Name": {"ec2:DescribeAvailabilityZones"},
     "AWS::EC2::Subnet::Id": {"ec2:DescribeSubnets"},
     "AWS::EC2::VPC::Id": {"ec2:DescribeVpcs"},
@@ -272,16 +165,16 @@ LOOKED_UP_BY = {
 }
 
 
-def test_a_run_may_look_up_what_the_parameters_name() -> None:
-    """CloudFormation does so as the one who hands over the change set, not as the role."""
+def test_run_may_resolve_parameters() -> None:
+    """CloudFormation resolves them with the change set creator's permissions, not the role's."""
     kinds = {each["Type"] for template in DEPLOYED.values() for each in template["Parameters"].values()}
     assert "AWS::EC2::VPC::Id" in kinds
     for kind in kinds - {"String", "Number", "CommaDelimitedList"}:
-        assert LOOKED_UP_BY[kind] <= allowed("DeployRole")
-        assert LOOKED_UP_BY[kind] <= allowed(*POLICIES)
+        assert RESOLVED_BY[kind] <= allowed("DeployRole")
+        assert RESOLVED_BY[kind] <= allowed(*POLICIES)
 
 
-# Services that make themselves a role with an account's first such resource, as whoever makes that.
+# Services that create a role with an account's first such resource, using the caller's permissions.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/using-service-linked-roles.html
 LINKED = {
     "AWS::ApiGatewayV2::Api": "ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway",
@@ -290,13 +183,14 @@ LINKED = {
 }
 
 
-def test_works_in_an_account_that_has_had_none_of_it_before() -> None:
+def test_creates_service_linked_roles() -> None:
+    """A new account has none of them yet."""
     (linked,) = [each for each in statements(*POLICIES) if each["Action"] == "iam:CreateServiceLinkedRole"]
     names = {each["Fn::Sub"].partition(":role/aws-service-role/")[2] for each in linked["Resource"]}
     assert names == set(LINKED.values())
 
 
-def test_a_run_reaches_the_two_stacks_and_not_this_one() -> None:
+def test_run_reaches_only_deployed_stacks() -> None:
     stacks = {
         each["Fn::Sub"].rpartition(":stack/")[2].removesuffix("/*")
         for statement in statements("DeployRole")
@@ -306,7 +200,7 @@ def test_a_run_reaches_the_two_stacks_and_not_this_one() -> None:
     assert stacks == {"${RelayStack}" + STACK_KINDS[name].suffix for name in DEPLOYED}
 
 
-def test_images_stay_what_they_were() -> None:
+def test_image_tags_are_immutable() -> None:
     images = RESOURCES["Images"]
     assert images["ImageTagMutability"] == "IMMUTABLE"
     assert images["ImageScanningConfiguration"] == {"ScanOnPush": True}
@@ -316,8 +210,8 @@ def test_images_stay_what_they_were() -> None:
     assert [rule["selection"]["tagStatus"] for rule in policy["rules"]] == ["untagged", "any"]
 
 
-def test_no_policy_is_too_long_for_iam() -> None:
-    """White space does not count; names are as long as they may be."""
+def test_policies_fit_iam_limit() -> None:
+    """White space does not count; names are as long as possible."""
     for name, resource in TEMPLATE["Resources"].items():
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
             text = json.dumps(resource["Properties"]["PolicyDocument"], separators=(",", ":"))
@@ -332,7 +226,8 @@ def test_no_policy_is_too_long_for_iam() -> None:
             assert len(text) < MAX_POLICY_CHARACTERS, name
 
 
-def test_no_action_is_a_pattern_and_every_resource_for_all_is_explained() -> None:
+def test_wildcards_are_explained() -> None:
+    """No action is a pattern, and a comment explains every resource "*"."""
     for name in ("DeployRole", *POLICIES, "Boundary"):
         for statement in statements(name):
             assert statement["Effect"] == "Deny" or "*" not in str(statement["Action"])
@@ -348,7 +243,7 @@ def test_describes_each(section: str) -> None:
         assert declared["Description"].endswith((".", ")", ":")), name
 
 
-def test_the_workflow_uses_what_the_stack_puts_out() -> None:
+def test_workflow_uses_stack_outputs() -> None:
     workflow = (RELAY_TEMPLATE.parents[1] / ".github/workflows/deploy.yml").read_text()
     used = set(re.findall(r"vars\.(\w+)", workflow)) - {
         "AWS_REGION",

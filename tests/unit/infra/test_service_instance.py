@@ -1,4 +1,4 @@
-"""What the service's instance does when it starts: the template's script, with stand-ins for programs."""
+"""The start script of the service's instance, run with stubs for the machine's programs."""
 
 import os
 import re
@@ -24,7 +24,7 @@ OFF = "systemctl poweroff"
 
 
 class Instance:
-    """The script, with the machine's programs replaced by ones that write down their calls."""
+    """Runs the script with programs that only record their calls."""
 
     programs = (
         "aws",
@@ -94,7 +94,7 @@ def _started(calls: list[str], *beginnings: str) -> list[str]:
     return [call for call in calls if call.startswith(beginnings)]
 
 
-def test_takes_its_volume_and_then_joins_the_cluster(instance: Instance) -> None:
+def test_attaches_volume_and_joins_cluster(instance: Instance) -> None:
     assert instance.start() == 0
 
     home = f"{instance.root}{HOME}"
@@ -109,8 +109,8 @@ def test_takes_its_volume_and_then_joins_the_cluster(instance: Instance) -> None
     assert f"{instance.device} {home} xfs " in instance.file("etc/fstab")
 
 
-def test_makes_a_file_system_only_where_there_is_none(instance: Instance) -> None:
-    """2 is what blkid says of an empty device."""
+def test_formats_empty_volume(instance: Instance) -> None:
+    """blkid exits with 2 for an empty device."""
     instance.answers["blkid"] = "exit 2"
 
     assert instance.start() == 0
@@ -121,7 +121,8 @@ def test_makes_a_file_system_only_where_there_is_none(instance: Instance) -> Non
     ]
 
 
-def test_leaves_a_device_alone_that_it_cannot_make_out(instance: Instance) -> None:
+def test_keeps_unreadable_volume(instance: Instance) -> None:
+    """A device that blkid cannot probe is not formatted, and the start fails."""
     instance.answers |= {"blkid": "exit 8", "mount": "exit 32"}
 
     assert instance.start() != 0
@@ -130,7 +131,8 @@ def test_leaves_a_device_alone_that_it_cannot_make_out(instance: Instance) -> No
     assert instance.calls[-2:] == [f"{SIGNAL} FAILURE", OFF]
 
 
-def test_waits_for_the_instance_before_it_to_let_go_of_the_volume(instance: Instance, tmp_path: Path) -> None:
+def test_waits_for_volume_to_detach(instance: Instance, tmp_path: Path) -> None:
+    """The previous instance may still have the volume attached."""
     instance.answers["aws"] = f"[[ $1 != ec2 || $(grep -c attach-volume {tmp_path}/calls) -gt 3 ]]"
 
     assert instance.start() == 0
@@ -139,8 +141,8 @@ def test_waits_for_the_instance_before_it_to_let_go_of_the_volume(instance: Inst
     assert instance.calls[-1].endswith("--status SUCCESS")
 
 
-def test_says_that_it_could_not_have_the_volume_and_joins_nothing(instance: Instance) -> None:
-    """And goes: the group would keep an instance that is on, and try no other."""
+def test_signals_failure_without_volume(instance: Instance) -> None:
+    """It also powers off: the group would keep a running instance and try no other."""
     instance.answers["aws"] = "[[ $1 != ec2 ]]"
 
     assert instance.start() != 0
@@ -150,8 +152,8 @@ def test_says_that_it_could_not_have_the_volume_and_joins_nothing(instance: Inst
     assert instance.file("etc/ecs/ecs.config") == ""
 
 
-def test_goes_where_nobody_hears_that_it_could_not_have_the_volume(instance: Instance) -> None:
-    """So it is when the group replaces an instance by itself, months after the deployment."""
+def test_powers_off_if_signal_fails(instance: Instance) -> None:
+    """CloudFormation accepts no signal when the group replaces an instance on its own."""
     instance.answers["aws"] = "exit 254"
 
     assert instance.start() != 0
@@ -159,8 +161,8 @@ def test_goes_where_nobody_hears_that_it_could_not_have_the_volume(instance: Ins
     assert instance.calls[-1] == OFF
 
 
-def test_grows_the_file_system_after_the_volume(instance: Instance) -> None:
-    """The size is in the script: with another one the group gets another instance, which does this."""
+def test_grows_file_system(instance: Instance) -> None:
+    """The size is in the script, so a new size replaces the instance, which then grows it."""
     assert instance.start() == 0
 
     home = f"{instance.root}{HOME}"
@@ -168,8 +170,8 @@ def test_grows_the_file_system_after_the_volume(instance: Instance) -> None:
     assert "${DataGiB}" in SCRIPT
 
 
-def test_ecs_is_kept_from_starting_without_the_volume_before_anything_can_fail(instance: Instance) -> None:
-    """At this boot and every later one: else the bot would write to the instance's own disk."""
+def test_blocks_ecs_without_volume_first(instance: Instance) -> None:
+    """Before anything can fail, and on every later boot; else the bot would use the instance's disk."""
     instance.answers["curl"] = "exit 22"
 
     assert instance.start() != 0
@@ -181,8 +183,8 @@ def test_ecs_is_kept_from_starting_without_the_volume_before_anything_can_fail(i
     assert instance.calls[-1] == OFF
 
 
-def test_starts_where_nobody_waits_for_a_signal(instance: Instance) -> None:
-    """A group that replaces an instance by itself waits for none, and CloudFormation refuses it then."""
+def test_starts_if_signal_is_refused(instance: Instance) -> None:
+    """CloudFormation refuses the signal when the group replaces an instance on its own."""
     instance.answers["aws"] = "[[ $1 != cloudformation ]]"
 
     assert instance.start() == 0

@@ -1,4 +1,4 @@
-"""The service's template: one task at most, confined, with data that outlives it, and least roles."""
+"""The service's template: at most one task, confined, with durable data and minimal roles."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ INSTANCE = RESOURCES["LaunchTemplate"]["LaunchTemplateData"]
 
 
 def found(node: Any, key: str) -> list[Any]:
-    """Every value that stands under *key*, however deep."""
+    """Return every value of *key* at any depth."""
     if isinstance(node, list):
         return [value for item in node for value in found(item, key)]
     if not isinstance(node, dict):
@@ -28,7 +28,7 @@ def found(node: Any, key: str) -> list[Any]:
 
 
 def statements(role: str) -> list[dict[str, Any]]:
-    """What the role's own policies say, whatever condition it is said under."""
+    """Return the statements of the role's own policies, conditional ones included."""
     return [
         statement.get("Fn::If", [None, statement])[1]
         for policy in RESOURCES[role]["Policies"]
@@ -42,19 +42,19 @@ def actions(statement: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("section", ["Parameters", "Outputs"])
-def test_describes_each(section: str) -> None:
+def test_describes_parameters_and_outputs(section: str) -> None:
     for name, declared in TEMPLATE[section].items():
         assert declared["Description"].endswith((".", ")", ":")), name
 
 
-def test_groups_every_parameter_and_exports_every_output() -> None:
+def test_groups_parameters_and_exports_outputs() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(TEMPLATE["Parameters"])
     for name, output in TEMPLATE["Outputs"].items():
         assert output["Export"]["Name"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
 
 
-def test_imports_what_the_relay_exports() -> None:
+def test_imports_exist_in_relay() -> None:
     imported = {
         value["Fn::Sub"].removeprefix("${RelayStack}-") for value in found(RESOURCES, "Fn::ImportValue")
     }
@@ -62,7 +62,7 @@ def test_imports_what_the_relay_exports() -> None:
     assert imported <= RELAY["Outputs"].keys()
 
 
-def test_every_exception_from_a_scan_says_why() -> None:
+def test_scan_exceptions_have_reasons() -> None:
     for skip in found(TEMPLATE["Resources"], "skip"):
         assert all(len(entry["comment"]) > 30 for entry in skip)
 
@@ -73,7 +73,7 @@ def test_never_runs_two_tasks() -> None:
     assert (service["DesiredCount"], deployment["MaximumPercent"]) == (1, 100)
     assert deployment["MinimumHealthyPercent"] == 0
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
-    # Rebalancing would start a second one in another zone first.
+    # Rebalancing would first start a second task in another zone.
     assert service["AvailabilityZoneRebalancing"] == "DISABLED"
     assert (group["MinSize"], group["MaxSize"]) == ("1", "1")
     assert group["InstanceMaintenancePolicy"] == {"MinHealthyPercentage": 0, "MaxHealthyPercentage": 100}
@@ -81,7 +81,7 @@ def test_never_runs_two_tasks() -> None:
     assert (update["MinInstancesInService"], update["WaitOnResourceSignals"]) == (0, True)
 
 
-def test_the_container_can_do_no_more_than_it_has_to() -> None:
+def test_container_is_confined() -> None:
     assert CONTAINER["User"] == "10001:10001"
     assert CONTAINER["ReadonlyRootFilesystem"] is True
     assert CONTAINER["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
@@ -91,7 +91,7 @@ def test_the_container_can_do_no_more_than_it_has_to() -> None:
     assert RESOURCES["Service"]["EnableExecuteCommand"] is False
 
 
-def test_the_container_gets_settings_that_there_are() -> None:
+def test_container_settings_exist() -> None:
     environment = {
         entry["Name"]: entry["Value"]
         for given in CONTAINER["Environment"]
@@ -104,7 +104,7 @@ def test_the_container_gets_settings_that_there_are() -> None:
     assert float(environment[f"{PREFIX}SHUTDOWN_GRACE_S"]) + 5 <= CONTAINER["StopTimeout"]
 
 
-def test_health_is_asked_for_as_the_image_does() -> None:
+def test_health_check_matches_image() -> None:
     dockerfile = (RELAY_TEMPLATE.parents[1] / "Dockerfile").read_text()
     kind, *command = CONTAINER["HealthCheck"]["Command"]
     assert (kind, command) == (
@@ -113,20 +113,20 @@ def test_health_is_asked_for_as_the_image_does() -> None:
     )
 
 
-def test_a_log_that_takes_nothing_does_not_hold_up_the_bot() -> None:
+def test_log_driver_does_not_block() -> None:
     options = CONTAINER["LogConfiguration"]["Options"]
     assert (options["mode"], options["awslogs-group"]) == ("non-blocking", {"Ref": "Log"})
     assert RESOURCES["Log"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_lets_nothing_in_and_nothing_out_but_https() -> None:
+def test_security_group_allows_only_https_out() -> None:
     group = RESOURCES["SecurityGroup"]
     assert "SecurityGroupIngress" not in group
     (egress,) = group["SecurityGroupEgress"]
     assert (egress["IpProtocol"], egress["FromPort"], egress["ToPort"]) == ("tcp", 443, 443)
 
 
-def test_the_container_cannot_have_the_instances_credentials() -> None:
+def test_container_cannot_use_instance_credentials() -> None:
     assert INSTANCE["MetadataOptions"] == {
         "HttpEndpoint": "enabled",
         "HttpTokens": "required",
@@ -135,7 +135,7 @@ def test_the_container_cannot_have_the_instances_credentials() -> None:
     assert RESOURCES["TaskDefinition"]["NetworkMode"] == "bridge"
 
 
-def test_the_data_outlives_task_instance_and_stack() -> None:
+def test_data_outlives_task_and_stack() -> None:
     volume = TEMPLATE["Resources"]["Data"]
     assert (volume["DeletionPolicy"], volume["UpdateReplacePolicy"]) == ("Snapshot", "Snapshot")
     assert volume["Properties"]["Encrypted"] is True
@@ -144,13 +144,13 @@ def test_the_data_outlives_task_instance_and_stack() -> None:
     assert CONTAINER["MountPoints"] == [{"SourceVolume": "data", "ContainerPath": "/data", "ReadOnly": False}]
 
 
-def test_the_task_has_the_bots_policy_and_nothing_else() -> None:
+def test_task_role_has_bot_policy_only() -> None:
     role = RESOURCES["TaskRole"]
     assert role["ManagedPolicyArns"] == [{"Fn::ImportValue": {"Fn::Sub": "${RelayStack}-BotPolicyArn"}}]
     assert "Policies" not in role
 
 
-def test_every_role_is_under_the_boundary() -> None:
+def test_roles_have_boundary() -> None:
     for name in ("TaskRole", "ExecutionRole", "InstanceRole"):
         assert RESOURCES[name]["PermissionsBoundary"]["Fn::If"][1] == {"Ref": "PermissionsBoundary"}
 
@@ -187,7 +187,7 @@ def test_every_role_is_under_the_boundary() -> None:
         ),
     ],
 )
-def test_a_role_grants_this_and_nothing_more(role: str, granted: dict[str, str]) -> None:
+def test_role_grants_exactly(role: str, granted: dict[str, str]) -> None:
     resources: dict[str, list[str]] = {}
     for statement in statements(role):
         for action in actions(statement):
@@ -195,7 +195,8 @@ def test_a_role_grants_this_and_nothing_more(role: str, granted: dict[str, str])
     assert {action: " ".join(names) for action, names in resources.items()} == granted
 
 
-def test_an_instance_takes_the_volume_for_itself_alone() -> None:
+def test_instance_attaches_only_to_itself() -> None:
+    """The role may attach the volume only to instances with the group's propagated tag."""
     (own,) = [each for each in statements("InstanceRole") if "instance/*" in str(each["Resource"])]
     ((key, value),) = own["Condition"]["StringEquals"].items()
     tags = {tag["Key"]: tag for tag in RESOURCES["Group"]["Tags"]}
@@ -204,7 +205,7 @@ def test_an_instance_takes_the_volume_for_itself_alone() -> None:
 
 
 def _named(resource: Any) -> str:
-    """What a statement is about: a logical id or a parameter, or the last part of an ARN."""
+    """Return a statement's resource: a logical id, a parameter, or the last part of an ARN."""
     match resource:
         case {"Ref": name} | {"Fn::GetAtt": [name, "Arn"]}:
             return str(name)
