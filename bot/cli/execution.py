@@ -15,7 +15,7 @@ from bot.cli.connect import connect
 from bot.cli.event_loop import run_async
 from bot.cli.parser import CommandParser
 from bot.errors import SettingsError, StoreError, TemporaryFailure
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.settings.settings import ApiSettings, load_api_settings, load_data_dir
 from bot.telemetry.logs import configure_logging
 
@@ -78,7 +78,7 @@ async def describe(executions: Executions, arn: ExecutionArn) -> Execution:
 def _find_receipt(execution: str) -> str | None:
     """Return the ARN that the outbox here has for the name; ``None`` without one, or without an outbox."""
     try:
-        with open_ledger(load_data_dir()) as ledger:
-            return ledger.find_arn(execution)
+        with open_inspection(load_data_dir()) as inspection:
+            return inspection.find_arn(execution)
     except StoreError:
         return None

@@ -18,7 +18,7 @@ from bot.cli.outbox.view import (
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import format_ms, system_clock
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Queued, Receipt, Trace
 from bot.routing.lane import Lane
 from bot.text import count, join_blocks, render_facts, render_for_machine, render_moment
@@ -54,8 +54,8 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir) as ledger:
-        trace = ledger.trace(options.event_id)
+    with open_inspection(options.data_dir) as inspection:
+        trace = inspection.trace(options.event_id)
     received_ms = _read_time(options.event_id)
     problems = [] if trace else [_UNKNOWN.format(options.event_id)]
     if options.json:

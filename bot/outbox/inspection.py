@@ -80,9 +80,9 @@ WHERE event ->> 'id' = ?
 
 
 @contextmanager
-def open_ledger(
+def open_inspection(
     data_dir: Path, *, mode: Literal["ro", "rw"] = "ro", busy_s: float = _BUSY_S
-) -> Iterator["Ledger"]:
+) -> Iterator["Inspection"]:
     """Open the outbox in *data_dir*; raises StoreError if there is none, or none of this version."""
     path = data_dir / FILE_NAME
     try:
@@ -90,7 +90,7 @@ def open_ledger(
         uri = f"{path.resolve().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_s)) as connection:
             _check_version(connection, path)
-            yield Ledger(connection, path)
+            yield Inspection(connection, path)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"no outbox in {data_dir} yet: the relay makes it at its first start. If it is in another "
@@ -128,7 +128,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-class Ledger:
+class Inspection:
     """The outbox, open for reading or, in mode ``rw``, for changing dead letters too."""
 
     def __init__(

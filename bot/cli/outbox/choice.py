@@ -5,7 +5,7 @@ from typing import Final
 
 from bot.cli.parser import Arguments, CommandParser
 from bot.errors import SettingsError
-from bot.outbox.inspection import Ledger
+from bot.outbox.inspection import Inspection
 from bot.outbox.records import Chosen
 
 ID_HELP: Final = "the number of a dead letter in the list, or the id of an event"
@@ -35,8 +35,8 @@ def read_choice(arguments: Arguments) -> Choice:
     return Choice(tuple(arguments.ids), arguments.reason)
 
 
-def choose(ledger: Ledger, choice: Choice) -> Chosen:
-    return ledger.choose(choice.ids) if choice.ids else ledger.choose_all(choice.reason)
+def choose(inspection: Inspection, choice: Choice) -> Chosen:
+    return inspection.choose(choice.ids) if choice.ids else inspection.choose_all(choice.reason)
 
 
 def name_unknown(chosen: Chosen) -> list[str]:

@@ -8,7 +8,7 @@ from bot.cli.outbox.choice import Choice, add_choice, choose, name_unknown, read
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
 from bot.cli.parser import Arguments, CommandParser
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.text import count, render_for_machine
 
 _NOT_DROPPED: Final = "nothing was dropped"
@@ -40,15 +40,15 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir) as ledger:
-        chosen = choose(ledger, options.choice)
+    with open_inspection(options.data_dir) as inspection:
+        chosen = choose(inspection, options.choice)
     problems = name_unknown(chosen)
     if chosen.letter_ids and not options.yes:
         question = f"Delete {count(len(chosen.letter_ids), 'dead letter')} for good?"
         if not console.confirm(question, otherwise=_NOT_DROPPED):
             return console.report([], [_NOT_DROPPED, *problems])
-    with open_ledger(options.data_dir, mode="rw") as ledger:
-        dropped = ledger.drop(chosen.letter_ids)
+    with open_inspection(options.data_dir, mode="rw") as inspection:
+        dropped = inspection.drop(chosen.letter_ids)
     if options.json:
         return console.report(render_for_machine({"dropped": dropped, "unknown": chosen.unknown}), problems)
     return console.report([f"dropped {count(dropped, 'dead letter')}"], problems)

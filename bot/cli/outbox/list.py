@@ -9,7 +9,7 @@ from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
 from bot.cli.outbox.view import describe_letter, describe_waiting, type_of
 from bot.cli.parser import Arguments, CommandParser, positive
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Letter, Waiting
 from bot.text import count, render_for_machine, render_table, render_time
 
@@ -46,13 +46,13 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir) as ledger:
+    with open_inspection(options.data_dir) as inspection:
         if options.waiting:
-            events, total = ledger.list_waiting(limit=options.limit)
+            events, total = inspection.list_waiting(limit=options.limit)
             lines = render_waiting(events, total)
             described = {"waiting": [describe_waiting(event) for event in events], "total": total}
         else:
-            letters, total = ledger.list_letters(limit=options.limit, reason=options.reason)
+            letters, total = inspection.list_letters(limit=options.limit, reason=options.reason)
             lines = render_letters(letters, total)
             described = {"dead_letters": [describe_letter(letter) for letter in letters], "total": total}
     return console.report(render_for_machine(described) if options.json else lines)

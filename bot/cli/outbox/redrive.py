@@ -8,7 +8,7 @@ from bot.cli.outbox.choice import Choice, add_choice, choose, name_unknown, read
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
 from bot.cli.parser import Arguments, CommandParser
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.text import count, render_for_machine
 
 _WHEN: Final = (
@@ -42,9 +42,9 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir, mode="rw") as ledger:
-        chosen = choose(ledger, options.choice)
-        marked = ledger.mark_for_redrive(chosen.letter_ids)
+    with open_inspection(options.data_dir, mode="rw") as inspection:
+        chosen = choose(inspection, options.choice)
+        marked = inspection.mark_for_redrive(chosen.letter_ids)
     before = len(chosen.letter_ids) - marked
     problems = name_unknown(chosen)
     if options.json:

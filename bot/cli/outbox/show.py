@@ -9,7 +9,7 @@ from bot.cli.outbox.view import describe_letter, describe_waiting, letter_facts,
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Letter, Waiting
 from bot.text import join_blocks, render_facts, render_for_machine, render_json, render_moment
 
@@ -36,9 +36,9 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir) as ledger:
-        letters = ledger.find_letters(options.id)
-        events = ledger.find_waiting(options.id)
+    with open_inspection(options.data_dir) as inspection:
+        letters = inspection.find_letters(options.id)
+        events = inspection.find_waiting(options.id)
     if not letters and not events:
         problem = f"{no_letter(options.id)} and no such event is waiting; see also: voice-relay trace"
         return console.report([], [problem])

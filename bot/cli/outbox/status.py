@@ -10,7 +10,7 @@ from bot.cli.outbox.view import describe_flight, describe_lane, render_failure
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import format_ms, system_clock
 from bot.console import Console
-from bot.outbox.inspection import open_ledger
+from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Flight, Status
 from bot.text import (
     count,
@@ -45,8 +45,8 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    with open_ledger(options.data_dir) as ledger:
-        status = ledger.read_status()
+    with open_inspection(options.data_dir) as inspection:
+        status = inspection.read_status()
     if options.json:
         return console.report(render_for_machine(describe_status(status)))
     return console.report(render_status(status, system_clock()))

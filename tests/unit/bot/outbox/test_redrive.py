@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.outbox.database import FILE_NAME
-from bot.outbox.inspection import Ledger, open_ledger
+from bot.outbox.inspection import Inspection, open_inspection
 from bot.outbox.records import Chosen
 from bot.outbox.work import Work
 from tests.support.outboxes import NOW, THERE, OutboxFile
@@ -24,9 +24,9 @@ def outbox(tmp_path: Path) -> Iterator[OutboxFile]:
 
 
 @pytest.fixture
-def ledger(outbox: OutboxFile) -> Iterator[Ledger]:
-    with open_ledger(outbox.directory, mode="rw") as ledger:
-        yield ledger
+def inspection(outbox: OutboxFile) -> Iterator[Inspection]:
+    with open_inspection(outbox.directory, mode="rw") as inspection:
+        yield inspection
 
 
 class FullSpeed(threading.Thread):
@@ -65,50 +65,50 @@ class FullSpeed(threading.Thread):
             raise self.error
 
 
-def test_chooses_each_letter_once(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_chooses_each_letter_once(outbox: OutboxFile, inspection: Inspection) -> None:
     """Names that fit no letter are returned too."""
     ids = outbox.bury([outbox.event() for _ in range(3)], "too long")
-    assert ledger.choose(["2", ids[1], "17", ids[0], "nonsense"]) == Chosen([1, 2], ["17", "nonsense"])
+    assert inspection.choose(["2", ids[1], "17", ids[0], "nonsense"]) == Chosen([1, 2], ["17", "nonsense"])
 
 
-def test_marked_letter_joins_lane_end(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_marked_letter_joins_lane_end(outbox: OutboxFile, inspection: Inspection) -> None:
     dead = outbox.bury([outbox.event() for _ in range(3)], "too long")
     waiting = outbox.put(outbox.event())
-    assert ledger.mark_for_redrive([1, 3]) == 2
-    assert ledger.mark_for_redrive([1, 3]) == 0
+    assert inspection.mark_for_redrive([1, 3]) == 2
+    assert inspection.mark_for_redrive([1, 3]) == 0
     outbox.housekeep()
-    assert ledger.mark_for_redrive([1, 3]) == 0
+    assert inspection.mark_for_redrive([1, 3]) == 0
     assert outbox.waiting_ids() == [*waiting, dead[0], dead[2]]
-    assert [letter.event_id for letter in ledger.list_letters(limit=9)[0]] == [dead[1]]
+    assert [letter.event_id for letter in inspection.list_letters(limit=9)[0]] == [dead[1]]
 
 
 def test_marks_survive_until_next_start(tmp_path: Path) -> None:
     outbox = OutboxFile(tmp_path)
     dead = outbox.bury([outbox.event()], "too long")
     outbox.close()
-    with open_ledger(tmp_path, mode="rw") as ledger:
-        assert ledger.mark_for_redrive(ledger.choose_all().letter_ids) == 1
+    with open_inspection(tmp_path, mode="rw") as inspection:
+        assert inspection.mark_for_redrive(inspection.choose_all().letter_ids) == 1
     outbox = OutboxFile(tmp_path)
     outbox.housekeep()
     assert outbox.waiting_ids() == dead
     outbox.close()
 
 
-def test_drops_marked_letters_too(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_drops_marked_letters_too(outbox: OutboxFile, inspection: Inspection) -> None:
     outbox.bury([outbox.event() for _ in range(3)], "too long")
-    ledger.mark_for_redrive([2])
-    assert ledger.drop([1, 2, 9]) == 2
+    inspection.mark_for_redrive([2])
+    assert inspection.drop([1, 2, 9]) == 2
     outbox.housekeep()
     assert outbox.waiting_ids() == []
-    assert [letter.letter_id for letter in ledger.list_letters(limit=9)[0]] == [3]
+    assert [letter.letter_id for letter in inspection.list_letters(limit=9)[0]] == [3]
 
 
-def test_letter_numbers_are_unique(outbox: OutboxFile, ledger: Ledger) -> None:
+def test_letter_numbers_are_unique(outbox: OutboxFile, inspection: Inspection) -> None:
     """Or a number that somebody noted would drop another letter than they saw."""
     outbox.bury([outbox.event(), outbox.event()], "too long")
-    ledger.drop([2])
+    inspection.drop([2])
     outbox.bury([outbox.event()], "too long")
-    assert ledger.choose_all().letter_ids == [1, 3]
+    assert inspection.choose_all().letter_ids == [1, 3]
 
 
 def test_changes_letters_in_chunks(outbox: OutboxFile) -> None:
@@ -127,9 +127,9 @@ def test_changes_letters_in_chunks(outbox: OutboxFile) -> None:
         pauses.append(outbox.store.count_dead_letters())
 
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        ledger = Ledger(connection, path, pause)
-        assert ledger.mark_for_redrive(ledger.choose_all().letter_ids) == 1200
-        assert ledger.drop(ledger.choose_all("LONG").letter_ids) == 1200
+        inspection = Inspection(connection, path, pause)
+        assert inspection.mark_for_redrive(inspection.choose_all().letter_ids) == 1200
+        assert inspection.drop(inspection.choose_all("LONG").letter_ids) == 1200
     assert pauses == [1200, 1200, 700, 200]
 
 
@@ -141,17 +141,17 @@ def test_shares_file_with_busy_relay(tmp_path: Path) -> None:
         assert relay.begun.wait(20)
         dropped = 0
         for _ in range(40):
-            with open_ledger(tmp_path, mode="rw") as ledger:
-                status = ledger.read_status()
+            with open_inspection(tmp_path, mode="rw") as inspection:
+                status = inspection.read_status()
                 assert status.letters == sum(letters for _, letters in status.reasons)
-                assert ledger.list_letters(limit=5)[1] >= status.letters
-                ids = ledger.choose_all().letter_ids
-                ledger.mark_for_redrive(ids[:2])
-                dropped += ledger.drop(ids)
+                assert inspection.list_letters(limit=5)[1] >= status.letters
+                ids = inspection.choose_all().letter_ids
+                inspection.mark_for_redrive(ids[:2])
+                dropped += inspection.drop(ids)
     finally:
         relay.stop()
     assert relay.slowest_s < 2
-    with open_ledger(tmp_path) as ledger:
-        left = ledger.read_status()
+    with open_inspection(tmp_path) as inspection:
+        left = inspection.read_status()
     assert dropped > 0
     assert left.letters + dropped == relay.events
