@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.cli.main import COMMANDS, build_parser
+from bot.cli.main import COMMANDS, build_parser, main
 from bot.cli.parser import RENAMED, Command, CommandParser
 
 ROOT = Path(__file__).parents[4]
@@ -83,6 +83,17 @@ def test_slip_suggests_command(given: list[str], words: str, capsys: pytest.Capt
     message = capsys.readouterr().err
     assert words in message
     assert ("; " in message) is (given != ["zzz"])
+
+
+def test_interrupted_import_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+    assert main(["run"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_demo_names_missing_package() -> None:
