@@ -25,8 +25,9 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One workflow; its name is part of the state machine's, and of the route ``POST /workflows/NAME``.
+    """One workflow.
 
+    *startable*: ``POST /workflows/NAME`` starts it, rather than a route of its own.
     *posts*: it posts to the destination in its input, and succeeds only if Discord took the message.
     *followed*: the relay cares how an execution ends; in single-machine mode a failure is logged, and
     stopping waits for what still runs. *max_events* is how many events one execution takes unless a rule or
@@ -35,6 +36,7 @@ class Workflow:
 
     name: str
     kind: Kind
+    startable: bool = True
     posts: bool = False
     followed: bool = False
     max_events: int | None = None
@@ -69,7 +71,7 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
             Workflow("notify", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
             Workflow("digest", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
             Workflow("heartbeat", Kind.EXPRESS),
-            Workflow("status", Kind.EXPRESS),
+            Workflow("status", Kind.EXPRESS, startable=False),
         )
     }
 )

@@ -16,7 +16,8 @@ from bot.console import EXIT_DONE, EXIT_FAILED, Console
 from bot.errors import SettingsError
 from bot.routing.rules import DEFAULT_RULES, Rules, Surroundings
 from bot.routing.rules_file import read_rules
-from bot.settings.settings import load_rules_file
+from bot.routing.targets import find_unknown, known_targets
+from bot.settings.settings import RulesSettings, load_rules_settings
 from bot.text import count
 from bot.voice.events import EVENT, Event
 
@@ -49,7 +50,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.description = "Check a rules file; with --event, show which of its rules an example event meets."
     parser.epilog = (
         "Exit codes: 0 the file is valid, and a rule decides where the event goes or drops it; 1 no rule "
-        "matches the event; 2 the file, the event or a setting is wrong."
+        "matches the event; 2 the file, the event or a setting is wrong, or a rule names "
+        "what single-machine mode does not have."
     )
     parser.add_argument(
         "file",
@@ -87,24 +89,46 @@ def read_options(arguments: Arguments) -> Options:
 
 
 def run(options: Options, console: Console) -> int:
-    path = options.file or _find_file()
+    settings = _load_settings(options, console)
+    path = options.file or (None if settings is None else settings.rules_file)
     rules = DEFAULT_RULES if path is None else read_rules(path)
+    doubts = [] if settings is None else _find_doubts(rules, settings, path)
     checked = "the built-in rules" if path is None else f"{path}: {count(len(rules.rules), 'rule')}, valid"
     if options.example is None:
         console.say(checked)
+        console.hint(*doubts)
         return EXIT_DONE
     # Read before anything is printed, so that a file that is no event leaves no half of an answer.
     event = _read_event(options.example.file, console)
     around = _read_surroundings(event, options.example)
     console.say(checked)
+    console.hint(*doubts)
     return _explain(rules, event, around, console)
 
 
-def _find_file() -> Path | None:
+def _load_settings(options: Options, console: Console) -> RulesSettings | None:
+    """Load the settings that say which names exist; a named file can be checked without them."""
     try:
-        return load_rules_file()
+        return load_rules_settings()
     except SettingsError as error:
-        raise SettingsError([*error.problems, "or name the file: voice-relay rules check FILE"]) from None
+        if options.file is None:
+            remedy = "or name the file: voice-relay rules check FILE"
+            raise SettingsError([*error.problems, remedy]) from None
+        console.hint(*error.problems, "so the names of workflows and destinations are not checked")
+        return None
+
+
+def _find_doubts(rules: Rules, settings: RulesSettings, path: Path | None) -> list[str]:
+    """Return what is said of names that may not exist; raises SettingsError if they certainly do not."""
+    targets = known_targets(
+        single_machine=settings.single_machine,
+        workflows=settings.workflows,
+        destinations=settings.destinations,
+    )
+    doubts = [f"{path or 'the built-in rules'}: {text}" for text in find_unknown(rules, targets)]
+    if doubts and targets.certain:
+        raise SettingsError(doubts)
+    return doubts
 
 
 def _explain(rules: Rules, event: Event, around: Surroundings, console: Console) -> int:

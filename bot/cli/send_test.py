@@ -1,5 +1,6 @@
 """``voice-relay send-test``: one made-up event through the real API, past the outbox."""
 
+import difflib
 import re
 import sys
 import time
@@ -26,12 +27,10 @@ from bot.settings.settings import load_api_settings
 from bot.telemetry.logs import configure_logging
 from bot.ulid import UlidFactory
 from bot.voice.events import VoiceEvent
+from workflow.registry import WORKFLOWS, Kind
 
-POSTING: Final = frozenset({"notify", "digest"})
-"""The workflows that succeed only if Discord has accepted the message."""
-EXPRESS: Final = frozenset({"heartbeat"})
-"""The workflows whose executions Step Functions keeps no record of."""
-
+_STARTABLE: Final = [workflow.name for workflow in WORKFLOWS.values() if workflow.startable]
+_DESTINATION: Final = "default"
 _TIMEOUT_S: Final = 900.0
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Facts that are printed one after the other share a column.
@@ -40,7 +39,7 @@ _NO_RECORD: Final = (
     "it was accepted, but {} is an Express workflow: Step Functions keeps no record to wait for"
 )
 _NO_WORKFLOW: Final = (
-    "the API does not know the workflow {}: it is not deployed, or VOICE_RELAY_API_ENDPOINT is not the "
+    "the API does not know the workflow {}{}: it is not deployed, or VOICE_RELAY_API_ENDPOINT is not the "
     "stack's ApiEndpoint"
 )
 
@@ -69,8 +68,15 @@ def add_arguments(parser: CommandParser) -> None:
         parser.add_argument(
             f"--{name}-id", default="1", type=snowflake, metavar="ID", help="of the event (default: 1)"
         )
-    parser.add_argument("--workflow", default="notify", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--destination", default="default", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--workflow",
+        default="notify",
+        metavar="NAME",
+        help=f"{', '.join(_STARTABLE)}, or one of the stack's own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--destination", metavar="NAME", help=f"for a workflow that posts (default: {_DESTINATION})"
+    )
     parser.add_argument(
         "--wait", action="store_true", help="wait for the end, and print how long each hop took"
     )
@@ -86,8 +92,13 @@ def read_options(arguments: Arguments) -> Options:
     problems = [
         f"--{option} must be a name of letters, digits, - and _"
         for option in ("workflow", "destination")
-        if not _NAME.fullmatch(getattr(arguments, option))
+        if not _NAME.fullmatch(getattr(arguments, option) or _DESTINATION)
     ]
+    known = WORKFLOWS.get(arguments.workflow)
+    if known is not None and not known.startable:
+        problems.append(f"--workflow {known.name} takes no event: choose {', '.join(_STARTABLE)}")
+    elif known is not None and not known.posts and arguments.destination is not None:
+        problems.append(f"{known.name} posts nothing: leave out --destination")
     if arguments.timeout is not None and not arguments.wait:
         problems.append("--timeout limits the waiting: give --wait as well")
     if problems:
@@ -97,7 +108,7 @@ def read_options(arguments: Arguments) -> Options:
         channel_id=arguments.channel_id,
         user_id=arguments.user_id,
         workflow=arguments.workflow,
-        destination=arguments.destination,
+        destination=arguments.destination or _DESTINATION,
         wait=arguments.wait,
         timeout_s=arguments.timeout or _TIMEOUT_S,
     )
@@ -135,7 +146,8 @@ async def send_test(
         if not options.wait:
             console.say(sent.arn)
             return EXIT_DONE
-        if options.workflow in EXPRESS or ":execution:" not in sent.arn:
+        known = WORKFLOWS.get(options.workflow)
+        if (known is not None and known.kind is Kind.EXPRESS) or ":execution:" not in sent.arn:
             return console.report([sent.arn], [_NO_RECORD.format(options.workflow)])
         console.say_facts(describe_start(sent), width=_NAMES_WIDTH)
         with waiting_for(sent.arn) if deployed else nullcontext():
@@ -146,7 +158,7 @@ async def send_test(
         remedy = f"; {ASK_AGAIN.format(sent.arn)}" if deployed else ""
         return console.report([], [f"it did not end within {options.timeout_s:g} s{remedy}"])
     now_s = monotonic_s()
-    posts = options.workflow in POSTING
+    posts = known is not None and known.posts
     end = describe_end(found, posts=posts, whole_s=now_s - begun_s, late_s=now_s - looks_s[-2])
     console.say_facts(end, width=_NAMES_WIDTH)
     return console.report([], explain_end(found, deployed=deployed))
@@ -180,7 +192,9 @@ async def _send(options: Options, api: ApiClient, monotonic_s: Callable[[], floa
         arn = await api.start(options.workflow, execution, body)
     except TemporaryFailure as error:
         if error.status == 404:
-            raise Rejected(_NO_WORKFLOW.format(options.workflow), status=404) from None
+            near = difflib.get_close_matches(options.workflow, _STARTABLE, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise Rejected(_NO_WORKFLOW.format(options.workflow, hint), status=404) from None
         raise
     return Sent(arn, sent_ms, system_clock(), monotonic_s() - sent_s)
 

@@ -209,11 +209,6 @@ def load_rules_settings(*, env_file: Path | None = ENV_FILE) -> RulesSettings:
     return _load(RulesSettings, env_file)
 
 
-def load_rules_file(*, env_file: Path | None = ENV_FILE) -> Path | None:
-    """Load RULES_FILE alone; the other settings may be wrong or missing."""
-    return load_rules_settings(env_file=env_file).rules_file
-
-
 def load_webhook_url(*, env_file: Path | None = ENV_FILE) -> SecretStr | None:
     """Load WEBHOOK_URL alone; the other settings may be wrong or missing."""
     return _load(_WebhookSettings, env_file).webhook_url

@@ -292,7 +292,7 @@ def _hand_over(options: Options, outputs: Mapping[str, str], account: Account, c
     stack = options.stack
     if stack.env_file is None:
         return
-    hand_over_endpoint(stack.env_file, outputs["ApiEndpoint"], account.region, console)
+    hand_over_endpoint(stack.env_file, outputs, account.region, console)
     if options.wants_key:
         hand_over_key(
             stack.env_file, outputs, account, console, stack_name=stack.name, rotate=options.rotate_key

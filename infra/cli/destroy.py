@@ -6,7 +6,14 @@ from bot.cli.parser import Arguments, CommandParser
 from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
 from infra.cli.progress import Progress
-from infra.cli.stack_options import ENDPOINT, REGION, StackOptions, add_stack_arguments, read_stack_options
+from infra.cli.stack_options import (
+    DESTINATIONS,
+    ENDPOINT,
+    REGION,
+    StackOptions,
+    add_stack_arguments,
+    read_stack_options,
+)
 from infra.deploy.access_key import KEY_ID, SECRET_KEY
 from infra.deploy.account import Account
 from infra.deploy.destroy import DestroyPlan, destroy
@@ -116,7 +123,7 @@ def _render_rest(plan: DestroyPlan) -> str:
 
 def _render_left(env_file: EnvFile) -> list[str]:
     values = env_file.values()
-    left = [name for name in (ENDPOINT, REGION, KEY_ID, SECRET_KEY) if name in values]
+    left = [name for name in (ENDPOINT, REGION, DESTINATIONS, KEY_ID, SECRET_KEY) if name in values]
     return (
         [f"{env_file.path} still has {', '.join(left)}: remove what belonged to this relay."] if left else []
     )

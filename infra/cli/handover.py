@@ -1,20 +1,23 @@
-"""What the bot needs from a deployed relay, written to its settings: the endpoint, and an access key."""
+"""What the bot needs from a deployed relay, written to its settings: endpoint, destinations, access key."""
 
 from collections.abc import Mapping
 
 from bot.console import Console
 from bot.settings.values import region_of
-from infra.cli.stack_options import ENDPOINT, REGION
+from infra.cli.stack_options import DESTINATIONS, ENDPOINT, REGION
 from infra.deploy.access_key import AccessKeys, ensure_key
 from infra.deploy.account import Account
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.env_file import EnvFile
 
 
-def hand_over_endpoint(env_file: EnvFile, endpoint: str, region: str, console: Console) -> None:
-    """Write the endpoint; and the region, if the endpoint's name does not tell it or the file has another."""
-    held = env_file.values()
-    values = {ENDPOINT: endpoint}
+def hand_over_endpoint(env_file: EnvFile, outputs: Mapping[str, str], region: str, console: Console) -> None:
+    """Write the endpoint and the destinations that exist.
+
+    And the region, if the endpoint's name does not tell it or the file has another.
+    """
+    held, endpoint = env_file.values(), outputs["ApiEndpoint"]
+    values = {ENDPOINT: endpoint, DESTINATIONS: outputs["DestinationNames"]}
     if region_of(endpoint) is None or held.get(REGION, region) != region:
         values[REGION] = region
     before = {name: f" (it was {held[name]})" if name in held else "" for name in values}

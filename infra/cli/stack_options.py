@@ -18,6 +18,7 @@ from infra.deploy.env_file import EnvFile
 from infra.deploy.stack_kinds import RELAY, STACK_KINDS, StackKind
 
 ENDPOINT: Final = "VOICE_RELAY_API_ENDPOINT"
+DESTINATIONS: Final = "VOICE_RELAY_DESTINATIONS"
 REGION: Final = "VOICE_RELAY_AWS_REGION"
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html

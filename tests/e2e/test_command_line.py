@@ -36,6 +36,8 @@ _ARN = "arn:aws:states:us-east-1:123456789012:execution:voice-relay-notify:1-01J
         (("rules", "check"), 0, "the built-in rules"),
         (("send-test",), 2, "VOICE_RELAY_WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT"),
         (("send-test", "--workflow", "../x"), 2, "--workflow must be a name"),
+        (("send-test", "--workflow", "status"), 2, "takes no event: choose notify, digest, heartbeat"),
+        (("send-test", "--workflow", "heartbeat", "--destination", "x"), 2, "leave out --destination"),
         (("send-test", "--timeout", "soon"), 2, "--timeout: must be a number of seconds"),
         (("status", "--help"), 0, "--wait"),
         (("status", _ARN, "--timeout", "1"), 2, "give --wait as well"),

@@ -146,7 +146,7 @@ async def test_refuses_foreign_executions(stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("workflow", "words"),
-    [("heartbeat", "is an Express workflow"), ("nope", "does not know the workflow nope")],
+    [("heartbeat", "is an Express workflow"), ("notfy", "the workflow notfy (did you mean notify?)")],
 )
 async def test_unfollowable_test_event_says_why(stack: Stack, workflow: str, words: str) -> None:
     console = RecordingConsole()

@@ -12,6 +12,7 @@ import pytest
 from jsonata.jsonata import Jsonata
 
 from tests.unit.infra.resolved import ARN, DESTINATIONS, Resolved, pairs, tasks, workflow_files
+from workflow.registry import WORKFLOWS
 
 RELAY = Resolved()
 MACHINES = RELAY.of_type("StepFunctions::StateMachine")
@@ -151,9 +152,7 @@ def test_callers_may_invoke_existing_routes() -> None:
     assert {action for action, _ in bot | operator} == {"execute-api:Invoke"}
     assert {arn for _, arn in bot | operator} == _route_arns("IngressApi")
     assert {arn.partition("/")[2] for _, arn in bot} == {
-        "$default/POST/workflows/notify",
-        "$default/POST/workflows/digest",
-        "$default/POST/workflows/heartbeat",
+        *(f"$default/POST/workflows/{name}" for name, each in WORKFLOWS.items() if each.startable),
         "$default/POST/executions/status",
     }
     assert {arn.partition("/")[2] for _, arn in operator} == {

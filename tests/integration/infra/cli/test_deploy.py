@@ -66,7 +66,8 @@ def test_adds_user_and_key_later(aws: EmbeddedAws, operator: Operator, wish: str
 
 
 def test_reports_missing_bot_user(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stack, "outputs", lambda _: {"ApiEndpoint": "https://x.test", "BotPolicyArn": "arn"})
+    outputs = {"ApiEndpoint": "https://x.test", "DestinationNames": "default", "BotPolicyArn": "arn"}
+    monkeypatch.setattr(Stack, "outputs", lambda _: outputs)
 
     ran = operator.deploy("--webhook-file", "webhook", "--create-access-key")
 
@@ -301,8 +302,10 @@ def test_adds_and_removes_destination(aws: EmbeddedAws, operator: Operator, webh
             assert relay.finished(name)["status"] == "SUCCEEDED"
         assert (len(mods.posted), len(webhook.posted)) == (1, 1)
 
+    assert operator.values()["VOICE_RELAY_DESTINATIONS"] == "default,mods"
     ran = operator.deploy("--remove-destination", "mods")
 
+    assert operator.values()["VOICE_RELAY_DESTINATIONS"] == "default"
     assert "REMOVE       AWS::ApiGatewayV2::Route" in ran.out
     assert _webhooks(aws, operator) == {"default": webhook.url}
 

@@ -53,6 +53,8 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
     monkeypatch.setenv(PREFIX + "SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv(PREFIX + "WORKFLOWS", "audit")
+    monkeypatch.setenv(PREFIX + "DESTINATIONS", "default,ops")
     monkeypatch.chdir(tmp_path)
     path = Path("rules.toml")
     path.write_text(RULES)
@@ -206,6 +208,41 @@ def test_unreadable_settings_name_remedy(capsys: pytest.CaptureFixture[str]) -> 
     assert (code, out) == (2, "")
     assert ".env" in err
     assert err.endswith("voice-relay: or name the file: voice-relay rules check FILE\n")
+
+
+def test_warns_of_unknown_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack may have what the settings do not tell, so the rules are valid all the same."""
+    monkeypatch.delenv(PREFIX + "WORKFLOWS")
+    monkeypatch.setenv(PREFIX + "DESTINATIONS", "default,mods")
+    for options in ([], ["--event", write_event("5")]):
+        code, out, err = check(capsys, "rules.toml", *options)
+        assert (code, out.splitlines()[0]) == (0, "rules.toml: 6 rules, valid")
+        workflow, destination = err.splitlines()
+        assert workflow.startswith("voice-relay: rules.toml: rule 2: the workflow audit is not one of")
+        assert destination.startswith(
+            "voice-relay: rules.toml: rule 4: the stack has default and mods and no"
+        )
+
+
+def test_single_machine_refuses_unknown_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the start of the relay would."""
+    monkeypatch.setenv(PREFIX + "WEBHOOK_URL", "https://discord.com/api/webhooks/1/token")
+    code, out, err = check(capsys, "rules.toml")
+    assert (code, out) == (2, "")
+    assert "rule 2: there is no workflow audit" in err
+    assert "rule 4: there is no destination ops" in err
+
+    monkeypatch.setenv(PREFIX + "API_ENDPOINT", "https://api.invalid")
+    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", "")
+
+
+def test_named_file_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
+    code, out, err = check(capsys, "rules.toml")
+    assert (code, out) == (0, "rules.toml: 6 rules, valid\n")
+    assert "voice-relay: so the names of workflows and destinations are not checked" in err.splitlines()
 
 
 @pytest.mark.parametrize(
