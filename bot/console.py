@@ -82,9 +82,9 @@ class Console:
     def confirm(self, question: str, *, otherwise: str) -> bool:
         """Ask at the terminal; only y and yes agree. Ctrl-C is a KeyboardInterrupt that says *otherwise*."""
         self.require_terminal()
-        self.err.write(f"{question} [y/N] ")
-        self.err.flush()
         with _interruptible(otherwise):
+            self.err.write(f"{question} [y/N] ")
+            self.err.flush()
             return self.input.readline().strip().lower() in {"y", "yes"}
 
     def ask_secret(self, question: str, *, otherwise: str) -> str | None:
