@@ -1,4 +1,4 @@
-"""A relay in the embedded AWS with a webhook of its own to post to, and what the tests do with it."""
+"""A relay in the embedded AWS with its own webhook, and the requests that tests send to it."""
 
 import http.client
 import http.server
@@ -26,7 +26,7 @@ TIMEOUT_S = 20.0
 POLL_S = 0.02
 WAITING = {"Delay": POLL_S, "MaxAttempts": int(TIMEOUT_S / POLL_S)}
 
-# A key that no account has.
+# A key that exists in no account.
 NOBODY = Credentials("AKIA0000000000000000", "secret")
 
 
@@ -41,14 +41,14 @@ class Posted:
 
 
 class Webhook:
-    """A bare HTTP server in Discord's place: keeps what is posted and answers what it is told to."""
+    """A bare HTTP server in Discord's place, which keeps posts and sends scripted responses."""
 
     def __init__(self) -> None:
         self.posted: list[Posted] = []
         self.status = 200
         self.headers: dict[str, str] = {"Content-Type": "application/json"}
         self.body = b'{"id": "1"}'
-        # Answers wait for this.
+        # Responses wait for this.
         self.answering = threading.Event()
         self.answering.set()
         webhook = self
@@ -70,7 +70,7 @@ class Webhook:
             do_PUT = do_POST  # noqa: N815
 
             def log_message(self, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -106,7 +106,7 @@ class Answer:
 def send(
     url: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST", source_ip: str = "127.0.0.1"
 ) -> Answer:
-    """Send the request byte for byte, from the address *source_ip* of this machine's."""
+    """Send the request byte for byte from *source_ip*, an address of this machine."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S, source_address=(source_ip, 0))
     try:
@@ -126,7 +126,7 @@ def unique(prefix: str) -> str:
 
 @dataclass(frozen=True)
 class Relay:
-    """One deployed stack, the bot's user for it and an operator's."""
+    """A deployed stack, with a user for the bot and one for the operator."""
 
     aws: EmbeddedAws
     webhook: Webhook
@@ -144,7 +144,7 @@ class Relay:
         return f"{self.aws.api_url(self.outputs['ProxyApiId'])}/destinations/default"
 
     def url(self, path: str) -> str:
-        """The URL of a route of the ingress."""
+        """Return the URL of a route of the ingress."""
         return self.aws.api_url(self.outputs["IngressApiId"]) + path
 
     def execution_arn(self, name: str, workflow: str = "notify") -> str:
@@ -160,7 +160,7 @@ class Relay:
         who: Credentials | None = None,
         source_ip: str = "127.0.0.1",
     ) -> Answer:
-        """Post a request signed by *who*, the bot unless somebody else is named."""
+        """Post a request signed by *who*, by default the bot."""
         given = {"Content-Type": "application/json", **(headers or {})}
         signed = sign(
             "POST", url, given, body, service="execute-api", region=self.aws.region, who=who or self.bot
@@ -175,24 +175,24 @@ class Relay:
         workflow: str = "notify",
         who: Credentials | None = None,
     ) -> Answer:
-        """Start an execution of that name, as the bot does."""
+        """Start an execution, as the bot does."""
         url = self.url(f"/workflows/{workflow}")
         return self.post(url, body or batch(name), {"Execution-Name": name}, who=who)
 
     def status(self, arn: str, *, who: Credentials | None = None) -> Answer:
-        """Ask what became of an execution, as the bot unless somebody else is named."""
-        return self.post(self.url("/executions/status"), _naming(arn), who=who)
+        """Get the status of an execution, by default as the bot."""
+        return self.post(self.url("/executions/status"), _arn_body(arn), who=who)
 
     def stop(self, arn: str, *, who: Credentials | None = None) -> Answer:
-        """Stop an execution, as the operator unless somebody else is named."""
-        return self.post(self.url("/executions/stop"), _naming(arn), who=who or self.operator)
+        """Stop an execution, by default as the operator."""
+        return self.post(self.url("/executions/stop"), _arn_body(arn), who=who or self.operator)
 
     def finished(self, name: str, workflow: str = "notify") -> dict[str, Any]:
-        """The execution of that name once it is over."""
+        """Wait for the execution to end, and return it."""
         return wait_for_execution(self.aws, self.execution_arn(name, workflow))
 
 
-def _naming(arn: str) -> bytes:
+def _arn_body(arn: str) -> bytes:
     return json.dumps({"executionArn": arn}).encode()
 
 
@@ -204,11 +204,11 @@ def wait_for_execution(aws: EmbeddedAws, arn: str) -> dict[str, Any]:
         if execution["status"] != "RUNNING":
             return execution
         time.sleep(POLL_S)
-    raise TimeoutError(f"{arn} runs on")
+    raise TimeoutError(f"{arn} is still running")
 
 
 def batch(name: str, destination: str = "default") -> bytes:
-    """The body of a request with one event in it."""
+    """Build a request body with one event."""
     event = {
         "specversion": "1.0",
         "id": "01JD0000000000000000000000",
@@ -238,7 +238,7 @@ def new_relay(
     *,
     parameters: Mapping[str, str] | None = None,
 ) -> Relay:
-    """Deploy *template* under a name of its own, and make a bot's and an operator's user for it."""
+    """Deploy *template* under a unique name, with users for the bot and the operator."""
     stack_name = unique("relay")
     outputs = deploy(
         aws.client,
@@ -259,17 +259,17 @@ def new_relay(
 
 
 class ChangeFailed(Exception):
-    """CloudFormation's own reasons."""
+    """A failed stack update, with CloudFormation's own reasons."""
 
 
 def change(relay: Relay, parameters: Mapping[str, str]) -> None:
-    """Update the stack as ``aws cloudformation deploy`` would, past everything that our own deploy checks."""
+    """Update the stack as ``aws cloudformation deploy`` would, without the checks of our own deploy."""
     cloudformation = relay.aws.client("cloudformation")
     (stack,) = cloudformation.describe_stacks(StackName=relay.stack_name)["Stacks"]
     kept = {entry["ParameterKey"] for entry in stack["Parameters"]} - parameters.keys()
     seen = _event_ids(cloudformation, relay.stack_name)
     try:
-        # With the template itself: the previous one, to CloudFormation, is what its transform made of it.
+        # Send the template itself, because the previous one is already transformed.
         made = cloudformation.create_change_set(
             StackName=relay.stack_name,
             ChangeSetName=unique("change"),

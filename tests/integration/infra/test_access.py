@@ -1,4 +1,4 @@
-"""Who gets through which door: everybody is refused but the one principal that each door is for."""
+"""Access to the APIs: each accepts only the principal that it is for."""
 
 import datetime as dt
 import json
@@ -13,7 +13,7 @@ from tests.integration.infra.relay import Relay, batch, send, unique
 
 
 def _assumed(relay: Relay, logical_id: str) -> Credentials:
-    """Temporary credentials of one of the stack's roles, which the root user is let in to assume."""
+    """Return temporary credentials of one of the stack's roles, by letting root assume it."""
     iam = relay.aws.client("iam")
     resources = relay.aws.client("cloudformation").describe_stack_resource(
         StackName=relay.stack_name, LogicalResourceId=logical_id
@@ -40,7 +40,7 @@ def _assumed(relay: Relay, logical_id: str) -> Credentials:
 
 
 def _stranger(relay: Relay) -> Credentials:
-    """A user of the same account with no policy at all."""
+    """Create a user of the same account without any policy."""
     iam = relay.aws.client("iam")
     name = unique("stranger")
     iam.create_user(UserName=name)
@@ -48,7 +48,7 @@ def _stranger(relay: Relay) -> Credentials:
     return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
 
-def test_lets_the_bot_start_an_execution_that_posts_to_the_webhook(relay: Relay) -> None:
+def test_bot_starts_posting_execution(relay: Relay) -> None:
     """The intended path, to its end."""
     name = unique("intended")
     relay.webhook.posted.clear()
@@ -65,8 +65,8 @@ def test_lets_the_bot_start_an_execution_that_posts_to_the_webhook(relay: Relay)
     assert "<@80351110224678912>" in json.loads(posted.body)["embeds"][0]["description"]
 
 
-def test_lets_temporary_credentials_of_an_allowed_principal_in(relay: Relay) -> None:
-    """A container or an instance signs with a session token; here the proxy's own caller does."""
+def test_accepts_temporary_credentials(relay: Relay) -> None:
+    """Containers and instances sign with a session token; here the proxy's own caller does."""
     answer = relay.post(relay.proxy_url, b"{}", who=_assumed(relay, "PostingRole"))
 
     assert answer.status == 200
@@ -78,21 +78,19 @@ def test_lets_temporary_credentials_of_an_allowed_principal_in(relay: Relay) -> 
     [
         pytest.param({}, id="unsigned"),
         pytest.param({"Authorization": "Bearer x"}, id="bearer token"),
-        pytest.param({"Authorization": "AWS4-HMAC-SHA256 Credential=test/x"}, id="torn signature"),
+        pytest.param({"Authorization": "AWS4-HMAC-SHA256 Credential=test/x"}, id="incomplete signature"),
     ],
 )
-def test_refuses_a_request_without_a_signature(
-    relay: Relay, url: Callable[[Relay], str], headers: dict[str, str]
-) -> None:
+def test_refuses_unsigned_request(relay: Relay, url: Callable[[Relay], str], headers: dict[str, str]) -> None:
     answer = send(url(relay), {"Content-Type": "application/json", "Execution-Name": "x", **headers}, b"{}")
 
     assert (answer.status, answer.body) == (403, b'{"message":"Forbidden"}')
 
 
 @pytest.mark.parametrize(
-    "key_id", [pytest.param("test", id="test"), pytest.param("000000000000", id="an account's number")]
+    "key_id", [pytest.param("test", id="test"), pytest.param("000000000000", id="an account id")]
 )
-def test_refuses_the_keys_that_ministack_takes_for_root(relay: Relay, key_id: str) -> None:
+def test_refuses_ministack_root_keys(relay: Relay, key_id: str) -> None:
     answer = relay.start(unique("root"), who=Credentials(key_id, "test"))
 
     assert (answer.status, answer.body) == (403, b'{"message":"Forbidden"}')
@@ -121,7 +119,7 @@ def test_refuses_the_keys_that_ministack_takes_for_root(relay: Relay, key_id: st
         ),
     ],
 )
-def test_refuses_a_principal_without_the_policy(
+def test_refuses_principal_without_policy(
     relay: Relay, who: Callable[[Relay], Credentials], url: Callable[[Relay], str]
 ) -> None:
     answer = relay.post(url(relay), b"{}", {"Execution-Name": unique("refused")}, who=who(relay))
@@ -139,19 +137,17 @@ def test_refuses_a_principal_without_the_policy(
             lambda who: Credentials("AKIAUNKNOWNUNKNOWN00", who.secret_access_key), id="unknown key"
         ),
         pytest.param(
-            lambda who: Credentials(who.access_key_id, who.secret_access_key, "token"), id="token too many"
+            lambda who: Credentials(who.access_key_id, who.secret_access_key, "token"), id="unexpected token"
         ),
     ],
 )
-def test_refuses_credentials_that_are_not_the_bots(
-    relay: Relay, change: Callable[[Credentials], Credentials]
-) -> None:
+def test_refuses_wrong_credentials(relay: Relay, change: Callable[[Credentials], Credentials]) -> None:
     answer = relay.start(unique("refused"), who=change(relay.bot))
 
     assert (answer.status, answer.body) == (403, b'{"message":"Forbidden"}')
 
 
-def test_refuses_a_body_other_than_the_signed_one(relay: Relay) -> None:
+def test_refuses_changed_body(relay: Relay) -> None:
     name = unique("swapped")
     url = relay.ingress_url
     headers = sign(
@@ -170,7 +166,7 @@ def test_refuses_a_body_other_than_the_signed_one(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize(("service", "region"), [("states", "us-east-1"), ("execute-api", "eu-west-1")])
-def test_refuses_a_signature_for_another_service_or_region(relay: Relay, service: str, region: str) -> None:
+def test_refuses_other_service_or_region(relay: Relay, service: str, region: str) -> None:
     name = unique("elsewhere")
     url = relay.ingress_url
     headers = sign(
@@ -183,30 +179,29 @@ def test_refuses_a_signature_for_another_service_or_region(relay: Relay, service
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_refuses_a_clock_that_is_more_than_five_minutes_off(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch, minutes: int
-) -> None:
+def test_refuses_wrong_clock(relay: Relay, monkeypatch: pytest.MonkeyPatch, minutes: int) -> None:
+    """A clock that is more than five minutes off is refused, and the answer has the time."""
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=minutes)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now)
 
     answer = relay.start(unique("late"))
 
     assert (answer.status, answer.body) == (403, b'{"message":"Forbidden"}')
-    # What the client compares its clock with.
+    # The client compares its clock with this header.
     assert "GMT" in answer.headers["date"]
 
 
 @pytest.mark.parametrize("path", ["/workflows/other", "/workflows", "/", "/workflows/notify/more"])
-def test_answers_an_unknown_route_with_not_found(relay: Relay, path: str) -> None:
-    """Whoever asks: a route that is not there has nothing to refuse."""
+def test_unknown_route_is_404(relay: Relay, path: str) -> None:
+    """For signed and unsigned requests alike."""
     url = relay.aws.api_url(relay.outputs["IngressApiId"]) + path
 
     assert relay.post(url, b"{}").status == 404
     assert send(url, {}, b"{}").status == 404
 
 
-def test_the_bot_may_do_nothing_else_in_the_account(relay: Relay) -> None:
-    """Neither read the secret nor start an execution past the ingress nor look at the roles."""
+def test_bot_has_no_other_permissions(relay: Relay) -> None:
+    """It cannot read the secret or roles, nor start an execution directly."""
     calls: list[Callable[[], object]] = [
         lambda: relay.aws.client("secretsmanager", relay.bot).get_secret_value(
             SecretId=f"{relay.stack_name}/webhooks"

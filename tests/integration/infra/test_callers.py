@@ -1,4 +1,4 @@
-"""Who may call besides: from which addresses, out of whose pages, and as the user that the stack makes."""
+"""Restrictions on callers: source addresses, CORS origins and the stack's own user."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ ORIGIN = "https://relay.example"
 
 
 def _is_here(address: str) -> bool:
-    """Whether a connection can come from *address*: Linux has all of 127/8, macOS just 127.0.0.1."""
+    """Whether *address* can be bound: Linux has all of 127/8, macOS only 127.0.0.1."""
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))
@@ -34,13 +34,13 @@ needs_two_addresses = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def fenced(aws: EmbeddedAws) -> Iterator[Relay]:
-    """A relay for callers from two ranges: this machine's usual address, and one where nobody is."""
+    """A relay for callers from two ranges: this machine's usual address, and an unused one."""
     with Webhook() as webhook:
         yield new_relay(aws, webhook, parameters={"AllowedCidrs": "203.0.113.0/24,127.0.0.1/32"})
 
 
 def _each_call(relay: Relay, source_ip: str) -> list[Answer]:
-    """One answer for each route, from whoever may use it."""
+    """Call each route as a principal that may use it."""
     arn = relay.execution_arn("none")
     naming = json.dumps({"executionArn": arn}).encode()
     workflows = ("notify", "digest", "heartbeat")
@@ -61,22 +61,22 @@ def _each_call(relay: Relay, source_ip: str) -> list[Answer]:
     return [*starts, *asks, stop]
 
 
-def test_lets_every_call_in_from_an_allowed_address(fenced: Relay) -> None:
+def test_allows_calls_from_allowed_address(fenced: Relay) -> None:
     statuses = [answer.status for answer in _each_call(fenced, "127.0.0.1")]
 
-    # There is no such execution to stop, says Step Functions.
+    # Step Functions answers 400, because the execution to stop does not exist.
     assert statuses == [200, 200, 200, 200, 200, 400]
 
 
 @needs_two_addresses
-def test_refuses_every_call_from_another_address(fenced: Relay) -> None:
+def test_refuses_calls_from_other_address(fenced: Relay) -> None:
     for answer in _each_call(fenced, "127.0.0.2"):
         assert (answer.status, answer.body) == FORBIDDEN
 
 
 @needs_two_addresses
-def test_takes_no_forwarded_address_for_the_callers(fenced: Relay) -> None:
-    """A header is whatever the caller writes into it."""
+def test_ignores_x_forwarded_for(fenced: Relay) -> None:
+    """Callers can put anything into that header."""
     headers = {"Execution-Name": unique("forwarded"), "X-Forwarded-For": "127.0.0.1"}
 
     answer = fenced.post(fenced.ingress_url, batch("x"), headers, source_ip="127.0.0.2")
@@ -84,8 +84,8 @@ def test_takes_no_forwarded_address_for_the_callers(fenced: Relay) -> None:
     assert (answer.status, answer.body) == FORBIDDEN
 
 
-def test_refuses_this_address_where_another_is_allowed(aws: EmbeddedAws, webhook: Webhook) -> None:
-    """The workflow itself is not a caller of the ingress: what runs goes on posting."""
+def test_refuses_after_ranges_change(aws: EmbeddedAws, webhook: Webhook) -> None:
+    """Running workflows still post, because they do not call the ingress."""
     relay = new_relay(aws, webhook)
     name = unique("before")
     arn = relay.start(name).json()["executionArn"]
@@ -107,7 +107,7 @@ def test_refuses_this_address_where_another_is_allowed(aws: EmbeddedAws, webhook
 
 
 @needs_two_addresses
-def test_lets_every_call_in_from_anywhere_where_nothing_is_said(relay: Relay) -> None:
+def test_allows_any_address_by_default(relay: Relay) -> None:
     assert {answer.status for answer in _each_call(relay, "127.0.0.2")} == {200, 400}
 
 
@@ -122,13 +122,13 @@ def _preflight(relay: Relay, origin: str) -> Answer:
 
 @pytest.fixture(scope="module")
 def browsed(aws: EmbeddedAws) -> Iterator[Relay]:
-    """A relay that pages of two origins may call."""
+    """A relay that allows two origins."""
     with Webhook() as webhook:
         yield new_relay(aws, webhook, parameters={"CorsOrigins": f"{ORIGIN},http://localhost:5173"})
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
-def test_lets_a_page_of_an_allowed_origin_ask_first(origin: str, browsed: Relay) -> None:
+def test_preflight_allows_configured_origin(origin: str, browsed: Relay) -> None:
     answer = _preflight(browsed, origin)
 
     assert answer.status in (200, 204)
@@ -146,15 +146,15 @@ def test_lets_a_page_of_an_allowed_origin_ask_first(origin: str, browsed: Relay)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://relay.example.evil.example", "null"])
-def test_lets_no_other_page_ask(origin: str, browsed: Relay) -> None:
+def test_preflight_refuses_other_origins(origin: str, browsed: Relay) -> None:
     assert "access-control-allow-origin" not in _preflight(browsed, origin).headers
 
 
-def test_lets_no_page_ask_where_nothing_is_said(relay: Relay) -> None:
+def test_preflight_refuses_by_default(relay: Relay) -> None:
     assert "access-control-allow-origin" not in _preflight(relay, ORIGIN).headers
 
 
-def test_a_page_still_has_to_sign(browsed: Relay) -> None:
+def test_pages_must_sign(browsed: Relay) -> None:
     name = unique("page")
 
     signed = browsed.post(browsed.ingress_url, batch(name), {"Execution-Name": name, "Origin": ORIGIN})
@@ -164,7 +164,8 @@ def test_a_page_still_has_to_sign(browsed: Relay) -> None:
     assert unsigned.status == 403
 
 
-def test_makes_a_user_who_may_what_the_bot_may_and_holds_no_key(aws: EmbeddedAws, webhook: Webhook) -> None:
+def test_creates_bot_user_without_key(aws: EmbeddedAws, webhook: Webhook) -> None:
+    """The user has the bot's policy and no access key."""
     relay = new_relay(aws, webhook, parameters={"CreateBotUser": "true"})
     iam = aws.client("iam")
     user = relay.outputs["BotUserName"]
@@ -179,7 +180,7 @@ def test_makes_a_user_who_may_what_the_bot_may_and_holds_no_key(aws: EmbeddedAws
     assert relay.stop(relay.execution_arn("none"), who=bot).status == 403
 
 
-def test_makes_no_user_where_none_is_wanted(relay: Relay) -> None:
+def test_creates_no_user_by_default(relay: Relay) -> None:
     assert "BotUserName" not in relay.outputs
     names = {user["UserName"] for user in relay.aws.client("iam").list_users()["Users"]}
     assert f"{relay.stack_name}-bot" not in names
@@ -197,9 +198,7 @@ def test_makes_no_user_where_none_is_wanted(relay: Relay) -> None:
         ("Tracing", "on"),
     ],
 )
-def test_takes_no_value_that_would_mean_something_else(
-    parameter: str, value: str, aws: EmbeddedAws, webhook: Webhook
-) -> None:
+def test_refuses_invalid_parameters(parameter: str, value: str, aws: EmbeddedAws, webhook: Webhook) -> None:
     with pytest.raises(Exception, match=parameter):
         deploy(
             aws.client,

@@ -1,4 +1,4 @@
-"""Asking about executions and stopping them through the ingress: who may, of which, and what is answered."""
+"""Status and stop of executions through the ingress: permissions and answers."""
 
 import json
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ FORBIDDEN = (403, b'{"message":"Forbidden"}')
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Relay]:
-    """A relay whose digest goes on for as long as a test needs it to."""
+    """A relay whose digest runs as long as a test needs it."""
     with EmbeddedAws() as aws, Webhook() as webhook:
         yield new_relay(aws, webhook)
 
 
 def _found(answer: Answer) -> dict[str, Any]:
-    """What the status workflow found; its own execution is the envelope."""
+    """Unwrap the status workflow's output from the envelope of its own execution."""
     assert answer.status == 200
     envelope = answer.json()
     assert envelope["status"] == "SUCCEEDED", envelope
@@ -42,7 +42,7 @@ def _started(relay: Relay, workflow: str = "digest") -> str:
     return str(relay.start(name, workflow=workflow).json()["executionArn"])
 
 
-def test_tells_of_one_that_runs(slow: Relay) -> None:
+def test_status_of_running_execution(slow: Relay) -> None:
     name = unique("running")
     arn = slow.start(name, workflow="digest").json()["executionArn"]
 
@@ -54,7 +54,7 @@ def test_tells_of_one_that_runs(slow: Relay) -> None:
     assert found.keys() == {"executionArn", "name", "status", "startDate", "input"}
 
 
-def test_tells_of_one_that_succeeded(relay: Relay) -> None:
+def test_status_of_succeeded_execution(relay: Relay) -> None:
     arn = _started(relay, "notify")
     wait_for_execution(relay.aws, arn)
 
@@ -66,7 +66,7 @@ def test_tells_of_one_that_succeeded(relay: Relay) -> None:
     assert not found.keys() & {"error", "cause"}
 
 
-def test_tells_of_one_that_failed_and_why(relay: Relay) -> None:
+def test_status_of_failed_execution(relay: Relay) -> None:
     name = unique("failed")
     relay.start(name, batch(name, destination="nowhere"))
     relay.finished(name)
@@ -77,7 +77,7 @@ def test_tells_of_one_that_failed_and_why(relay: Relay) -> None:
     assert "404" in found["cause"]
 
 
-def test_stops_one_and_says_who_wanted_that(slow: Relay) -> None:
+def test_stop_records_caller(slow: Relay) -> None:
     arn = _started(slow)
 
     answer = slow.stop(arn)
@@ -97,8 +97,8 @@ def quick() -> Iterator[Relay]:
         yield new_relay(aws, webhook)
 
 
-def test_long_work_is_started_asked_about_and_ends(quick: Relay) -> None:
-    """The answer to the request comes at once, and the rest is a matter of asking."""
+def test_polls_long_execution_to_end(quick: Relay) -> None:
+    """Starting returns at once, and polling the status shows the end."""
     quick.webhook.posted.clear()
     arn = _started(quick)
 
@@ -113,20 +113,20 @@ def test_long_work_is_started_asked_about_and_ends(quick: Relay) -> None:
     assert len(quick.webhook.posted) == 1
 
 
-def test_one_that_was_stopped_posts_nothing(quick: Relay) -> None:
+def test_stopped_execution_posts_nothing(quick: Relay) -> None:
     quick.webhook.posted.clear()
     arns = [_started(quick), _started(quick)]
 
     assert quick.stop(arns[0]).status == 200
 
-    # The other one waits as long, so after its end this one would have posted as well.
+    # The other one waits as long, so by its end the stopped one would have posted too.
     assert wait_for_execution(quick.aws, arns[1])["status"] == "SUCCEEDED"
     assert len(quick.webhook.posted) == 1
     assert wait_for_execution(quick.aws, arns[0])["status"] == "ABORTED"
 
 
-def test_one_that_was_stopped_while_it_posted_stays_stopped(aws: EmbeddedAws, webhook: Webhook) -> None:
-    """Whatever becomes of the request that is under way."""
+def test_stop_during_post_stays_aborted(aws: EmbeddedAws, webhook: Webhook) -> None:
+    """Whatever the outcome of the request in flight."""
     relay = new_relay(aws, webhook)
     webhook.answering.clear()
     webhook.status = 404
@@ -137,13 +137,13 @@ def test_one_that_was_stopped_while_it_posted_stays_stopped(aws: EmbeddedAws, we
     assert relay.stop(arn).status == 200
     webhook.answering.set()
 
-    # One that comes after it has been refused by then.
+    # By the time a later one is refused, the stopped one has its answer too.
     assert wait_for_execution(aws, _started(relay, "notify"))["status"] == "FAILED"
     assert _found(relay.status(arn))["status"] == "ABORTED"
 
 
 @pytest.mark.parametrize("workflow", ["notify", "digest"])
-def test_says_that_there_is_none(workflow: str, relay: Relay) -> None:
+def test_status_of_missing_execution(workflow: str, relay: Relay) -> None:
     arn = relay.execution_arn("never-started", workflow)
 
     error, cause = _failure(relay.status(arn))
@@ -153,14 +153,14 @@ def test_says_that_there_is_none(workflow: str, relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"executionArn": null}', b"[]", b'"x"'])
-def test_says_that_none_was_named(body: bytes, relay: Relay) -> None:
+def test_status_needs_execution_arn(body: bytes, relay: Relay) -> None:
     error, cause = _failure(relay.post(relay.url("/executions/status"), body))
 
     assert error in ("ExecutionNotFound", "ExecutionNotReadable")
     assert cause
 
 
-def test_refuses_a_question_that_is_no_json(relay: Relay) -> None:
+def test_status_refuses_invalid_json(relay: Relay) -> None:
     answer = relay.post(relay.url("/executions/status"), b"arn:aws:states")
 
     assert answer.status == 400
@@ -168,16 +168,16 @@ def test_refuses_a_question_that_is_no_json(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", b"[]"])
-def test_refuses_to_stop_what_is_not_named(body: bytes, relay: Relay) -> None:
+def test_stop_needs_execution_arn(body: bytes, relay: Relay) -> None:
     assert relay.post(relay.url("/executions/stop"), body, who=relay.operator).status == 400
 
 
 @pytest.mark.parametrize(
     "name",
-    ["relay-of-somebody-else-notify:x", "{stack}-status:x", "{stack}-heartbeat:x", "{stack}-notify2:x"],
+    ["another-relay-notify:x", "{stack}-status:x", "{stack}-heartbeat:x", "{stack}-notify2:x"],
 )
-def test_the_role_of_the_status_workflow_reads_no_other_execution(name: str, relay: Relay) -> None:
-    """It is IAM that says no, before anybody looks whether there is one."""
+def test_status_role_reads_no_other_execution(name: str, relay: Relay) -> None:
+    """IAM refuses before anything checks whether the execution exists."""
     account = f"arn:aws:states:{relay.aws.region}:{relay.aws.account_id}"
     arn = f"{account}:execution:{name.format(stack=relay.stack_name)}"
 
@@ -188,7 +188,7 @@ def test_the_role_of_the_status_workflow_reads_no_other_execution(name: str, rel
     assert "is not authorized to perform: states:DescribeExecution" in cause
 
 
-def test_neither_reads_nor_stops_an_execution_of_another_stack(slow: Relay) -> None:
+def test_refuses_execution_of_other_stack(slow: Relay) -> None:
     with Webhook() as webhook:
         other = new_relay(slow.aws, webhook)
     arn = _started(other)
@@ -196,7 +196,7 @@ def test_neither_reads_nor_stops_an_execution_of_another_stack(slow: Relay) -> N
     assert _failure(slow.status(arn, who=slow.operator))[0] == "ExecutionNotReadable"
     refused = slow.stop(arn)
 
-    # The status is the service's own, which on AWS is 400 for everything that it refuses.
+    # The status is the service's own; AWS uses 400 for every refusal.
     assert refused.status in (400, 403)
     assert refused.json()["__type"].endswith("AccessDeniedException")
     assert _found(other.status(arn))["status"] == "RUNNING"
@@ -209,7 +209,7 @@ def _stranger(relay: Relay) -> Credentials:
     return create_bot_user(relay.aws, policy["Arn"], unique("stranger"))
 
 
-def test_a_stranger_may_neither_ask_nor_stop(slow: Relay) -> None:
+def test_stranger_may_not_use_executions(slow: Relay) -> None:
     arn, stranger = _started(slow), _stranger(slow)
 
     for answer in (slow.status(arn, who=stranger), slow.stop(arn, who=stranger)):
@@ -218,7 +218,7 @@ def test_a_stranger_may_neither_ask_nor_stop(slow: Relay) -> None:
     assert _found(slow.status(arn))["status"] == "RUNNING"
 
 
-def test_the_bot_may_not_stop(slow: Relay) -> None:
+def test_bot_may_not_stop(slow: Relay) -> None:
     arn = _started(slow)
 
     answer = slow.stop(arn, who=slow.bot)
@@ -228,14 +228,14 @@ def test_the_bot_may_not_stop(slow: Relay) -> None:
 
 
 @pytest.mark.parametrize("workflow", ["notify", "digest", "heartbeat"])
-def test_the_operator_may_not_start(workflow: str, relay: Relay) -> None:
+def test_operator_may_not_start(workflow: str, relay: Relay) -> None:
     answer = relay.start(unique("operator"), workflow=workflow, who=relay.operator)
 
     assert (answer.status, answer.body) == FORBIDDEN
 
 
-def test_an_answered_question_is_kept_nowhere(relay: Relay) -> None:
-    """On AWS an Express execution leaves a line in a log at most; here it would fill the memory."""
+def test_status_execution_is_not_kept(relay: Relay) -> None:
+    """AWS keeps Express executions only in logs; here they would fill the memory."""
     arn = _started(relay, "notify")
     envelope = relay.status(arn).json()
 
@@ -244,8 +244,8 @@ def test_an_answered_question_is_kept_nowhere(relay: Relay) -> None:
         states.describe_execution(executionArn=envelope["executionArn"])
 
 
-def test_a_heartbeat_succeeds_whatever_its_name_was_before(relay: Relay) -> None:
-    """Express executions are never the same one, and count each."""
+def test_heartbeats_may_repeat_names(relay: Relay) -> None:
+    """Express executions with the same name are separate, and each counts."""
     name = unique("beat")
     answers = [relay.start(name, b'{"id": "x", "guilds": 2}', workflow="heartbeat") for _ in range(2)]
 
@@ -255,9 +255,9 @@ def test_a_heartbeat_succeeds_whatever_its_name_was_before(relay: Relay) -> None
     assert {wait_for_execution(relay.aws, arn)["status"] for arn in arns} == {"SUCCEEDED"}
 
 
-def test_waits_for_no_standard_workflow(relay: Relay) -> None:
+def test_start_sync_refuses_standard_workflow(relay: Relay) -> None:
     states = relay.aws.client("stepfunctions")
-    # Of a host named sync-… there is none here.
+    # The embedded AWS has no host named sync-….
     states.meta.config.inject_host_prefix = False
 
     with pytest.raises(Exception, match="StateMachineTypeNotSupported"):

@@ -1,4 +1,4 @@
-"""Who is let in as the pipeline, and whether what it is let do is enough to deploy."""
+"""The pipeline's role: who may assume it, and that its permissions are enough to deploy."""
 
 import base64
 import json
@@ -27,16 +27,16 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stack, and the relay that it is for."""
+    """The pipeline's stack and the relay that it deploys."""
 
     aws: EmbeddedAws
     relay_stack: str
     outputs: dict[str, str]
 
     def enter(self, **claims: str) -> Credentials:
-        """Hand in a token with such claims, as GitHub's action does; nobody here checks its signature."""
+        """Assume the role as GitHub's action does, with a token of these claims, unverified."""
         sts = self.aws.client("sts")
-        # It lets nobody in without a signature of the request, where AWS asks for none here.
+        # The embedded AWS requires a signed request, where AWS requires none.
         sts.meta.events.register_first("choose-signer.sts.AssumeRoleWithWebIdentity", lambda **_: "v4")
         made = sts.assume_role_with_web_identity(
             RoleArn=self.outputs["DeployRoleArn"],
@@ -83,7 +83,7 @@ def pipeline(aws: EmbeddedAws) -> Iterator[Pipeline]:
     assert not aws.client("ecr").describe_repositories()["repositories"]
 
 
-def test_lets_in_the_environment_of_the_repository(pipeline: Pipeline) -> None:
+def test_trusts_repository_environment(pipeline: Pipeline) -> None:
     who = pipeline.enter()
 
     caller = pipeline.aws.client("sts", who).get_caller_identity()["Arn"]
@@ -103,16 +103,13 @@ def test_lets_in_the_environment_of_the_repository(pipeline: Pipeline) -> None:
     ],
     ids=lambda claims: " ".join(claims.values()),
 )
-def test_lets_in_nothing_else(pipeline: Pipeline, claims: dict[str, str]) -> None:
+def test_refuses_other_claims(pipeline: Pipeline, claims: dict[str, str]) -> None:
     with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
         pipeline.enter(**claims)
 
 
-def test_may_do_all_that_deploying_the_relay_takes(pipeline: Pipeline, webhook: Webhook) -> None:
-    """Created, changed and found unchanged, and a relay that works within the boundary.
-
-    The secret is a person's to make.
-    """
+def test_deploys_relay_within_boundary(pipeline: Pipeline, webhook: Webhook) -> None:
+    """Create, change and deploy unchanged; the relay works within the boundary. A person makes the secret."""
     aws, stack = pipeline.aws, pipeline.relay_stack
     aws.client("secretsmanager").create_secret(
         Name=f"{stack}/webhooks", SecretString=json.dumps({"default": webhook.url})
@@ -143,8 +140,8 @@ def test_may_do_all_that_deploying_the_relay_takes(pipeline: Pipeline, webhook: 
         destroy(aws.client, stack_name=stack, poll_s=POLL_S)
 
 
-def test_may_hand_nothing_over_by_itself(pipeline: Pipeline) -> None:
-    """With no role named, CloudFormation would work as the pipeline, which may make nothing anyway."""
+def test_creates_nothing_without_the_role(pipeline: Pipeline) -> None:
+    """Without a role, CloudFormation would use the pipeline's permissions, which create nothing."""
     client = pipeline.client(pipeline.enter())
 
     for service, call, given in (
@@ -162,7 +159,7 @@ def test_may_hand_nothing_over_by_itself(pipeline: Pipeline) -> None:
 
 
 def _forget_condition(aws: EmbeddedAws, role: str) -> None:
-    """Take out the one condition that the embedded AWS does not know: which role a change set comes with."""
+    """Remove the condition on the change set's role, which the embedded AWS does not support."""
     iam, name = aws.client("iam"), "hand-over-change-sets"
     document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     (conditional,) = [each for each in document["Statement"] if "cloudformation:RoleArn" in json.dumps(each)]
@@ -171,7 +168,7 @@ def _forget_condition(aws: EmbeddedAws, role: str) -> None:
 
 
 def _put_boundary_on_roles(aws: EmbeddedAws, stack: str, boundary: str) -> None:
-    """As the template says, whose word the embedded AWS does not heed for roles."""
+    """Set the boundary as the template does, because the embedded AWS ignores it for roles."""
     iam = aws.client("iam")
     resources = aws.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
     for resource in resources:

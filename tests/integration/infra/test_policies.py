@@ -1,8 +1,8 @@
-"""No policy of the stack says more than is needed: without any one piece of it, something stops working.
+"""The stack's policies are minimal: without any one piece, something stops working.
 
-The pieces are read from the template: every statement of every policy and trust policy of the roles that
-act and of the two policies for callers, and every action and resource of a statement that has several. Each
-is taken away from a running stack in turn, every route is tried, and the piece is put back.
+The pieces come from the template: every statement in the policies and trust policies of the roles and in the
+two policies for callers, and every action and resource of a statement with several. Each is removed from a
+running stack in turn, every route is tried, and the piece is restored.
 """
 
 import json
@@ -20,18 +20,18 @@ from tooling.template_yaml import expand, load_template
 
 Document = dict[str, Any]
 
-# What takes a statement's place: the document must stay a document.
+# Replaces a removed statement, because a document needs one.
 _NOTHING = {"Effect": "Deny", "Action": "sts:GetFederationToken"}
 
 ROLES = ("IngressIntegrationRole", "PostingRole", "StatusStateMachineRole")
 MANAGED = ("BotPolicy", "OperatorPolicy")
-# What nothing on this machine evaluates; the unit tests compare these with what AWS's pages ask for.
+# Not evaluated by the embedded AWS; unit tests compare these with AWS's documentation.
 UNEVALUATED = {"HeartbeatStateMachineRole", "LogDeliveryPolicy", "TracingPolicy"}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A statement of a document, or one of several values in it."""
+    """A statement of a policy document, or one of several values in it."""
 
     document: str
     statement: int
@@ -52,7 +52,7 @@ class Piece:
 
 
 def _template_documents() -> Iterator[tuple[str, Document]]:
-    """Every policy document of the template by the name that it has in these tests."""
+    """Yield every policy document of the template with its name in these tests."""
     for logical_id, resource in expand(load_template(TEMPLATE.read_text()))["Resources"].items():
         properties = resource["Properties"]
         if resource["Type"] == "AWS::IAM::Role":
@@ -81,7 +81,7 @@ PIECES = list(_pieces())
 
 
 class Documents:
-    """The policy documents of a deployed stack, to read and to replace."""
+    """Reads and replaces the policy documents of a deployed stack."""
 
     def __init__(self, relay: Relay) -> None:
         self._iam = relay.aws.client("iam")
@@ -107,7 +107,7 @@ class Documents:
         return document
 
     def replace(self, name: str, document: Document) -> Callable[[], object]:
-        """Put *document* in the place of what is there; what is returned puts that back."""
+        """Replace the document, and return a function that restores it."""
         logical_id, _, policy = name.partition("/")
         there, before, text = self._ids[logical_id], json.dumps(self.read(name)), json.dumps(document)
         if not policy:
@@ -119,7 +119,7 @@ class Documents:
         return lambda: self._iam.put_role_policy(RoleName=there, PolicyName=policy, PolicyDocument=before)
 
     def _replace_managed(self, arn: str, before: str, document: str) -> Callable[[], object]:
-        """A managed policy has up to five versions, of which the embedded AWS heeds the one made last."""
+        """Replace a managed policy, which has up to five versions; the embedded AWS uses the newest."""
 
         def put(text: str) -> str:
             made = self._iam.create_policy_version(PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
@@ -138,7 +138,7 @@ class Documents:
 
 @pytest.fixture(scope="module")
 def own(aws: EmbeddedAws) -> Iterator[Relay]:
-    """A relay whose policies may be changed."""
+    """A relay whose policies the tests may change."""
     with Webhook() as webhook:
         yield new_relay(aws, webhook)
 
@@ -150,7 +150,7 @@ def documents(own: Relay) -> Documents:
 
 @pytest.fixture(scope="module")
 def ended(own: Relay) -> dict[str, str]:
-    """An execution of each workflow that posts, done while every policy was whole."""
+    """A finished execution of each workflow that posts, made with all policies in place."""
     arns = {}
     for workflow in ("notify", "digest"):
         name = unique("ended")
@@ -164,7 +164,7 @@ def _refused(answer: Answer) -> bool:
 
 
 def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
-    """The uses of the relay that fail: everything that somebody is let in for is tried."""
+    """Try every permitted use of the relay, and return those that fail."""
 
     def posts(workflow: str) -> bool:
         name = unique("try")
@@ -183,7 +183,7 @@ def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
         "bot asks about notify": lambda: tells("notify", "bot"),
         "bot asks about digest": lambda: tells("digest", "bot"),
         "operator asks": lambda: tells("notify", "operator"),
-        # That an execution is over already is said to nobody who may not stop it.
+        # A caller without permission does not learn that the execution has already ended.
         "stop notify": lambda: not _refused(relay.stop(ended["notify"])),
         "stop digest": lambda: not _refused(relay.stop(ended["digest"])),
     }
@@ -192,20 +192,18 @@ def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
     return {use for use, works in worked.items() if not works}
 
 
-def test_everything_works_as_it_is(own: Relay, ended: dict[str, str]) -> None:
-    """Without this, every test below would pass for the wrong reason."""
+def test_works_with_all_policies(own: Relay, ended: dict[str, str]) -> None:
+    """Else every test below would pass for the wrong reason."""
     assert _broken(own, ended) == set()
 
 
-def test_every_policy_of_the_template_is_looked_at() -> None:
+def test_covers_every_policy() -> None:
     assert {piece.document.split("/")[0] for piece in PIECES} == {*ROLES, *MANAGED}
     assert {name.split("/")[0] for name, _ in _template_documents()} == {*ROLES, *MANAGED, *UNEVALUATED}
 
 
 @pytest.mark.parametrize("piece", PIECES, ids=str)
-def test_something_stops_working_without(
-    piece: Piece, own: Relay, documents: Documents, ended: dict[str, str]
-) -> None:
+def test_each_piece_is_needed(piece: Piece, own: Relay, documents: Documents, ended: dict[str, str]) -> None:
     put_back = documents.replace(piece.document, piece.removed_from(documents.read(piece.document)))
     try:
         assert _broken(own, ended)
@@ -224,7 +222,7 @@ def test_something_stops_working_without(
         ("StatusStateMachineRole/describe-executions", 0, 1, {"bot asks about digest"}),
     ],
 )
-def test_and_only_what_it_is_for(
+def test_piece_affects_only_its_use(
     name: str,
     action: int,
     resource: int,
@@ -233,7 +231,7 @@ def test_and_only_what_it_is_for(
     documents: Documents,
     ended: dict[str, str],
 ) -> None:
-    """A sample, so that "something" above is known not to be everything."""
+    """A sample, to show that a removal does not break everything."""
     piece = Piece(name, action, "Resource", resource)
     put_back = documents.replace(name, piece.removed_from(documents.read(name)))
     try:
@@ -250,7 +248,7 @@ def test_and_only_what_it_is_for(
         pytest.param("StatusStateMachineRole", "apigateway.amazonaws.com", id="apigateway for status"),
     ],
 )
-def test_a_role_is_of_no_use_to_another_service(
+def test_role_refuses_another_service(
     role: str, service: str, own: Relay, documents: Documents, ended: dict[str, str]
 ) -> None:
     trust = documents.read(f"{role}/trust")
@@ -270,10 +268,10 @@ def test_a_role_is_of_no_use_to_another_service(
         ("ArnLike", "aws:SourceArn", "arn:aws:states:us-east-1:210987654321:stateMachine:*"),
     ],
 )
-def test_a_workflows_role_serves_no_other_account(
+def test_workflow_role_refuses_other_account(
     role: str, operator: str, key: str, value: str, own: Relay, documents: Documents, ended: dict[str, str]
 ) -> None:
-    """The condition is evaluated: naming another account in it shuts our own state machine out."""
+    """The condition is evaluated: naming another account excludes our own state machine."""
     trust = documents.read(f"{role}/trust")
     assert key in trust["Statement"][0]["Condition"][operator]
     trust["Statement"][0]["Condition"][operator][key] = value

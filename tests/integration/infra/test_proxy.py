@@ -1,4 +1,4 @@
-"""What reaches the webhook through the proxy, and what comes back."""
+"""The webhook proxy: the request that reaches the webhook, and the answer that comes back."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from tests.integration.infra.relay import Answer, Relay, Webhook, new_relay, sen
 
 @pytest.fixture
 def own(aws: EmbeddedAws, webhook: Webhook) -> Relay:
-    """A relay whose webhook the test scripts."""
+    """A relay with a scripted webhook."""
     return new_relay(aws, webhook)
 
 
@@ -21,14 +21,15 @@ def _notify(relay: Relay) -> dict[str, Any]:
     return relay.finished(name)
 
 
-def test_posts_to_exactly_the_webhooks_url_and_waits_for_the_message(own: Relay) -> None:
+def test_posts_to_exact_webhook_url(own: Relay) -> None:
+    """With wait=true, so that Discord answers with the message."""
     _notify(own)
 
     (posted,) = own.webhook.posted
     assert (posted.method, posted.path) == ("POST", "/api/webhooks/1234/t0ken-of_webhook?wait=true")
 
 
-def test_speaks_to_discord_under_the_name_that_discord_asks_for(own: Relay) -> None:
+def test_sends_required_user_agent(own: Relay) -> None:
     _notify(own)
 
     headers = own.webhook.posted[0].headers
@@ -37,7 +38,7 @@ def test_speaks_to_discord_under_the_name_that_discord_asks_for(own: Relay) -> N
     assert headers["host"] in own.webhook.url
 
 
-def test_a_webhook_that_is_gone_ends_the_workflow_after_one_attempt(own: Relay) -> None:
+def test_deleted_webhook_fails_at_once(own: Relay) -> None:
     own.webhook.status = 404
     own.webhook.body = b'{"message": "Unknown Webhook", "code": 10015}'
 
@@ -48,7 +49,7 @@ def test_a_webhook_that_is_gone_ends_the_workflow_after_one_attempt(own: Relay) 
     assert len(own.webhook.posted) == 1
 
 
-def test_a_burst_of_executions_all_come_through(own: Relay) -> None:
+def test_burst_posts_every_message(own: Relay) -> None:
     names = [unique(f"burst{number}") for number in range(60)]
     for name in names:
         assert own.start(name).status == 200
@@ -58,7 +59,7 @@ def test_a_burst_of_executions_all_come_through(own: Relay) -> None:
 
 
 class OpenApi:
-    """An HTTP API with an HTTP_PROXY route that anybody may call, for what the relay itself does not use."""
+    """An HTTP API with a public HTTP_PROXY route, for features that the relay does not use."""
 
     def __init__(self, aws: EmbeddedAws, webhook: Webhook) -> None:
         self._apis = aws.client("apigatewayv2")
@@ -93,7 +94,7 @@ def open_api(aws: EmbeddedAws, webhook: Webhook) -> Iterator[OpenApi]:
     api.delete()
 
 
-def test_passes_the_request_on_as_it_is(open_api: OpenApi, webhook: Webhook) -> None:
+def test_passes_request_unchanged(open_api: OpenApi, webhook: Webhook) -> None:
     assert open_api.call(query="?a=1&a=%20%26").status == 200
 
     (posted,) = webhook.posted
@@ -129,29 +130,27 @@ def test_maps_headers(
         ({"remove:querystring.wait": "''"}, ""),
     ],
 )
-def test_maps_the_query(open_api: OpenApi, webhook: Webhook, mapping: dict[str, str], query: str) -> None:
+def test_maps_query(open_api: OpenApi, webhook: Webhook, mapping: dict[str, str], query: str) -> None:
     open_api.call(mapping, query="?wait=false")
 
     assert webhook.posted[0].path.partition("?")[2] == query
 
 
-def test_maps_the_path(open_api: OpenApi, webhook: Webhook) -> None:
+def test_maps_path(open_api: OpenApi, webhook: Webhook) -> None:
     open_api.call({"overwrite:path": "/other/path"})
 
     assert webhook.posted[0].path == "/other/path"
 
 
 @pytest.mark.parametrize(("configured", "method"), [("PUT", "PUT"), ("ANY", "POST")])
-def test_uses_the_integrations_method(
-    open_api: OpenApi, webhook: Webhook, configured: str, method: str
-) -> None:
+def test_uses_integration_method(open_api: OpenApi, webhook: Webhook, configured: str, method: str) -> None:
     open_api.call(IntegrationMethod=configured)
 
     assert webhook.posted[0].method == method
 
 
-def test_follows_no_redirect_and_hands_back_every_header(open_api: OpenApi, webhook: Webhook) -> None:
-    """A webhook that has moved is for the caller to hear of, not for the proxy to go looking."""
+def test_returns_redirect_with_headers(open_api: OpenApi, webhook: Webhook) -> None:
+    """The proxy must not follow a redirect; the caller has to see it."""
     webhook.status = 302
     webhook.headers |= {"Location": webhook.url + "/elsewhere", "X-RateLimit-Remaining": "4"}
 
@@ -163,7 +162,7 @@ def test_follows_no_redirect_and_hands_back_every_header(open_api: OpenApi, webh
     assert len(webhook.posted) == 1
 
 
-def test_gives_up_after_the_integrations_timeout(open_api: OpenApi, webhook: Webhook) -> None:
+def test_times_out_after_integration_timeout(open_api: OpenApi, webhook: Webhook) -> None:
     webhook.answering.clear()
 
     answer = open_api.call(TimeoutInMillis=100)
@@ -171,8 +170,8 @@ def test_gives_up_after_the_integrations_timeout(open_api: OpenApi, webhook: Web
     assert (answer.status, answer.json()) == (503, {"message": "Service Unavailable"})
 
 
-def test_hides_an_unreachable_backend_behind_a_503(open_api: OpenApi) -> None:
-    """And says neither where it is nor why."""
+def test_unreachable_backend_is_503(open_api: OpenApi) -> None:
+    """The answer tells neither the address nor the reason."""
     with Webhook() as gone:
         url = gone.url
 

@@ -1,7 +1,6 @@
-"""The bot's service beside a relay: created, changed and deleted, with its data kept and its roles at work.
+"""The bot's service beside a relay: create, change and delete it, keep its data and use its roles.
 
-The embedded AWS starts no instance and no container from it; what those do is looked at in tests/unit/infra
-and tests/container.
+The embedded AWS starts no instance or container; tests/unit/infra and tests/container cover those.
 """
 
 import json
@@ -27,7 +26,7 @@ OPTIONS = DeployOptions(poll_s=POLL_S)
 
 @dataclass(frozen=True)
 class Service:
-    """One service's stack, and what it was given."""
+    """A service's stack and its parameters."""
 
     relay: Relay
     stack_name: str
@@ -50,14 +49,14 @@ class Service:
         destroy(self.aws.client, stack_name=self.stack_name, has_secret=False, poll_s=POLL_S)
 
     def resource(self, logical_id: str) -> str:
-        """The id that AWS gave to a resource of the stack."""
+        """Return the physical id of a resource of the stack."""
         detail = self.aws.client("cloudformation").describe_stack_resource(
             StackName=self.stack_name, LogicalResourceId=logical_id
         )
         return str(detail["StackResourceDetail"]["PhysicalResourceId"])
 
     def task(self) -> Any:
-        """The task definition that the service runs."""
+        """Return the service's current task definition."""
         ecs = self.aws.client("ecs")
         (service,) = ecs.describe_services(cluster=self.stack_name, services=[self.resource("Service")])[
             "services"
@@ -65,7 +64,7 @@ class Service:
         return ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
 
     def role(self, logical_id: str) -> Credentials:
-        """Temporary credentials of one of the roles, which the root user is let in to assume."""
+        """Return temporary credentials of one of the roles, by letting root assume it."""
         iam, name = self.aws.client("iam"), self.resource(logical_id)
         root = {"AWS": f"arn:aws:iam::{self.aws.account_id}:root"}
         trust = {"Effect": "Allow", "Principal": root, "Action": "sts:AssumeRole"}
@@ -78,11 +77,11 @@ class Service:
 
 
 def _new_service(relay: Relay) -> Service:
-    """A service that is not deployed yet, with what an account would have for it."""
+    """Prepare a service, not deployed yet, with the resources that it needs in the account."""
     aws, name = relay.aws, unique("service")
     subnet = aws.client("ec2").describe_subnets()["Subnets"][0]
     secret = aws.client("secretsmanager").create_secret(Name=f"{name}/token", SecretString="no-token")
-    # AWS publishes one in every account; the embedded one has none.
+    # AWS publishes this parameter in every account; the embedded AWS has none.
     image = f"/{name}/image"
     aws.client("ssm").put_parameter(Name=image, Value="ami-0123456789abcdef0", Type="String")
     return Service(
@@ -121,7 +120,7 @@ def _refused(call: Any, **given: Any) -> bool:
     return False
 
 
-def test_the_bot_gets_its_image_and_where_it_sends_to(service: Service) -> None:
+def test_container_gets_image_and_endpoint(service: Service) -> None:
     (container,) = service.task()["containerDefinitions"]
     environment = {entry["name"]: entry["value"] for entry in container["environment"]}
 
@@ -130,14 +129,14 @@ def test_the_bot_gets_its_image_and_where_it_sends_to(service: Service) -> None:
     assert container["image"].endswith(".dkr.ecr.us-east-1.amazonaws.com/voice-relay:v1")
 
 
-def test_deploying_again_changes_nothing(service: Service) -> None:
+def test_repeated_deployment_changes_nothing(service: Service) -> None:
     before = service.task()["revision"]
 
     assert service.deploy()["DataVolumeId"] == service.resource("Data")
     assert service.task()["revision"] == before
 
 
-def test_the_task_may_start_workflows_and_nothing_else(service: Service) -> None:
+def test_task_role_may_only_start_workflows(service: Service) -> None:
     who, relay = service.role("TaskRole"), service.relay
 
     assert relay.start(unique("service"), who=who).status == 200
@@ -146,7 +145,7 @@ def test_the_task_may_start_workflows_and_nothing_else(service: Service) -> None
     assert _refused(secrets.get_secret_value, SecretId=service.given["TokenSecretArn"])
 
 
-def test_who_starts_the_task_reads_the_token_and_no_other_secret(service: Service) -> None:
+def test_execution_role_reads_only_token(service: Service) -> None:
     secrets = service.aws.client("secretsmanager", service.role("ExecutionRole"))
 
     read = secrets.get_secret_value(SecretId=service.given["TokenSecretArn"])
@@ -162,9 +161,8 @@ def test_who_starts_the_task_reads_the_token_and_no_other_secret(service: Servic
         ({"VpcId": "vpc-0fffffff"}, "SubnetId must be a subnet of VpcId"),
     ],
 )
-def test_a_place_that_does_not_fit_is_refused_before_anything_changes(
-    service: Service, changed: dict[str, str], sentence: str
-) -> None:
+def test_refuses_mismatched_network_first(service: Service, changed: dict[str, str], sentence: str) -> None:
+    """A zone or VPC that does not match the subnet is refused before anything changes."""
     before = service.resource("Data")
 
     with pytest.raises(DeployError, match=sentence):
@@ -191,8 +189,8 @@ def _snapshots(aws: EmbeddedAws, volume: str) -> list[str]:
     return [snapshot["SnapshotId"] for snapshot in found if snapshot["VolumeId"] == volume]
 
 
-def test_the_data_survives_every_change_and_leaves_a_snapshot_at_the_end(relay: Relay) -> None:
-    """A new version and a larger volume keep it; a snapshot to begin from makes another one."""
+def test_data_survives_changes(relay: Relay) -> None:
+    """A new version or size keeps the volume, a snapshot replaces it, and deletion leaves a snapshot."""
     before, service = take_inventory(relay.aws, _KINDS), _new_service(relay)
     ec2 = relay.aws.client("ec2")
 
