@@ -1,4 +1,4 @@
-"""A console without a terminal, which keeps what is printed and types what it is told to."""
+"""A console without a terminal, which keeps what is printed and types what it is given."""
 
 import io
 from typing import cast

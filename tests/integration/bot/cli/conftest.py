@@ -1,4 +1,4 @@
-"""A stack's API that answers about one execution as it is told to."""
+"""A stack's API that answers about one execution as each test says."""
 
 from collections.abc import AsyncIterator
 
