@@ -108,7 +108,7 @@ def test_repeated_names_do_not_page(measured: Monitoring) -> None:
     assert measured.pages() == [("way-in", "ALARM")]
 
 
-def test_discord_404_pages_but_429_does_not(measured: Monitoring) -> None:
+def test_discord_404_pages_429_does_not(measured: Monitoring) -> None:
     for _ in range(20):
         measured.count("ProxyAccessLogName", status="429", integrationStatus="429")
     assert measured.alarm("proxy-refused")["StateValue"] != "ALARM"

@@ -19,8 +19,6 @@ from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique
 from tooling.template_yaml import load_template
 
 URL = pydantic.SecretStr("https://discord.test/api/webhooks/99/s3cret-webhook_token")
-
-
 WITH_USER = {"CreateBotUser": "true"}
 
 

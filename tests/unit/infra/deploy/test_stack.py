@@ -6,32 +6,7 @@ from infra.deploy.aws_errors import DeployError
 from infra.deploy.stack import Stack, StillInProgressError
 from infra.deploy.stack_events import StackEvent
 from tests.unit.infra.cloudformation import CloudFormation
-
-SOURCE = {"TemplateBody": "{}"}
-
-
-def _stack(client: CloudFormation, seen: list[StackEvent] | None = None) -> Stack:
-    return Stack(client, "relay", on_event=(seen if seen is not None else []).append, poll_s=0)
-
-
-def _deploy(client: CloudFormation, seen: list[StackEvent] | None = None) -> bool:
-    stack = _stack(client, seen)
-    change_set = stack.prepare(SOURCE, {})
-    if change_set is not None:
-        stack.execute(change_set)
-    return change_set is not None
-
-
-def test_passes_the_role_arn() -> None:
-    """The change set names the role if one is given, and none otherwise."""
-    client = CloudFormation("CREATE_COMPLETE")
-    role = "arn:aws:iam::123456789012:role/deployer"
-
-    Stack(client, "relay", on_event=print, poll_s=0, role_arn=role).prepare(SOURCE, {})
-    assert client.asked["RoleARN"] == role
-
-    _stack(client).prepare(SOURCE, {})
-    assert "RoleARN" not in client.asked
+from tests.unit.infra.deploy.stacks import SOURCE, deploy, open_stack
 
 
 def test_reports_events_in_order() -> None:
@@ -43,7 +18,7 @@ def test_reports_events_in_order() -> None:
     )
     seen: list[StackEvent] = []
 
-    assert _deploy(client, seen)
+    assert deploy(client, seen)
     assert [(event.logical_id, event.status) for event in seen] == [
         ("A", "CREATE_IN_PROGRESS"),
         ("A", "CREATE_COMPLETE"),
@@ -66,7 +41,7 @@ def test_ignores_status_before_operation_begins(before: str, after: str) -> None
     client = CloudFormation(before, [shell, shell, shell, after], events, silent=2)
     seen: list[StackEvent] = []
 
-    assert _deploy(client, seen)
+    assert deploy(client, seen)
 
     assert [(event.logical_id, event.status, event.reason) for event in seen] == events
 
@@ -75,7 +50,7 @@ def test_waits_for_deletion_to_begin() -> None:
     """The old status right after DeleteStack does not count as a failed deletion."""
     client = CloudFormation("CREATE_COMPLETE", ["CREATE_COMPLETE", "CREATE_COMPLETE", "none"], silent=9)
 
-    _stack(client).delete()
+    open_stack(client).delete()
 
     assert client.deleted == ["arn:stack"]
 
@@ -90,7 +65,7 @@ def test_skips_old_events() -> None:
     )
     seen: list[StackEvent] = []
 
-    assert _deploy(client, seen)
+    assert deploy(client, seen)
 
     assert [event.status for event in seen] == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
     # One before, three with the new events, then one per poll and one at the end.
@@ -102,7 +77,7 @@ def test_waits_for_update_cleanup() -> None:
         "CREATE_COMPLETE", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"]
     )
 
-    assert _deploy(client)
+    assert deploy(client)
     assert client.describe_stacks("relay")["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE"
 
 
@@ -133,7 +108,7 @@ def test_reports_first_failure_and_outcome(before: str, after: str, left: str) -
     )
 
     with pytest.raises(DeployError) as failed:
-        _deploy(client)
+        deploy(client)
 
     text = str(failed.value)
     assert text.startswith('stack relay: A: Handler says: "Not authorized". ')
@@ -160,7 +135,7 @@ def test_reports_rollback_reason(status: str, reason: str) -> None:
     )
 
     with pytest.raises(DeployError) as failed:
-        _deploy(client)
+        deploy(client)
 
     said = reason.removesuffix(" Rollback requested by user.").rstrip(".")
     assert str(failed.value).startswith(f"stack relay: {said}. ")
@@ -198,7 +173,7 @@ def test_refuses_stuck_stack(status: str, sentence: str) -> None:
     ]
 
     with pytest.raises(DeployError) as refused:
-        _deploy(client)
+        deploy(client)
 
     text = str(refused.value)
     assert sentence in text
@@ -214,7 +189,7 @@ def test_delete_refuses_busy_stack() -> None:
     client = CloudFormation("UPDATE_IN_PROGRESS")
 
     with pytest.raises(DeployError, match="operation is in progress"):
-        _stack(client).delete()
+        open_stack(client).delete()
 
     assert client.deleted == []
 
@@ -227,7 +202,7 @@ def test_names_undeletable_resource() -> None:
     )
 
     with pytest.raises(DeployError) as failed:
-        _stack(client).delete()
+        open_stack(client).delete()
 
     assert str(failed.value) == (
         "stack relay: Role: must delete policies first. Fix this, then run the same command again."
@@ -238,99 +213,8 @@ def test_deletes_rolled_back_stack_first() -> None:
     """What a failed creation left behind is deleted before the new one."""
     client = CloudFormation("ROLLBACK_COMPLETE", ["DELETE_COMPLETE", "CREATE_COMPLETE"])
 
-    assert _deploy(client)
+    assert deploy(client)
     assert client.deleted == ["arn:stack"]
-
-
-def test_reuses_empty_stack() -> None:
-    """An empty stack of an earlier change set is used, not deleted."""
-    client = CloudFormation("REVIEW_IN_PROGRESS", ["CREATE_COMPLETE"])
-
-    assert _deploy(client)
-    assert client.deleted == []
-
-
-@pytest.mark.parametrize(
-    ("status", "deleted"),
-    [
-        pytest.param("none", ["change set", "arn:stack"], id="an empty new stack is deleted too"),
-        pytest.param("CREATE_COMPLETE", ["change set"], id="an existing stack stays"),
-    ],
-)
-def test_deletes_failed_change_set(status: str, deleted: list[str]) -> None:
-    """A failed change set is deleted, and the error gives its reason."""
-    client = CloudFormation(status)
-    client.refusal = "Transform failed"
-
-    with pytest.raises(DeployError, match="the change set failed: Transform failed"):
-        _deploy(client)
-
-    assert client.deleted == deleted
-
-
-CHECKS_FAILED = (
-    "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. To "
-    "troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information."
-)
-
-
-def test_reports_validation_failures() -> None:
-    """Validation failures appear once each; warnings and skipped checks do not."""
-    client = CloudFormation("CREATE_COMPLETE")
-    client.refusal = CHECKS_FAILED
-    found = {
-        "LogicalResourceId": "Log",
-        "ValidationStatus": "FAILED",
-        "ValidationFailureMode": "FAIL",
-        "ValidationStatusReason": "Resource of type 'AWS::Logs::LogGroup' named '/x' exists.",
-    }
-    warning = found | {"LogicalResourceId": "Queue", "ValidationFailureMode": "WARN"}
-    skipped = found | {"LogicalResourceId": "Topic", "ValidationStatus": "SKIPPED"}
-    client.findings = [{"EventType": "STACK_EVENT"}, found, found, warning, skipped]
-
-    with pytest.raises(DeployError) as failed:
-        _deploy(client)
-
-    assert str(failed.value) == (
-        "stack relay: the change set failed: Log: Resource of type 'AWS::Logs::LogGroup' named '/x' exists."
-    )
-    assert client.deleted == ["change set"]
-
-
-def test_falls_back_to_change_set_reason() -> None:
-    """Without permission for DescribeEvents, the error is the change set's own reason."""
-    client = CloudFormation("CREATE_COMPLETE")
-    client.refusal, client.findings = CHECKS_FAILED, None
-
-    with pytest.raises(DeployError, match="EarlyValidation::ResourceExistenceCheck"):
-        _deploy(client)
-
-
-def test_keeps_empty_stack_with_other_change_set() -> None:
-    client = CloudFormation("none")
-    client.waiting = ["another"]
-    stack = _stack(client)
-    change_set = stack.prepare(SOURCE, {})
-    assert change_set is not None
-
-    stack.discard(change_set)
-
-    assert client.deleted == ["change set"]
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "The submitted information didn't contain changes. Submit different information.",
-        "No updates are to be performed.",
-    ],
-)
-def test_accepts_empty_change_set(reason: str) -> None:
-    client = CloudFormation("UPDATE_COMPLETE")
-    client.refusal = reason
-
-    assert not _deploy(client)
-    assert client.deleted == ["change set"]
 
 
 def test_ctrl_c_names_the_follow_command() -> None:
@@ -352,15 +236,10 @@ def test_ctrl_c_names_the_follow_command() -> None:
 
 def test_executes_without_waiting() -> None:
     client = CloudFormation("CREATE_COMPLETE", ["UPDATE_IN_PROGRESS"])
-    stack = _stack(client)
+    stack = open_stack(client)
     change_set = stack.prepare(SOURCE, {})
     assert change_set is not None
 
     stack.execute(change_set, wait=False)
 
     assert client.executed
-
-
-def test_suggests_parameter_name() -> None:
-    with pytest.raises(DeployError, match=r"no parameter Destination: did you mean Destinations\?"):
-        _stack(CloudFormation("CREATE_COMPLETE")).prepare(SOURCE, {"Destination": "a"})
