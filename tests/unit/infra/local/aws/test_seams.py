@@ -1,9 +1,12 @@
 """The hooks match the installed ministack, and refuse any other."""
 
+import importlib
 import importlib.metadata
+import pkgutil
 
 import pytest
 
+from infra.local.aws import hooks
 from infra.local.aws.hooks import SEAMS
 from infra.local.aws.hooks.seam import MINISTACK_VERSION, Seam, SeamChanged, check_version
 
@@ -13,6 +16,13 @@ def test_hooks_match_pinned_version() -> None:
     check_version()
     pins = [line for line in importlib.metadata.requires("voice-relay") or () if line.startswith("ministack")]
     assert {pin.partition(";")[0].strip() for pin in pins} == {f"ministack=={MINISTACK_VERSION}"}
+
+
+def test_checks_seams_of_every_hook() -> None:
+    """Every module of the package that declares seams has them in the list that is checked."""
+    names = [f"{hooks.__name__}.{info.name}" for info in pkgutil.iter_modules(hooks.__path__)]
+    declared = [seam for name in names for seam in getattr(importlib.import_module(name), "SEAMS", ())]
+    assert set(declared) == set(SEAMS)
 
 
 def test_refuses_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
