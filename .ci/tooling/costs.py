@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from workflow.registry import WORKFLOWS
+from workflow.registry import max_events
 
 PRICES_FOUND: Final = "2026-11"
 
@@ -118,8 +118,6 @@ def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield every table; *monitoring* are the resources of monitoring.yaml."""
-    for workflow in WORKFLOWS.values():
-        if workflow.max_events is not None:
-            table = render_events(_USAGE[workflow.name], busy=workflow.max_events)
-            yield from (f"`{workflow.name}`:", "", *table, "")
+    for name, usage in _USAGE.items():
+        yield from (f"`{name}`:", "", *render_events(usage, busy=max_events(name)), "")
     yield from render_months(monitoring)

@@ -20,7 +20,7 @@
     roles = ["127121515262115842"]              # where Discord sent the person's roles with the event
     afk = false                                 # whether a channel of the event is the guild's AFK channel
     debounce_s = 5                              # how long to hold a join or leave back; 0 to 3600
-    batch_max_events = 100                      # 1 to 1000; the setting BATCH_MAX_EVENTS where absent
+    batch_max_events = 100                      # 1 to 1000; else BATCH_MAX_EVENTS, else the workflow's
 
 A rule that contradicts itself is refused too: one that can never be met, or one that drops and routes.
 """

@@ -81,6 +81,10 @@ def _rules_with_a_mistake(directory: Path) -> None:
     (directory / "rules.toml").write_text('[[rule]]\ntypes = ["jumped"]\n')
 
 
+def _rules_for_a_stack(directory: Path) -> None:
+    (directory / "rules.toml").write_text('[[rule]]\nworkflow = "audit"\n')
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A start that cannot succeed: the exit code, and words that the message must have."""
@@ -134,6 +138,13 @@ REFUSALS = {
         ("VOICE_RELAY_RULES_FILE", "rule 1", "types", "joined"),
         {"RULES_FILE": "rules.toml"},
         _rules_with_a_mistake,
+    ),
+    "rules for a stack on a single machine": Refusal(
+        2,
+        ("VOICE_RELAY_RULES_FILE: rules.toml: rule 1: there is no workflow audit",),
+        {"RULES_FILE": "rules.toml", "WEBHOOK_URL": WEBHOOK_URL},
+        _rules_for_a_stack,
+        endpoint=None,
     ),
     "no region": Refusal(
         2, ("VOICE_RELAY_AWS_REGION is not set",), endpoint="http://127.0.0.1:9", credentials=NO_REGION
