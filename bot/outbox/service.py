@@ -57,6 +57,8 @@ class Outbox:
         observations were let go: with the guilds concerned as they are on disk, and since when. It returns
         what makes up for them.
         """
+        if self._thread is not None:
+            raise RuntimeError("the outbox was started already")
         loop = asyncio.get_running_loop()
         self._broken = loop.create_future()
 

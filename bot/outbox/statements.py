@@ -24,10 +24,10 @@ def insert(db: sqlite3.Connection, head: str, rows: Sequence[Row]) -> None:
 
 def delete(db: sqlite3.Connection, table: str, columns: Sequence[str], keys: Sequence[Row]) -> None:
     """Delete the rows of *table* whose *columns* are one of *keys*."""
-    place = "(" + ",".join("?" * len(columns)) + ")"
+    # With a list of row values instead, SQLite reads the whole table.
+    key = "(" + " AND ".join(f"{column} = ?" for column in columns) + ")"
     for chunk in _cut(keys):
-        places = ",".join([place] * len(chunk))
-        statement = f"DELETE FROM {table} WHERE ({','.join(columns)}) IN (VALUES {places})"  # noqa: S608
+        statement = f"DELETE FROM {table} WHERE {' OR '.join([key] * len(chunk))}"  # noqa: S608
         db.execute(statement, list(itertools.chain.from_iterable(chunk)))
 
 

@@ -11,10 +11,15 @@ the snapshot gives rise to, which are marked as inferred. Where the beginning is
 The first snapshot of a guild declares no gap, unless the file that would know of an earlier one is lost.
 """
 
+from collections.abc import Callable
+
 from bot.clock import format_ms
 from bot.voice.events import GapEvent, GapReason
 from bot.voice.occupancy import GuildOccupancy
 from bot.voice.transitions import source_of
+
+NewId = Callable[[int], str]
+"""Returns the next event id for a time in milliseconds since 1970."""
 
 
 def begin_gap(guild: GuildOccupancy, reason: GapReason, since_ms: int | None) -> None:
@@ -24,21 +29,24 @@ def begin_gap(guild: GuildOccupancy, reason: GapReason, since_ms: int | None) ->
     guild.gap_reason = reason
 
 
-def end_gap(
-    guild: GuildOccupancy, event_id: str, now_ms: int, *, file_lost_ms: int | None
+def find_gap(
+    guild: GuildOccupancy, new_id: NewId, now_ms: int, *, file_lost_ms: int | None
 ) -> GapEvent | None:
-    """Note that the guild is watched from now on; return the gap that this ends, ``None`` for none.
+    """Return the gap that a snapshot of the guild ends now, ``None`` for none.
 
     *file_lost_ms* is when the file was last written that is lost, if one is.
     """
-    gap = None
     if guild.known and not guild.watched:
-        gap = build_gap(guild, event_id, guild.unwatched_since_ms, guild.gap_reason, now_ms)
-    elif not guild.known and file_lost_ms is not None:
-        gap = build_gap(guild, event_id, file_lost_ms, "restart", now_ms)
-    guild.watched = True
+        return build_gap(guild, new_id(now_ms), guild.unwatched_since_ms, guild.gap_reason, now_ms)
+    if not guild.known and file_lost_ms is not None:
+        return build_gap(guild, new_id(now_ms), file_lost_ms, "restart", now_ms)
+    return None
+
+
+def end_gap(guild: GuildOccupancy) -> None:
+    """Note that the guild is known, and watched from now on."""
+    guild.known = guild.watched = True
     guild.unwatched_since_ms = None
-    return gap
 
 
 def build_gap(

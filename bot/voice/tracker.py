@@ -19,7 +19,7 @@ the table in memory is ahead of the one on disk by what is still being committed
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from bot.voice.events import GapReason, User, VoiceEventType
-from bot.voice.gaps import begin_gap, build_gap, end_gap
+from bot.voice.gaps import begin_gap, build_gap, end_gap, find_gap
 from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes
 from bot.voice.payloads import (
@@ -114,13 +114,13 @@ class Tracker:
         self._describe(guild, payload)
         present = _present(payload, guild)
         observation = Observation(guild_id)
-        gap = end_gap(guild, self._new_id(now_ms), now_ms, file_lost_ms=self._file_lost_ms)
+        gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._file_lost_ms)
         self._infer(observation, guild, present, now_ms)
         if not guild.known:
             observation.events.clear()
         if gap is not None:
             observation.events.insert(0, gap)
-        guild.known = True
+        end_gap(guild)
         observation.guild = _row(guild)
         return observation
 

@@ -150,17 +150,17 @@ class Wire:
         assert isinstance(item, Captured)
         self.events.extend(item.observation.events)
 
-    def _voice_state(self, payload: dict[str, Any]) -> None:
-        self.gateway._intake.voice_state(payload)
-        self.gateway._note_voice_state(payload)
-
     def receive(self, name: str, payload: dict[str, Any], at_s: int) -> None:
         self.now_ms = 1_795_259_000_000 + at_s * 1000
         # Only the relay's part: discord.py's needs a connection.
-        ours = {"READY": self.gateway._on_session, "RESUMED": self.gateway._on_resumed}
-        intake = self.gateway._intake
-        ours |= {"GUILD_CREATE": intake.guild_created, "VOICE_STATE_UPDATE": self._voice_state}
-        ours[name](payload)
+        parsers: dict[str, Any] = {
+            "READY": self.gateway._on_session,
+            "RESUMED": self.gateway._on_resumed,
+            "GUILD_CREATE": self.gateway._intake.guild_created,
+            # Nothing of discord.py's stands behind this one.
+            "VOICE_STATE_UPDATE": self.gateway._connection.parsers["VOICE_STATE_UPDATE"],
+        }
+        parsers[name](payload)
 
     def connect(self, at_s: int) -> None:
         self.receive("READY", {"shard": [0, 1], "guilds": [{"id": "41771983423143937"}]}, at_s)

@@ -1,16 +1,8 @@
 """Snapshots: what they teach in silence, which gap they end, and what is inferred from them."""
 
-from hypothesis import strategies as st
-
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
 from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, STAGE, T0, events, guild_create, voice_state
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 def test_learns_first_snapshot_silently() -> None:
