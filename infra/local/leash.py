@@ -1,14 +1,14 @@
-"""Runs a command that cannot outlive its parent: ``leash.py GRACE_S COMMAND...``, as ``leashed`` writes it.
+"""Runs a command that cannot outlive its parent: ``leash.py GRACE_S COMMAND...``, as ``leashed`` builds it.
 
-Standard input is the leash. Where it ends, because the parent closed it or went by whatever signal, the
-command is asked to end with SIGTERM and made to with SIGKILL *GRACE_S* seconds later. It runs in an empty
-directory that is removed afterwards. The exit code is the command's, 128 and more for a signal.
+Standard input is the leash. When it ends, because the parent closed it or died, the command gets SIGTERM,
+and SIGKILL *GRACE_S* seconds later. It runs in an empty directory that is removed afterwards. The exit code
+is the command's, or 128 and the number of the signal that ended it.
 
-While it lasts, the parent may write ``KILL``, which ends the command at once, as ``kill -9`` does, and then
-``AGAIN``, which runs it again in the same directory.
+Meanwhile the parent may write ``KILL``, which ends the command as ``kill -9`` does, and then ``AGAIN``, which
+runs it again in the same directory.
 
-The embedded AWS minds its own standard input instead. This is for a command that must be run as it is; it
-needs nothing but the standard library, so that it starts in the blink of an eye.
+The embedded AWS watches its own standard input instead; this is for a command that is run unchanged. It needs
+only the standard library, so that it starts fast.
 """
 
 import os
@@ -25,13 +25,13 @@ AGAIN = b"a"
 
 def leashed(command: Sequence[str], *, grace_s: float) -> list[str]:
     """Return the command line that runs *command* on a leash; give it a pipe for its standard input."""
-    # Isolated: neither the directory nor the environment that the command is given concerns the leash.
+    # Isolated: the command's directory and environment must not affect the leash.
     return [sys.executable, "-I", __file__, str(grace_s), *command]
 
 
 def main() -> None:
     grace_s, command = float(sys.argv[1]), sys.argv[2:]
-    # Ctrl-C in a terminal reaches the whole process group; when to stop is the parent's decision.
+    # Ctrl-C in a terminal reaches the whole process group; the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with tempfile.TemporaryDirectory(prefix="voice-relay-", ignore_cleanup_errors=True) as directory:
         code = _Leash(command, directory, grace_s).run()
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class _Leash:
-    """The command's lives, one after the other."""
+    """Runs the command, again after each kill by order."""
 
     def __init__(self, command: Sequence[str], directory: str, grace_s: float) -> None:
         self._command = command
@@ -52,7 +52,7 @@ class _Leash:
         self._child = self._start()
 
     def run(self) -> int:
-        """Return the exit code of the first life that was not killed by order, or of the last."""
+        """Return the exit code of the first run that was not killed by order, or of the last."""
         signal.signal(signal.SIGTERM, self._end)
         threading.Thread(target=self._obey, daemon=True).start()
         while True:
@@ -64,7 +64,7 @@ class _Leash:
             self._killed = False
             self._child = self._start()
             if self._ending.is_set():
-                # The end was called for while there was nothing to end.
+                # The order to end came while nothing ran.
                 self._end()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -73,7 +73,7 @@ class _Leash:
         )
 
     def _obey(self) -> None:
-        """Follow the parent's orders, and end with them."""
+        """Follow the parent's orders until standard input ends, and then stop."""
         while orders := os.read(0, 4096):
             for order in orders:
                 if order == KILL[0]:

@@ -13,8 +13,8 @@ from infra.local.audit import audit
 from infra.local.discord import StandIn
 from tests.support.crowd import EVERYTHING, add_guilds, wander_all
 from tests.support.ingress import StubIngress
-from tests.support.output import TOKEN, check_output
-from tests.support.process import CREDENTIALS, start_relay
+from tests.support.process import CREDENTIALS
+from tests.support.relay_between import relay_between
 from tests.support.signatures import parse_signed_headers, recompute_authorization
 
 GUILDS = 20
@@ -34,19 +34,12 @@ class Sample:
 
 
 async def test_burst_arrives_exactly(standin: StandIn, api: StubIngress, tmp_path: Path) -> None:
-    """None is lost, doubled, changed or out of its guild's order, and every request is signed."""
+    """Nothing is lost, doubled, changed or out of order, and every request is signed."""
     guilds = add_guilds(standin, GUILDS)
     (tmp_path / "rules.toml").write_text(EVERYTHING)
     sample = Sample([])
     api.answers.extend([sample.take] * SAMPLED)
-    async with start_relay(
-        tmp_path,
-        discord_api_url=standin.api_url,
-        token=TOKEN,
-        api_endpoint=api.endpoint,
-        settings={"RULES_FILE": "rules.toml", "LOG_LEVEL": "warning"},
-    ) as relay:
-        await standin.wait_connected(20)
+    async with relay_between(tmp_path, standin, api, RULES_FILE="rules.toml", LOG_LEVEL="warning") as relay:
         steps = TRANSITIONS * 11 // (10 * GUILDS)
         await wander_all(guilds, steps, random.Random(7))
         sent = list(standin.sent)
@@ -62,7 +55,6 @@ async def test_burst_arrives_exactly(standin: StandIn, api: StubIngress, tmp_pat
     assert (found.seen, found.comparison.exact_guilds) == (len(sent), GUILDS)
     for event in events[:: len(events) // 200]:
         EVENT.validate_python(event)
-    check_output(relay)
     assert len(sample.requests) == SAMPLED
     for method, path, headers, body in sample.requests:
         theirs = recompute_authorization(

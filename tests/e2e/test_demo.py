@@ -1,4 +1,4 @@
-"""``voice-relay demo`` as a newcomer runs it, and what it says when not all is well."""
+"""``voice-relay demo`` as a newcomer runs it, and what it says when something is wrong."""
 
 import os
 import re
@@ -17,17 +17,18 @@ from rich.cells import cell_len
 
 from infra.local.demo import play, relay, show
 from infra.local.demo.evening import BURST
+from tests.support.process_tree import find_descendants, has_proc, wait_until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 TIMEOUT_S = 90.0
-# The bot has a grace, and the leash one beyond it.
+# The leash waits longer than the bot's own grace.
 GONE_TIMEOUT_S = 15.0
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 _COUNT = re.compile(
     r"^. (\d+) sent, (\d+) delivered, (\d+) lost, (\d+) doubled, (\d+) inferred, (\d+) gaps; ", re.MULTILINE
 )
-# What breaks on purpose, in its order.
+# What breaks on purpose, in order.
 _TROUBLES = (
     "answer gets lost",
     "The API is down",
@@ -44,7 +45,7 @@ _TROUBLES = (
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where everything temporary goes, so that a test sees what is left behind."""
+    """The directory for temporary files, so that a test sees what is left behind."""
     directory = tmp_path / "temporary"
     directory.mkdir()
     monkeypatch.setenv("TMPDIR", str(directory))
@@ -80,33 +81,10 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} was not said:\n{''.join(lines)}")
 
 
-def descendants(pid: int) -> list[Path]:
-    """Return the /proc directories of the process's children, and of theirs."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        if fields := read_stat(stat.parent):
-            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, unseen = [], [pid]
-    while unseen:
-        for child in children.get(unseen.pop(), []):
-            found.append(Path(f"/proc/{child}"))
-            unseen.append(child)
-    return found
-
-
-def read_stat(process: Path) -> list[str]:
-    """Return what the kernel says of a process after its name; empty where only its remains are left."""
-    try:
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [] if fields[0] == "Z" else fields
-
-
-def wait_until_gone(processes: list[Path], directory: Path) -> None:
+def wait_until_gone(processes: set[int], directory: Path) -> None:
+    wait_until_ended(*processes, timeout_s=GONE_TIMEOUT_S)
     deadline = time.monotonic() + GONE_TIMEOUT_S
-    while any(map(read_stat, processes)) or list(directory.iterdir()):
-        left = [str(path) for path in (*filter(read_stat, processes), *directory.iterdir())]
+    while left := list(directory.iterdir()):
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)
 
@@ -140,25 +118,25 @@ def read_count(output: str) -> tuple[int, ...]:
     return tuple(map(int, count.groups()))
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not has_proc(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("moment", ["Embedded AWS", "Connected", "Suddenly", "kill -9"])
-def test_killed_demo_leaves_nothing_behind(temporary: Path, moment: str) -> None:
+def test_killed_demo_leaves_nothing(temporary: Path, moment: str) -> None:
     pace = "0.2" if moment in ("Suddenly", "kill -9") else "100"
     with demo("--plain", "--pace", pace) as process:
         read_until(process, moment)
-        children = descendants(process.pid)
+        children = find_descendants(process.pid)
         assert children
         process.kill()
         process.wait()
         wait_until_gone(children, temporary)
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not has_proc(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("moment", ["Discord stand-in", "Bot", "Nelly joins"])
 def test_ctrl_c_ends_it_cleanly(temporary: Path, moment: str) -> None:
     with demo("--plain", "--pace", "100") as process:
         read_until(process, moment)
-        children = descendants(process.pid)
+        children = find_descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=GONE_TIMEOUT_S)
 
@@ -171,7 +149,7 @@ def test_ctrl_c_ends_it_cleanly(temporary: Path, moment: str) -> None:
 async def test_loss_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A relay that leaves out who leaves, which its rules can make it do."""
+    """The rules make the relay drop departures."""
     rules = tmp_path / "rules.toml"
     rules.write_text('[[rule]]\ntypes = ["left"]\ndrop = true\n\n[[rule]]\n')
     monkeypatch.setattr(relay, "_RULES", rules)
@@ -188,7 +166,7 @@ async def test_loss_is_found(
     assert "Run it for real" not in output
 
 
-async def test_bot_that_does_not_start_is_explained(
+async def test_failed_start_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(relay, "_RULES", tmp_path / "nowhere.toml")

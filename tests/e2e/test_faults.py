@@ -1,4 +1,4 @@
-"""Faults that only a process of its own can have: credentials, compression, disks; and an exact account."""
+"""Faults that need a process of its own: credentials, compression, disks; each with an exact audit."""
 
 import random
 import resource
@@ -18,7 +18,8 @@ from infra.local.discord.compression import COMPRESSIONS, Compress
 from tests.support.crowd import EVERYTHING, Lives, add_guilds, check_told, join_last, wander_all
 from tests.support.ledger import Ledger
 from tests.support.output import TOKEN, check_output
-from tests.support.process import CREDENTIALS, Child, start_child, start_relay
+from tests.support.process import CREDENTIALS, Child, start_child
+from tests.support.relay_between import relay_between
 
 GUILDS = 3
 _EXEC = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
@@ -37,38 +38,26 @@ def guilds(standin: StandIn) -> list[Guild]:
 
 @asynccontextmanager
 async def relaying(
-    standin: StandIn,
-    api: Ledger,
-    directory: Path,
-    *,
-    settings: Mapping[str, str] | None = None,
-    credentials: Mapping[str, str] = CREDENTIALS,
+    standin: StandIn, api: Ledger, directory: Path, *, credentials: Mapping[str, str] = CREDENTIALS
 ) -> AsyncIterator[Child]:
-    """Run the relay, connected and with every event forwarded; it is to end in good order."""
+    """Run the relay with every event forwarded; it is to stop gracefully."""
     (directory / "rules.toml").write_text(EVERYTHING)
-    async with start_relay(
-        directory,
-        discord_api_url=standin.api_url,
-        token=TOKEN,
-        api_endpoint=api.endpoint,
-        credentials=credentials,
-        settings={"RULES_FILE": "rules.toml", **(settings or {})},
+    async with relay_between(
+        directory, standin, api, credentials=credentials, RULES_FILE="rules.toml"
     ) as relay:
-        await standin.wait_connected(20)
         yield relay
         if relay.exit_code is None:
             relay.terminate()
             assert await relay.wait() == 0
-    check_output(relay)
 
 
 # --- credentials
 
 
 class Vault(Ledger):
-    """Hands out short-lived keys, as the container service does, and takes requests that they signed.
+    """Issues short-lived keys, as the container service does, and accepts requests that they signed.
 
-    Every other key says that it ends soon, and does; the rest last until they are revoked.
+    Every other key expires soon, as it says; the rest last until they are revoked.
     """
 
     def __init__(self) -> None:
@@ -94,7 +83,7 @@ class Vault(Ledger):
         return await super()._handle(request)
 
     def revoke_used(self) -> None:
-        """End the key before its time, if it is one that lasts and has been used."""
+        """Revoke the key if it is one that lasts and has been used."""
         number = len(self.issued_at) - 1
         if number % 2 and number in self.used:
             self.revoked.add(number)
@@ -105,7 +94,7 @@ class Vault(Ledger):
     def _issue(self) -> web.Response:
         number = len(self.issued_at)
         self.issued_at.append(time.monotonic())
-        # The relay looks for others when less than a minute is left: in half a second.
+        # The relay renews a key when less than a minute is left: here, in half a second.
         ends = datetime.now(UTC) + timedelta(seconds=3600 if number % 2 else 60.5)
         return web.json_response(
             {
@@ -117,8 +106,8 @@ class Vault(Ledger):
         )
 
 
-async def test_credentials_that_expire_on_the_way_cost_nothing(standin: StandIn, tmp_path: Path) -> None:
-    """They are renewed in time, and where the API ends them before their time, as soon as it says so."""
+async def test_expiring_credentials_lose_nothing(standin: StandIn, tmp_path: Path) -> None:
+    """They are renewed in time, or, if the API ends them early, as soon as it refuses them."""
     # Two lanes, so that two refusals do not pause the endpoint.
     guilds, dice = add_guilds(standin, 2), random.Random(6)
     async with Vault() as api:
@@ -142,7 +131,7 @@ async def test_credentials_that_expire_on_the_way_cost_nothing(standin: StandIn,
 
 
 @pytest.mark.parametrize("kind", COMPRESSIONS)
-async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
+async def test_cut_frame_loses_nothing(
     standin: StandIn,
     guilds: list[Guild],
     api: Ledger,
@@ -150,7 +139,7 @@ async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    """With either compression; discord.py asks for zlib where it finds no zstandard."""
+    """With either compression; without zstandard, discord.py asks for zlib."""
     dice, opened = random.Random(9), 0
     open_context: Callable[[], Compress] = COMPRESSIONS[kind]
 
@@ -185,7 +174,7 @@ async def test_stream_that_is_cut_in_the_middle_of_a_frame_costs_nothing(
 async def _fail_and_recover(
     standin: StandIn, guilds: list[Guild], api: Ledger, relay: Child, mend: Callable[[], None]
 ) -> None:
-    """Walk until the disk takes no more, and on; when it is mended, everything comes."""
+    """Walk until the disk takes no more, and on; once it is mended, everything is delivered."""
     dice = random.Random(12)
     api.down = True
     while not relay.log("outbox_commit_failed"):
@@ -215,7 +204,7 @@ def _size(directory: Path) -> int:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process's files")
-async def test_files_that_may_not_grow_cost_nothing_once_they_may(
+async def test_file_limit_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
     async with relaying(standin, api, tmp_path) as relay:
@@ -224,17 +213,17 @@ async def test_files_that_may_not_grow_cost_nothing_once_they_may(
         await _fail_and_recover(
             standin, guilds, api, relay, lambda: _limit_files(relay, resource.RLIM_INFINITY)
         )
-        # Said once, and not at every try.
+        # Logged once, and not at every attempt.
         assert len(relay.log("outbox_commit_failed")) == 1
     found = check_told(standin, api)
     assert (found.seen, found.gaps) == (len(standin.sent), 0)
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process's files")
-async def test_kill_while_files_may_not_grow_is_a_gap_and_no_more(
+async def test_kill_under_file_limit_is_gap(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
-    """What was kept in memory is gone; what was on disk is told, and of the rest the difference."""
+    """What memory held is gone: what is on disk is delivered, and of the rest the net difference."""
     dice, lives = random.Random(13), Lives()
     async with lives.another(), relaying(standin, api, tmp_path):
         await join_last(guilds, api)
@@ -257,9 +246,9 @@ async def test_kill_while_files_may_not_grow_is_a_gap_and_no_more(
 
 @asynccontextmanager
 async def relaying_on(mount: str, standin: StandIn, api: Ledger, directory: Path) -> AsyncIterator[Child]:
-    """Run the relay where *mount*, shell code, has put something else in the place of ``$data``.
+    """Run the relay after *mount*, a shell script, has mounted something over ``$data``.
 
-    In a mount namespace of its own, which needs no privilege where user namespaces are allowed.
+    That happens in a mount namespace of its own, which needs no privilege where user namespaces are allowed.
     """
     data = directory / "data"
     data.mkdir(exist_ok=True)
@@ -286,18 +275,18 @@ async def _may_mount(tmp_path: Path) -> None:
     command = ["unshare", "-Urm", "sh", "-ec", f"mount -t tmpfs none {tmp_path}"]
     async with start_child(["-c", _EXEC, *command], tmp_path, {}) as child:
         if await child.wait() != 0:
-            pytest.skip("this user may not mount anything, not even in a namespace")
+            pytest.skip("this user may not mount anything, even in a namespace")
 
 
 @pytest.mark.usefixtures("_may_mount")
-async def test_disk_that_is_full_costs_nothing_once_there_is_room(
+async def test_full_disk_loses_nothing(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
     mount = 'mount -t tmpfs -o size=64m none "$data"; head -c 65000000 /dev/zero > "$data/filler"'
     async with relaying_on(mount, standin, api, tmp_path) as relay:
         await standin.wait_connected(20)
         await join_last(guilds, api)
-        # Its view of the files, from outside.
+        # The file as the relay sees it, from outside its mount namespace.
         filler = Path(f"/proc/{relay.pid}/root{tmp_path}/data/filler")
         await _fail_and_recover(standin, guilds, api, relay, filler.unlink)
         relay.terminate()
@@ -307,10 +296,10 @@ async def test_disk_that_is_full_costs_nothing_once_there_is_room(
 
 
 @pytest.mark.usefixtures("_may_mount")
-async def test_disk_that_is_read_only_is_said_and_left_alone(
+async def test_read_only_disk_is_left_alone(
     standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
 ) -> None:
-    """The relay does not start on it; when it is writable again, what happened meanwhile is accounted for."""
+    """The relay does not start on it; once it is writable, what happened meanwhile is declared."""
     dice, lives = random.Random(14), Lives()
     async with lives.another(), relaying(standin, api, tmp_path):
         await join_last(guilds, api)

@@ -1,4 +1,4 @@
-"""What the relay says of itself while it runs."""
+"""The pages for health, readiness and metrics of a running relay."""
 
 import asyncio
 from pathlib import Path
@@ -7,10 +7,10 @@ import aiohttp
 from aiohttp import web
 
 from infra.local.discord import StandIn
-from tests.support.crowd import add_guilds
+from tests.support.crowd import add_guilds, join_one
 from tests.support.ledger import Ledger
-from tests.support.output import TOKEN, check_output
-from tests.support.process import Child, start_child, start_relay
+from tests.support.process import Child, start_child
+from tests.support.relay_between import relay_between
 
 _POLL_S = 0.02
 
@@ -38,9 +38,8 @@ async def healthcheck(directory: Path, port: str) -> int:
         return await check.wait()
 
 
-async def test_ready_follows_discord_and_the_api_while_health_says_only_that_it_lives(
-    standin: StandIn, tmp_path: Path
-) -> None:
+async def test_readiness_follows_both_ends(standin: StandIn, tmp_path: Path) -> None:
+    """It needs Discord and the API; health says only that the process is alive."""
     (guild,) = add_guilds(standin, 1)
     refusing = True
 
@@ -51,9 +50,7 @@ async def test_ready_follows_discord_and_the_api_while_health_says_only_that_it_
     async with (
         Ledger() as api,
         aiohttp.ClientSession() as http,
-        start_relay(
-            tmp_path, discord_api_url=standin.api_url, token=TOKEN, api_endpoint=api.endpoint
-        ) as relay,
+        relay_between(tmp_path, standin, api, connected=False) as relay,
     ):
         api.answers.extend([refuse] * 100)
         url = await base_url(relay)
@@ -61,8 +58,7 @@ async def test_ready_follows_discord_and_the_api_while_health_says_only_that_it_
         await wait_for_answer(http, url + "/healthz", 200, "")
         await standin.faults.accept_connections()
         await wait_for_answer(http, url + "/readyz", 200, '"ready": true')
-        member = next(member for member in guild.members.values() if not member.user.bot)
-        await guild.join(member, next(iter(guild.channels.values())))
+        await join_one(guild)
         await wait_for_answer(http, url + "/readyz", 503, "403")
         await wait_for_answer(http, url + "/healthz", 200, "")
         refusing = False
@@ -73,4 +69,3 @@ async def test_ready_follows_discord_and_the_api_while_health_says_only_that_it_
         relay.terminate()
         assert await relay.wait() == 0
         assert await healthcheck(tmp_path, port) == 1
-    check_output(relay)

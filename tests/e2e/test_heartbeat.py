@@ -1,4 +1,4 @@
-"""The sign of life of the real program: there while it does its work, and only then."""
+"""The heartbeat of the real program: sent while it does its work, and only then."""
 
 import asyncio
 from pathlib import Path
@@ -10,16 +10,15 @@ from aiohttp import web
 
 from infra.local.discord import StandIn
 from tests.e2e.test_health import wait_for_answer
-from tests.support.crowd import add_guilds
+from tests.support.crowd import add_guilds, join_one
 from tests.support.ledger import Ledger
-from tests.support.output import TOKEN, check_output
-from tests.support.process import start_relay
+from tests.support.relay_between import relay_between
 
 _POLL_S = 0.02
 
 
 class Route:
-    """The API's heartbeat route: takes note of bodies, and answers 404 for as long as it is ``missing``."""
+    """The API's heartbeat route: keeps the bodies, or answers 404 while it is ``missing``."""
 
     def __init__(self, api: Ledger) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -39,20 +38,13 @@ class Route:
         return web.json_response({"executionArn": "arn:x", "startDate": 1.7e9})
 
 
-async def test_the_sign_of_life_comes_while_all_is_well_and_stays_away_while_discord_is_gone(
-    standin: StandIn, tmp_path: Path
-) -> None:
+async def test_heartbeat_needs_discord(standin: StandIn, tmp_path: Path) -> None:
+    """It is sent while the relay is ready, and only then."""
     add_guilds(standin, 2)
     async with (
         Ledger() as api,
         aiohttp.ClientSession() as http,
-        start_relay(
-            tmp_path,
-            discord_api_url=standin.api_url,
-            token=TOKEN,
-            api_endpoint=api.endpoint,
-            settings={"HEARTBEAT_S": "1"},
-        ) as relay,
+        relay_between(tmp_path, standin, api, connected=False, HEARTBEAT_S="1") as relay,
     ):
         route = Route(api)
         await api.wait_until(lambda: any(body["guilds"] == 2 for body in route.bodies))
@@ -65,46 +57,36 @@ async def test_the_sign_of_life_comes_while_all_is_well_and_stays_away_while_dis
         await wait_for_answer(http, url + "/readyz", 503, "not connected to Discord")
         before = len(route.bodies)
         await _wait_for_age(http, url, 2.5)
-        # One may have been on its way when the connection broke.
+        # One may have been in flight when the connection broke.
         assert len(route.bodies) <= before + 1
         relay.terminate()
         assert await relay.wait() == 0
-    check_output(relay)
     assert len(relay.log("heartbeat_accepted")) == 1
     assert relay.log("heartbeat_failed") == []
-    # It never went through the outbox.
+    # Heartbeats do not go through the outbox.
     assert not any("heartbeat" in line["execution"] for line in relay.log("batch_delivered"))
 
 
-async def test_an_older_stack_is_named_once_and_keeps_nothing_from_its_way(
-    standin: StandIn, tmp_path: Path
-) -> None:
+async def test_older_stack_is_named_once(standin: StandIn, tmp_path: Path) -> None:
+    """A stack without the route gets no heartbeat, and events are delivered all the same."""
     (guild,) = add_guilds(standin, 1)
     async with (
         Ledger() as api,
-        start_relay(
-            tmp_path,
-            discord_api_url=standin.api_url,
-            token=TOKEN,
-            api_endpoint=api.endpoint,
-            settings={"HEARTBEAT_S": "1"},
-        ) as relay,
+        relay_between(tmp_path, standin, api, connected=False, HEARTBEAT_S="1") as relay,
     ):
         Route(api).missing = True
         (line,) = await relay.wait_for_log("heartbeat_failed")
         assert (line["level"], line["status"]) == ("warning", 404)
         assert "voice-relay deploy" in line["reason"]
-        member = next(member for member in guild.members.values() if not member.user.bot)
-        await guild.join(member, next(iter(guild.channels.values())))
+        await join_one(guild)
         await api.wait_for_events(1)
         relay.terminate()
         assert await relay.wait() == 0
-    check_output(relay)
     assert len(relay.log("heartbeat_failed")) == 1
 
 
 async def _wait_for_age(http: aiohttp.ClientSession, url: str, age_s: float) -> None:
-    """Wait until the relay itself says that the last sign of life is that old."""
+    """Wait until the relay reports that its last heartbeat is that old."""
     async with asyncio.timeout(20):
         while True:
             async with http.get(url) as response:

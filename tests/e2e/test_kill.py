@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment, and a new process: nothing is lost, nothing comes twice."""
+"""``kill -9`` at any moment, and a new process: nothing is lost or doubled."""
 
 import asyncio
 import random
@@ -18,8 +18,7 @@ from tests.support.crowd import (
     wander_all,
 )
 from tests.support.ledger import Ledger
-from tests.support.output import TOKEN, check_output
-from tests.support.process import start_relay
+from tests.support.relay_between import relay_between
 
 GUILDS = 5
 KILLS = 3
@@ -38,15 +37,9 @@ async def test_kills_in_burst_lose_nothing(standin: StandIn, tmp_path: Path, see
         for life in range(KILLS + 1):
             async with (
                 lives.another(),
-                start_relay(
-                    tmp_path,
-                    discord_api_url=standin.api_url,
-                    token=TOKEN,
-                    api_endpoint=api.endpoint,
-                    settings={"RULES_FILE": "rules.toml"},
-                ) as relay,
+                relay_between(tmp_path, standin, api, connected=False, RULES_FILE="rules.toml") as relay,
             ):
-                # Now and then people walk about while nobody is connected yet, and the end comes with READY.
+                # Now and then people move before the relay is connected, and READY is when it is killed.
                 early = 0 < life < KILLS and dice.random() < 0.4
                 if not early:
                     await standin.wait_connected(20)
@@ -64,13 +57,12 @@ async def test_kills_in_burst_lose_nothing(standin: StandIn, tmp_path: Path, see
                     await join_last(guilds, api)
                     relay.terminate()
                     assert await relay.wait() == 0
-            check_output(relay)
         found = check_told(standin, api, lives, open_gaps=True)
     assert found.reasons == {"restart"}
 
 
 async def test_batch_goes_out_again_unchanged(standin: StandIn, tmp_path: Path) -> None:
-    """Over a kill, an orderly stop and an API that is down all the while: one name, the same bytes."""
+    """Across a kill and a stop while the API is down, a batch keeps its name and its bytes."""
     (guild,) = add_guilds(standin, 1)
     first, second, *_ = people_of(guild)
     channel, lives = first_channel(guild), Lives()
@@ -80,11 +72,8 @@ async def test_batch_goes_out_again_unchanged(standin: StandIn, tmp_path: Path) 
             before = api.attempt_count
             async with (
                 lives.another(),
-                start_relay(
-                    tmp_path, discord_api_url=standin.api_url, token=TOKEN, api_endpoint=api.endpoint
-                ) as relay,
+                relay_between(tmp_path, standin, api) as relay,
             ):
-                await standin.wait_connected(20)
                 if life == 0:
                     await guild.join(first, channel)
                 await api.wait_for_attempts(before + 1)
@@ -96,7 +85,6 @@ async def test_batch_goes_out_again_unchanged(standin: StandIn, tmp_path: Path) 
                     api.down = False
                     await api.wait_for_events(4)
             await standin.wait_disconnected(10)
-            check_output(relay)
         found = check_told(standin, api, lives, open_gaps=True)
     assert len(next(iter(api.attempts.values()))) >= 3
     # The second may have joined a moment too late to be seen.

@@ -1,6 +1,6 @@
-"""What keeps the relay from its work: a sentence that helps and the documented exit code, or a stated retry.
+"""What keeps the relay from its work: one helpful sentence and the documented exit code, or a logged retry.
 
-At the debug level and as text, which shows more than any other way to run it.
+At the debug level and as text, where the log shows most.
 """
 
 import socket
@@ -16,7 +16,7 @@ from aiohttp import web
 import infra.local.discord.gateway
 from bot.outbox.database import FILE_NAME
 from infra.local.discord import StandIn
-from tests.support.crowd import add_guilds
+from tests.support.crowd import add_guilds, join_one
 from tests.support.ingress import StubIngress
 from tests.support.ledger import Ledger
 from tests.support.output import TOKEN, WEBHOOK_TOKEN, check_output, read_output, wait_for_text
@@ -29,7 +29,7 @@ NO_REGION = {name: value for name, value in CREDENTIALS.items() if name != "AWS_
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that nobody listens at while the test lasts: bound, but not listened on."""
+    """A port that refuses connections while the test lasts: bound, but not listening."""
     with closing(socket.socket()) as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -87,7 +87,7 @@ def _rules_for_a_stack(directory: Path) -> None:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A start that cannot succeed: the exit code, and words that the message must have."""
+    """A start that must fail: the exit code, and words that the message must have."""
 
     exit_code: int
     words: tuple[str, ...]
@@ -111,7 +111,7 @@ REFUSALS = {
         2, ("VOICE_RELAY_API_ENDPOINT must",), endpoint=WEBHOOK_URL + "?a=b"
     ),
     "half-set shards": Refusal(2, ("VOICE_RELAY_SHARD_COUNT", "set both or neither"), {"SHARD_IDS": "0"}),
-    "a setting that is none": Refusal(
+    "an unknown setting": Refusal(
         2,
         ("VOICE_RELAY_API_ENDPIONT", "did you mean VOICE_RELAY_API_ENDPOINT"),
         {"API_ENDPIONT": WEBHOOK_URL},
@@ -165,9 +165,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-async def test_a_start_that_cannot_succeed_says_why(
-    standin: StandIn, tmp_path: Path, refusal: Refusal
-) -> None:
+async def test_failed_start_says_why(standin: StandIn, tmp_path: Path, refusal: Refusal) -> None:
     if refusal.prepare is not None:
         refusal.prepare(tmp_path)
     async with relaying(
@@ -187,12 +185,12 @@ async def test_a_start_that_cannot_succeed_says_why(
 @pytest.mark.parametrize(
     ("rule", "value", "shards", "word"),
     [
-        ("_PRIVILEGED_INTENTS", 1 << 7, 1, "intents"),  # 4014: voice states are not for everybody any more
+        ("_PRIVILEGED_INTENTS", 1 << 7, 1, "intents"),  # 4014: voice states have become privileged
         ("_KNOWN_INTENTS", 0, 1, "intents"),  # 4013
         ("_KNOWN_INTENTS", (1 << 17) - 1, 2, "VOICE_RELAY_SHARD_COUNT"),  # 4011
     ],
 )
-async def test_what_the_gateway_refuses_for_good_ends_the_relay_with_the_reason(
+async def test_gateway_refusal_ends_relay(
     api: StubIngress,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -211,7 +209,7 @@ async def test_what_the_gateway_refuses_for_good_ends_the_relay_with_the_reason(
     assert word in sentence
 
 
-async def test_an_ops_port_that_is_taken_is_named(
+async def test_busy_ops_port_is_named(
     standin: StandIn, api: StubIngress, tmp_path: Path, busy_port: int
 ) -> None:
     async with relaying(
@@ -223,25 +221,20 @@ async def test_an_ops_port_that_is_taken_is_named(
     assert "VOICE_RELAY_OPS_PORT" in sentence
 
 
-async def test_a_second_relay_on_a_data_directory_is_refused_and_the_first_goes_on(
-    standin: StandIn, api: StubIngress, tmp_path: Path
-) -> None:
+async def test_second_relay_is_refused(standin: StandIn, api: StubIngress, tmp_path: Path) -> None:
     (guild,) = add_guilds(standin, 1)
     async with relaying(tmp_path, standin.api_url, api.endpoint) as first:
         await standin.wait_connected(20)
         async with relaying(tmp_path, standin.api_url, api.endpoint) as second:
             assert await second.wait(20) == 3
         assert "another voice-relay is running" in second.stderr
-        member = next(member for member in guild.members.values() if not member.user.bot)
-        await guild.join(member, next(iter(guild.channels.values())))
+        await join_one(guild)
         await api.wait_for_events(1)
         first.terminate()
         assert await first.wait() == 0
 
 
-async def test_a_file_that_is_no_database_is_set_aside_and_said(
-    standin: StandIn, api: StubIngress, tmp_path: Path
-) -> None:
+async def test_damaged_outbox_is_set_aside(standin: StandIn, api: StubIngress, tmp_path: Path) -> None:
     add_guilds(standin, 1)
     data = tmp_path / "data"
     data.mkdir()
@@ -259,9 +252,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_said(
     assert aside.name in relay.stdout
 
 
-async def test_discord_out_of_reach_is_tried_again_and_said(
-    api: StubIngress, tmp_path: Path, closed_port: int
-) -> None:
+async def test_unreachable_discord_is_retried(api: StubIngress, tmp_path: Path, closed_port: int) -> None:
     async with relaying(tmp_path, f"http://127.0.0.1:{closed_port}/api/v10", api.endpoint) as relay:
         output = await wait_for_text(relay, "gateway_failed")
         relay.terminate()
@@ -274,13 +265,10 @@ async def _join(standin: StandIn) -> None:
     """Give the relay something to deliver."""
     await standin.wait_connected(20)
     (guild,) = standin.world.guilds.values()
-    member = next(member for member in guild.members.values() if member.id not in guild.voice_states)
-    await guild.join(member, next(iter(guild.channels.values())))
+    await join_one(guild)
 
 
-async def test_an_endpoint_out_of_reach_is_tried_again_and_said(
-    standin: StandIn, tmp_path: Path, closed_port: int
-) -> None:
+async def test_unreachable_endpoint_is_retried(standin: StandIn, tmp_path: Path, closed_port: int) -> None:
     add_guilds(standin, 1)
     async with relaying(tmp_path, standin.api_url, f"http://127.0.0.1:{closed_port}") as relay:
         await _join(standin)
@@ -299,7 +287,7 @@ async def test_an_endpoint_out_of_reach_is_tried_again_and_said(
         ({"AWS_PROFILE": "nobody"}, ("AWS_PROFILE names a profile",)),
     ],
 )
-async def test_credentials_that_cannot_be_found_are_looked_for_again_and_said(
+async def test_missing_credentials_are_retried(
     standin: StandIn,
     api: StubIngress,
     tmp_path: Path,
@@ -328,10 +316,10 @@ async def test_credentials_that_cannot_be_found_are_looked_for_again_and_said(
     [({}, "bot policy"), ({"Date": "Sat, 21 Nov 2020 07:00:00 GMT"}, "clock is")],
     ids=["refused credentials", "a clock that is off"],
 )
-async def test_a_refusal_by_the_api_keeps_everything_and_says_what_to_check(
+async def test_refusal_by_api_keeps_everything(
     standin: StandIn, tmp_path: Path, headers: Mapping[str, str], word: str
 ) -> None:
-    """Session credentials, so that a token is there to be kept out of the log too."""
+    """With session credentials, so that there is a token to keep out of the log too."""
     add_guilds(standin, 1)
     session = {**CREDENTIALS, "AWS_SESSION_TOKEN": "the-session-token-that-no-line-may-hold=="}
 

@@ -1,28 +1,28 @@
 """From a voice channel to a message: the real program and templates, and an AWS that checks who asks."""
 
-import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pydantic
 import pytest
 
-from infra.local.discord import Guild, StandIn, Transition, Webhook
+from infra.local.discord import StandIn, Transition, Webhook
 from infra.local.machine import SingleMachine, single_machine
-from tests.support.crowd import EVERYTHING, add_guilds, wander
+from tests.support.crowd import EVERYTHING, add_guilds, join_one, wander
 from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_relay
+from tests.support.process_tree import find_descendants, has_proc, is_running, wait_until_all_ended
 
 STEPS = 60
-SECRET = "a-secret-of-nobody-at-all-0123456789abcd"
+SECRET = "a-secret-that-opens-nothing-0123456789abcd"
 
 
 @pytest.fixture
 async def standin() -> AsyncIterator[StandIn]:
-    """Discord without a limit on posts: how throttling is waited out is shown elsewhere."""
+    """Discord without a rate limit on webhooks, which other tests cover."""
     async with StandIn(token=TOKEN, webhook_limit=None) as standin:
         yield standin
 
@@ -73,13 +73,7 @@ def says(line: str, words: str) -> bool:
     return who in line and what in line
 
 
-async def join_somebody(guild: Guild) -> None:
-    people = (member for member in guild.members.values() if not member.user.bot)
-    member = next(member for member in people if member.id not in guild.voice_states)
-    await guild.join(member, next(iter(guild.channels.values())))
-
-
-async def test_an_evening_has_a_line_in_the_channel_for_every_transition(
+async def test_every_transition_has_its_line(
     standin: StandIn, webhook: Webhook, machine: SingleMachine, tmp_path: Path
 ) -> None:
     guilds = add_guilds(standin, 2)
@@ -124,7 +118,7 @@ async def send_test(
     return child
 
 
-async def test_a_test_event_is_sent_and_posted(
+async def test_made_up_event_is_posted(
     standin: StandIn, webhook: Webhook, machine: SingleMachine, tmp_path: Path
 ) -> None:
     child = await send_test(machine, standin, tmp_path, "--user-id", "4711", "--channel-id", "42")
@@ -136,7 +130,7 @@ async def test_a_test_event_is_sent_and_posted(
     assert "<@4711> joined <#42>" in line
 
 
-async def test_a_test_event_that_is_refused_says_what_to_check(
+async def test_refused_event_says_why(
     standin: StandIn, webhook: Webhook, machine: SingleMachine, tmp_path: Path
 ) -> None:
     child = await send_test(machine, standin, tmp_path, secret=SECRET)
@@ -146,79 +140,47 @@ async def test_a_test_event_that_is_refused_says_what_to_check(
     assert webhook.messages == []
 
 
-def _descendants(pid: int) -> set[int]:
-    """Return the processes that *pid* has started, and theirs."""
-    children: dict[int, set[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, set()).add(int(entry.name))
-    found, new = set[int](), {pid}
-    while new := {child for one in new for child in children.get(one, ())}:
-        found |= new
-    return found
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # What has ended stays until its parent has asked how.
-    return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-
-
-async def _wait_for_end(pid: int, timeout_s: float = 15.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        # Nobody rings when a grandchild ends.
-        while _is_alive(pid):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="children are counted in /proc")
-async def test_one_machine_does_it_all_and_leaves_nothing_behind(
-    standin: StandIn, webhook: Webhook, tmp_path: Path
-) -> None:
-    """Without an endpoint the relay brings its own AWS, and takes it along when it ends."""
-    (guild,) = add_guilds(standin, 1)
+@asynccontextmanager
+async def single_machine_relay(
+    directory: Path, standin: StandIn, webhook: Webhook, **settings: str
+) -> AsyncIterator[Child]:
+    """Run the relay without an endpoint, connected; its output is checked at the end."""
     async with start_relay(
-        tmp_path,
+        directory,
         discord_api_url=standin.api_url,
         token=TOKEN,
         credentials={},
-        settings={"WEBHOOK_URL": webhook.url, "LOG_LEVEL": "debug"},
+        settings={"WEBHOOK_URL": webhook.url, **settings},
     ) as relay:
         await standin.wait_connected(30)
-        await join_somebody(guild)
+        yield relay
+    check_output(relay, [webhook.token])
+
+
+@pytest.mark.skipif(not has_proc(), reason="children are counted in /proc")
+async def test_single_machine_leaves_nothing(standin: StandIn, webhook: Webhook, tmp_path: Path) -> None:
+    """Without an endpoint, the relay starts an embedded AWS, and stops it at its end."""
+    (guild,) = add_guilds(standin, 1)
+    async with single_machine_relay(tmp_path, standin, webhook, LOG_LEVEL="debug") as relay:
+        await join_one(guild)
         await standin.wait_for_messages(_has_lines(webhook, 1), 20)
-        children = _descendants(relay.pid)
+        children = find_descendants(relay.pid)
         assert children
         relay.terminate()
         assert await relay.wait() == 0
-        assert [pid for pid in children if _is_alive(pid)] == []
-    check_output(relay, [webhook.token])
+        assert not any(map(is_running, children))
     (line,), (happened,) = read_lines(webhook), standin.sent
     assert says(line, say(happened))
 
 
-async def test_one_machine_says_which_execution_discord_refused(
+async def test_single_machine_names_refused_execution(
     standin: StandIn, webhook: Webhook, tmp_path: Path
 ) -> None:
-    """The relay has delivered its part, so nothing else would tell."""
+    """The relay has delivered its part, so nothing else would report it."""
     (guild,) = add_guilds(standin, 1)
     webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
-    async with start_relay(
-        tmp_path,
-        discord_api_url=standin.api_url,
-        token=TOKEN,
-        credentials={},
-        settings={"WEBHOOK_URL": webhook.url},
-    ) as relay:
-        await standin.wait_connected(30)
-        await join_somebody(guild)
+    async with single_machine_relay(tmp_path, standin, webhook) as relay:
+        await join_one(guild)
         (delivered,) = await relay.wait_for_log("batch_delivered")
         relay.terminate()
         assert await relay.wait() == 0
@@ -227,20 +189,11 @@ async def test_one_machine_says_which_execution_discord_refused(
     assert "10015" in line["cause"]
 
 
-async def test_one_machine_posts_what_it_accepted_before_it_ends(
-    standin: StandIn, webhook: Webhook, tmp_path: Path
-) -> None:
-    """An execution that was accepted is off the outbox, so nobody would start it again."""
+async def test_single_machine_posts_before_end(standin: StandIn, webhook: Webhook, tmp_path: Path) -> None:
+    """An accepted execution has left the outbox, so no later process would start it again."""
     (guild,) = add_guilds(standin, 1)
-    async with start_relay(
-        tmp_path,
-        discord_api_url=standin.api_url,
-        token=TOKEN,
-        credentials={},
-        settings={"WEBHOOK_URL": webhook.url},
-    ) as relay:
-        await standin.wait_connected(30)
-        await join_somebody(guild)
+    async with single_machine_relay(tmp_path, standin, webhook) as relay:
+        await join_one(guild)
         await relay.wait_for_log("batch_delivered")
         relay.terminate()
         assert await relay.wait() == 0
@@ -248,29 +201,18 @@ async def test_one_machine_posts_what_it_accepted_before_it_ends(
     assert says(line, say(happened))
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="children are counted in /proc")
-async def test_one_machine_that_is_killed_leaves_nothing_behind_and_goes_on(
-    standin: StandIn, webhook: Webhook, tmp_path: Path
-) -> None:
-    """The embedded AWS ends with its parent; the next relay's is a new one, and the outbox is the old one."""
+@pytest.mark.skipif(not has_proc(), reason="children are counted in /proc")
+async def test_killed_single_machine_goes_on(standin: StandIn, webhook: Webhook, tmp_path: Path) -> None:
+    """The embedded AWS ends with its parent; the next relay starts a new one, and keeps the outbox."""
     (guild,) = add_guilds(standin, 1)
     for life in range(2):
-        async with start_relay(
-            tmp_path,
-            discord_api_url=standin.api_url,
-            token=TOKEN,
-            credentials={},
-            settings={"WEBHOOK_URL": webhook.url},
-        ) as relay:
-            await standin.wait_connected(30)
-            await join_somebody(guild)
+        async with single_machine_relay(tmp_path, standin, webhook) as relay:
+            await join_one(guild)
             wanted = 1 if life == 0 else 3
             await standin.wait_for_messages(_has_lines(webhook, wanted), 20)
-            children = _descendants(relay.pid)
+            children = find_descendants(relay.pid)
             relay.kill()
             await relay.wait()
-            for pid in children:
-                await _wait_for_end(pid)
-        check_output(relay, [webhook.token])
+            await wait_until_all_ended(children)
     lines = list(read_lines(webhook))
     assert ["joined" in line for line in lines] == [True, False, True]

@@ -12,7 +12,7 @@ from infra.local.demo.relay import RelayProcess
 from infra.local.discord import StandIn, Webhook
 from infra.local.faulty_proxy import FaultyProxy
 
-# Generous: a machine may be busy, and whoever knocks in vain waits longer every time.
+# Generous: the machine may be busy, and the bot's backoff grows with every failed attempt.
 _TIMEOUT_S = 45.0
 _POLL_S = 0.05
 _THROTTLED = 6
@@ -23,10 +23,10 @@ _READING_S = 1.0
 
 @dataclass
 class Acts:
-    """The acts in their order; *say* tells the audience what is being broken and what to look for.
+    """The acts in order; *say* tells the audience what breaks and what to look for.
 
-    ``stretches`` are those in which the bot was blind, ``burst`` the places of the burst's transitions. Where
-    something that is to go wrong does not, or what is to come back does not, TimeoutError is raised.
+    ``stretches`` are those in which the bot was blind, ``burst`` the places of the burst's transitions. An
+    act raises TimeoutError if its fault does not happen, or if the bot does not recover from it.
     """
 
     discord: StandIn
@@ -70,7 +70,7 @@ class Acts:
         await self._tell(f"⚡ Discord has had enough: it answers the next {_THROTTLED} messages with 429")
 
     async def _lose_the_session(self) -> None:
-        """discord.py lets five seconds pass before it identifies anew; the API gets its backlog meanwhile."""
+        """discord.py waits five seconds before it identifies again; the backlog is delivered meanwhile."""
         await self._tell("⚡ Discord hangs up and refuses to resume: nobody hears of what happens now")
         began = await self._catch_up()
         answered, refused = self.proxy.answers, self._count("resume_refused")
@@ -114,7 +114,7 @@ class Acts:
         await self.players.pause(_READING_S)
 
     async def wait_delivered(self) -> None:
-        """Wait until the workflow was given the latest transition, which must be like no other before it.
+        """Wait until the workflow has received the latest transition, which must be unlike all before it.
 
         The events of a guild are delivered in order: everything before it is there too.
         """
@@ -127,7 +127,7 @@ class Acts:
                 await asyncio.sleep(_POLL_S)
 
     async def wait_posted(self) -> None:
-        """Wait until no execution runs: what was delivered stands in the channel."""
+        """Wait until no execution runs, so that everything delivered has been posted."""
         while True:
             if not await asyncio.to_thread(self.executions.any_running):
                 return
@@ -139,7 +139,7 @@ class Acts:
     async def _catch_up(self) -> int:
         """Wait until the bot has taken all that it was sent; return how many transitions that makes.
 
-        It answers a request for a heartbeat in its turn, after the frames before it.
+        It answers a request for a heartbeat only after the frames before it.
         """
         await self.discord.wait_connected(_TIMEOUT_S)
         heard = self._count("heartbeat")

@@ -1,4 +1,4 @@
-"""The evening that is played: who is there, and what they do. What goes wrong meanwhile is in ``acts``."""
+"""The evening: who is there, and what they do. ``acts`` has what goes wrong meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ _VERBS = {
     "is invited to speak": Verb("update", {"suppress": False}),
 }
 
-# A name that would be bold and wake everybody, were it ever read as markup.
+# A name that would be bold and ping everybody if it were ever read as markup.
 _HOSTILE = "@everyone **bold**"
 _DANCERS = ("Nelly", "Moss", "Kite", "Wren", "Pip", "Otto", "Fern", "Juno", "Dot", "Sable", "Rook", _HOSTILE)
 _LAST = "Ember"
@@ -50,7 +50,7 @@ class Beat(NamedTuple):
 
 
 class Script(NamedTuple):
-    """What people do, one after the other; ``pause_s`` is how long the audience is given for each."""
+    """What people do, one after the other; ``pause_s`` is the time to read each line."""
 
     pause_s: float
     beats: tuple[Beat, ...]
@@ -105,7 +105,7 @@ GUILD_DOWN = Script(
         Beat("Pip", "joins", "Music"),
     ),
 )
-# What nobody does a second time, like the end of the farewell: see Acts.wait_delivered.
+# Happens only once, like the end of the farewell: see Acts.wait_delivered.
 ALL_IS_WELL = Script(0.2, (Beat("Fern", "turns the camera on"),))
 AT_THE_KILL = Script(
     0,
@@ -138,7 +138,7 @@ FAREWELL = Script(
 
 @dataclass(frozen=True)
 class Scene:
-    """The guild with its members and channels by name; nobody is in voice yet."""
+    """The guild, with its members and channels by name."""
 
     guild: Guild
     text_channel: Channel
@@ -147,7 +147,7 @@ class Scene:
 
 
 def set_scene(world: World) -> Scene:
-    """Make the guild. It must be there before anybody connects."""
+    """Make the guild, with nobody in voice. It must exist before a client connects."""
     guild = world.add_guild("The Lantern")
     return Scene(
         guild=guild,
@@ -184,7 +184,7 @@ class Players:
         await asyncio.sleep(pause_s * self._pace)
 
     async def burst(self) -> range:
-        """Everybody runs to and fro between two channels and presses the mute button on the way.
+        """Let everybody switch between two channels and toggle mute on the way.
 
         Returns the places that this has among all transitions.
         """

@@ -24,7 +24,7 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR")
 def build_environment(
     machine: SingleMachine, *, token: str, discord_api_url: str, api_endpoint: str
 ) -> dict[str, str]:
-    """All that the bot may know. Nobody's own settings, credentials or profiles are among it."""
+    """Return the bot's whole environment, free of the user's own settings, credentials and profiles."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "AWS_ACCESS_KEY_ID": machine.credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": machine.credentials.secret_access_key,
@@ -36,12 +36,12 @@ def build_environment(
         "VOICE_RELAY_DISCORD_TOKEN": token,
         "VOICE_RELAY_DISCORD_API_URL": discord_api_url,
         "VOICE_RELAY_RULES_FILE": str(_RULES),
-        # The leash runs the bot in an empty directory: no .env, no secrets, and room for the outbox, which
-        # outlives a bot that is killed.
+        # The leash runs the bot in an empty directory: no .env, no secrets, and an outbox that outlives a
+        # killed bot.
         "VOICE_RELAY_SECRETS_DIR": ".",
         "VOICE_RELAY_DATA_DIR": "data",
         "VOICE_RELAY_OPS_PORT": "",
-        # Answers are lost on purpose here, and it is to be those to batches.
+        # The demo loses answers on purpose, and means those to batches.
         "VOICE_RELAY_HEARTBEAT_S": "0",
         "VOICE_RELAY_LOG_FORMAT": "json",
         "VOICE_RELAY_SHUTDOWN_GRACE_S": str(_SHUTDOWN_GRACE_S),
@@ -75,7 +75,7 @@ class RelayProcess:
         self.log = ""
 
     async def watch(self) -> None:
-        """Return never; raises StartupError when the bot ends by itself."""
+        """Never return; raise StartupError if the bot ends by itself."""
         code = await self._process.wait()
         raise StartupError(f"voice-relay run ended by itself, with exit code {code}")
 

@@ -1,4 +1,4 @@
-"""What the demo shows: a progress bar while it starts, then the channel as a person reads it, then the count.
+"""What the demo shows: a progress bar while it starts, then the channel as people see it, then the account.
 
 On a terminal with colours and a moving bar; elsewhere the same as plain lines without control characters.
 """
@@ -32,10 +32,10 @@ _BAR = "▌ "
 
 
 def open_console(*, plain: bool) -> Console:
-    """The terminal, or with *plain*, or where there is none, a console that only writes lines."""
+    """Return the terminal's console; with *plain*, or without a terminal, one that only writes lines."""
     plain = plain or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
     if hasattr(sys.stdout, "reconfigure"):
-        # An encoding without the signs must not end the demo.
+        # An encoding that lacks the emoji must not end the demo.
         sys.stdout.reconfigure(errors="replace")
     if plain:
         return Console(
@@ -95,15 +95,15 @@ class Screen:
         self._console.print(Text("─" * min(self._console.width, _WIDTH), "dim"))
 
     def narrate(self, text: str) -> None:
-        """Say what happens in the guild, before the channel hears of it."""
+        """Say what happens in the guild, before the message about it."""
         self._print(Text(f"  {text}", "dim italic"))
 
     def trouble(self, text: str) -> None:
-        """Say what is being broken, or is whole again, and what to look for."""
+        """Say what breaks or recovers, and what to look for."""
         self._print(Text(f"  {text}", "dim yellow"))
 
     def message(self, sender: str, body: Mapping[str, Any], at: float) -> None:
-        """Show a message as its readers see it; of a long one the beginning, and what nobody saw happen."""
+        """Show a message as its readers see it; of a long one the beginning, gaps and inferred lines."""
         clock = dt.datetime.fromtimestamp(at, self._tz).strftime("%H:%M:%S")
         self._print(
             Text.assemble((sender, "bold"), " ", ("APP", "bold white on #5865f2"), (f" {clock}", "dim"))
@@ -132,7 +132,7 @@ class Screen:
             self._print(Text.assemble(bar, row))
 
     def account(self, account: Account, *, took_s: float) -> None:
-        """Show the count and what it amounts to."""
+        """Show the figures and the verdict."""
         self._console.print()
         self._console.print(_comparison_table(account))
         self._console.print()
@@ -159,7 +159,7 @@ class Screen:
         )
 
     def failure(self, doing: str, reason: str) -> None:
-        """Say where the demo came to grief."""
+        """Say what the demo was doing when it failed, and why it failed."""
         self._console.print()
         self._print(Text(f"✗ The demo failed while {doing}: {reason}", "bold red"))
 
@@ -174,7 +174,7 @@ class Screen:
 
 
 def _mentions(world: World) -> list[str]:
-    """Everything that a mention can look like, long ones first so that none is taken for its beginning."""
+    """Return every form that a mention can take, the longest first: one may begin with another."""
     names = [
         name
         for guild in world.guilds.values()
@@ -198,7 +198,7 @@ def _comparison_table(account: Account) -> Table:
     for name in ("expected", *places):
         table.add_column(name, justify="right")
     columns = places.values()
-    # Whoever comes and goes unseen leaves nothing to infer; a message that Discord told to wait is overtaken.
+    # Who comes and goes unseen leaves nothing to infer; a message that Discord told to wait is overtaken.
     inferred, disorder = f"inferred (net of {account.missed} unseen)", "out of order (overtaken on 429)"
     rows: dict[str, tuple[int, list[int]]] = {
         "transitions delivered": (account.sent - account.missed, [each.delivered for each in columns]),

@@ -1,4 +1,4 @@
-"""Puts the demo on: starts everything, plays the evening, waits for its last message, counts."""
+"""Runs the demo: starts everything, plays the evening, waits for the last message, draws up the account."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from infra.local.machine import SingleMachine, single_machine
 _TOKEN = "stand-in.demo.token"  # noqa: S105  # opens nothing but the stand-in
 _SENDER = "Voice Relay"
 _CONNECT_TIMEOUT_S = 30.0
-# Generous: Discord's "slow down" spreads a burst's messages over some seconds.
+# Generous: Discord's rate limit spreads a burst's messages over some seconds.
 _DELIVERY_TIMEOUT_S = 60.0
 _LONGEST_SILENCE_S = 600.0
 _STACK = "AWS::CloudFormation::Stack"
@@ -62,7 +62,7 @@ async def play(*, plain: bool, pace: float = 1.0) -> int:
 
 
 class _Show:
-    """One run. ``doing`` says what is under way, for when it fails."""
+    """One run. ``doing`` says what is under way, in case it fails."""
 
     def __init__(self, discord: StandIn, scene: Scene, screen: Screen) -> None:
         self._discord = discord
@@ -88,7 +88,7 @@ class _Show:
             await _guarded(self._perform(acts), relay.watch(), self._follow(webhook))
             self._show_new(webhook)
             self.doing = "stopping the bot"
-            # From here on nothing new begins, so what is counted is the end.
+            # From here on nothing changes.
             if code := await relay.stop():
                 raise StartupError(f"voice-relay run ended with exit code {code}")
             self.doing = "reading the executions back"
@@ -97,7 +97,7 @@ class _Show:
             return draw_up(evening, ended, webhook.messages, slow_downs=webhook.answers[429])
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, FaultyProxy, RelayProcess]:
-        """Start everything, each thing when what it needs is there; *stack* stops it in reverse order."""
+        """Start everything in the order of its needs; *stack* stops it in reverse order."""
         resources = len(_RESOURCE.findall(build_template(TEMPLATE)))
         with self._screen.starting(_STEPS + resources) as starting:
             self._begin("starting the stand-in for Discord", starting)
@@ -147,7 +147,7 @@ class _Show:
         await acts.play()
         self._screen.narrate("The others stay. The channel catches up: Discord takes 5 messages in 2 seconds")
         self.doing = "waiting for the last messages"
-        # What does not come in time is found missing by the account.
+        # The account reports what does not arrive in time as lost.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
                 await acts.wait_delivered()
@@ -168,7 +168,7 @@ class _Show:
 
 
 async def _guarded(work: Coroutine[Any, Any, _T], *guards: Coroutine[Any, Any, None]) -> _T:
-    """Return what *work* returns; a guard has no end of its own, and raises if something goes wrong."""
+    """Return what *work* returns; a guard never ends, but raises if something goes wrong."""
     task = asyncio.ensure_future(work)
     watchers = [asyncio.ensure_future(guard) for guard in guards]
     try:

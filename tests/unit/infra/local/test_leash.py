@@ -1,21 +1,20 @@
 """The leash with real processes on it."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from infra.local.leash import AGAIN, KILL, leashed
+from tests.support.process_tree import is_running, wait_until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 TIMEOUT_S = 20.0
-# In short naps: a signal just before a long sleep would be looked at only after it.
+# It sleeps briefly: Python would handle a signal that comes just before a long sleep only after it.
 _WAITS = "import time; print('ready', flush=True)\nwhile True: time.sleep(0.02)"
 _SAYS_GOODBYE = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {_WAITS}"
 _STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_WAITS}"
@@ -54,26 +53,26 @@ def test_exit_code_is_the_commands(code: str, expected: int) -> None:
         assert process.wait(TIMEOUT_S) == expected
 
 
-def test_command_is_asked_to_end_when_the_leash_is_let_go() -> None:
+def test_closed_leash_ends_command() -> None:
     with start(_SAYS_GOODBYE) as process:
         read_line(process)
         assert let_go(process) == 5
 
 
-def test_command_is_asked_to_end_when_the_leash_is() -> None:
+def test_terminated_leash_ends_command() -> None:
     with start(_SAYS_GOODBYE) as process:
         read_line(process)
         process.terminate()
         assert process.wait(TIMEOUT_S) == 5
 
 
-def test_command_that_does_not_listen_is_killed() -> None:
+def test_stubborn_command_is_killed() -> None:
     with start(_STUBBORN, grace_s=0.1) as process:
         read_line(process)
         assert let_go(process) == 128 + signal.SIGKILL
 
 
-def test_command_goes_with_a_parent_that_is_killed() -> None:
+def test_killed_parent_ends_command() -> None:
     command = leashed(
         [sys.executable, "-c", f"import os; print(os.getpid(), flush=True); {_WAITS}"], grace_s=1
     )
@@ -86,26 +85,15 @@ def test_command_goes_with_a_parent_that_is_killed() -> None:
     wait_until_ended(pid)
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process is there and not merely uncollected."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:
-        return not Path("/proc").exists()
-
-
-def test_ctrl_c_in_the_terminal_does_not_reach_the_command() -> None:
-    """What Ctrl-C means is the parent's decision."""
+def test_ctrl_c_spares_command() -> None:
+    """The parent decides what Ctrl-C means."""
     with start(_SAYS_GOODBYE) as process:
         read_line(process)
         process.send_signal(signal.SIGINT)
         assert let_go(process) == 5
 
 
-def test_command_runs_in_an_empty_directory_that_goes_with_it() -> None:
+def test_command_has_temporary_directory() -> None:
     code = "import os; print(os.getcwd(), os.listdir()); open('left-behind', 'w').close()"
     with start(code) as process:
         directory, listing = read_line(process).split(" ", 1)
@@ -125,8 +113,8 @@ _SAYS_ITS_PID = (
 )
 
 
-def test_command_is_killed_by_order_and_runs_again_in_the_same_directory() -> None:
-    """It does not get to say goodbye, and the leash stays."""
+def test_killed_command_runs_again() -> None:
+    """On order, without SIGTERM first, and in the same directory; the leash stays."""
     with start(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_SAYS_ITS_PID}") as process:
         first, listing = read_line(process).split(" ", 1)
         assert (read_line(process), listing) == ("ready", "[]")
@@ -142,23 +130,16 @@ def test_command_is_killed_by_order_and_runs_again_in_the_same_directory() -> No
         assert let_go(process) == 128 + signal.SIGKILL
 
 
-def test_leash_that_is_let_go_after_a_kill_ends_by_itself() -> None:
+def test_leash_ends_after_kill() -> None:
     with start(_WAITS) as process:
         read_line(process)
         order(process, KILL)
         assert let_go(process) == 128 + signal.SIGKILL
 
 
-def test_life_after_a_kill_ends_the_leash_as_the_first_would() -> None:
+def test_second_life_ends_leash() -> None:
     code = f"import os, sys\nif os.listdir(): sys.exit(7)\nopen('kept', 'w').close()\n{_WAITS}"
     with start(code) as process:
         read_line(process)
         order(process, KILL + AGAIN)
         assert process.wait(TIMEOUT_S) == 7
-
-
-def wait_until_ended(pid: int) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while is_running(pid):
-        assert time.monotonic() < deadline, "the command goes on"
-        time.sleep(0.02)
