@@ -1,4 +1,4 @@
-"""The two that are measured: each watches the stand-in and posts to the stub, as a process of its own."""
+"""The bots to measure: each watches the stand-in and posts to the stub, in a process of its own."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,14 +10,14 @@ from tests.support.process import CREDENTIALS, Child, start_child, start_relay
 
 Start = Callable[[Path, StandIn, StubIngress], AbstractAsyncContextManager[Child]]
 
-# Unlike the built-in rules, changes of mute and the like go out too: every transition is to arrive.
+# Unlike the built-in rules, these forward every transition, also changes of mute and the like.
 _RULES = '[[rule]]\nworkflow = "notify"\ndestination = "default"\n'
 
 
 def start_voice_relay(
     directory: Path, discord: StandIn, ingress: StubIngress, **settings: str
 ) -> AbstractAsyncContextManager[Child]:
-    """The relay as it is installed: default settings but for the rules, no heartbeat, and *settings*."""
+    """Start the relay with its default settings, apart from the rules, the heartbeat and *settings*."""
     rules = directory / "rules.toml"
     rules.write_text(_RULES)
     return start_relay(
@@ -32,14 +32,14 @@ def start_voice_relay(
 def start_relaxed(
     directory: Path, discord: StandIn, ingress: StubIngress
 ) -> AbstractAsyncContextManager[Child]:
-    """The relay with commits of which a power cut may lose the last few."""
+    """Start the relay with commits that are not flushed: a power cut may lose the last few."""
     return start_voice_relay(directory, discord, ingress, OUTBOX_SYNCHRONOUS="normal")
 
 
 def start_plain(
     directory: Path, discord: StandIn, ingress: StubIngress
 ) -> AbstractAsyncContextManager[Child]:
-    """The plain approach."""
+    """Start the plain bot."""
     root = str(Path(__file__).parents[2])
     environment = {
         "VOICE_RELAY_DISCORD_TOKEN": discord.token,

@@ -1,4 +1,4 @@
-"""What a figure depends on besides the program: the machine, its disk, and who else is using it."""
+"""What a figure depends on besides the program: the machine, its disk, and its other load."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ class Machine:
 
 
 def describe_machine(directory: Path) -> Machine:
-    """Look at this machine; writes and removes a small database in *directory*."""
+    """Describe this machine; writes and removes a small database in *directory*."""
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -40,14 +40,14 @@ def describe_machine(directory: Path) -> Machine:
 
 
 class Others:
-    """``cores`` is how many cores others kept busy during the block, on average; ``None`` if unknown."""
+    """``cores`` is how many cores other programs kept busy on average; ``None`` if unknown."""
 
     cores: float | None = None
 
 
 @contextmanager
 def watch_others() -> Iterator[Others]:
-    """Find out how much of the machine is taken by anything but this process and the children it ends."""
+    """Measure the CPU that is used by others than this process and the children that it has ended."""
     others = Others()
     began, busy = time.monotonic(), _others_busy_s()
     yield others

@@ -41,7 +41,7 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """From handing a frame over to having read its request, of transitions at a steady rate."""
+    """The time from handing a frame over to having read its request, at a steady rate."""
 
     p50_s: float
     p99_s: float
@@ -50,7 +50,7 @@ class Latency:
 
 
 class TimedIngress(StubIngress):
-    """Notes when each execution was started."""
+    """Records when each execution was started."""
 
     def __init__(self, *, latency_s: float = 0.0) -> None:
         super().__init__(latency_s=latency_s)
@@ -70,7 +70,7 @@ class Bench:
     bot: Child
 
     async def settle(self, count: int) -> None:
-        """Wait until *count* events have arrived, or until no more come and the bot has nothing to do."""
+        """Wait until *count* events have arrived, or until none arrives and the bot is idle."""
         while True:
             arrived, cpu_s = self.ingress.event_count, self.bot.usage().cpu_s
             try:
@@ -120,7 +120,7 @@ async def measure_latency(
         for at, given in zip(bench.ingress.started_at, bench.ingress.inputs(), strict=True):
             for event in given["events"]:
                 call = event["data"]["user"]["id"], event["type"].rpartition(".")[2]
-                # What did not happen was never sent.
+                # A wrong event has no frame.
                 if call in sent:
                     latencies.append(at - sent[call])
         return Latency(
@@ -172,7 +172,7 @@ async def _bench(
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Keep this process's garbage collector from stopping the clocks' process while they run."""
+    """Keep the garbage collector from pausing this process, which takes the times."""
     gc.collect()
     gc.disable()
     try:

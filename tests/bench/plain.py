@@ -25,7 +25,7 @@ _FLAGS = ("self_mute", "self_deaf", "mute", "deaf", "self_stream", "self_video",
 
 
 class PlainBot(discord.Client):
-    """Posts every change of a voice state that discord.py tells it of to *url*."""
+    """Posts every change of a voice state that discord.py reports to *url*."""
 
     def __init__(self, url: str, region: str) -> None:
         super().__init__(intents=discord.Intents(guilds=True, voice_states=True))

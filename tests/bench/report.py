@@ -1,4 +1,4 @@
-"""The figures as a person reads them, and as a program does."""
+"""Renders the figures, as a table and as JSON."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -34,7 +34,7 @@ def _mebibytes(value: float) -> str:
 def _percent(value: float) -> str:
     if value in (0, 1):
         return f"{value:.0%}"
-    # One of 100,000 is not to be rounded away.
+    # One of 100,000 must not be rounded away.
     return f"{value:.1%}" if 0.001 <= value <= 0.999 else f"{value:.3%}"
 
 
@@ -71,7 +71,7 @@ ROWS: dict[str, tuple[tuple[str, str, Format], ...]] = {
 
 
 def render(plan: Plan, machine: Machine, results: Sequence[Result]) -> RenderableType:
-    """Return everything as one table with a line on the machine above it."""
+    """Return the table, below a line about the machine."""
     table = Table()
     table.add_column()
     for heading in ("Voice Relay", "synchronous\nnormal", "plain bot", "ratio"):

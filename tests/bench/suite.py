@@ -1,4 +1,4 @@
-"""Which measurements there are, how large, how often; runs them and sums up."""
+"""Defines the measurements and their sizes, runs them and sums them up."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """*transitions* are by bot: the plain one gets fewer, so that it does not take all the time there is."""
+    """*transitions* are by bot: the plain one is slow, and gets fewer."""
 
     repeats: int
     transitions: dict[str, int]
@@ -52,14 +52,14 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measurement: of each bot, the figures of every repetition; and how busy others kept the machine."""
+    """One measurement: the figures of every repetition by bot, and the load of other programs."""
 
     name: str
     runs: dict[str, list[Figures]]
     others_cores: float | None
 
     def sum_up(self, bot: str) -> Figures:
-        """Return the median of each figure; of a count of what went wrong, the worst."""
+        """Return the median of each figure, but the worst of each share of what went wrong."""
         runs = self.runs[bot]
         return {name: _SUMS.get(name, statistics.median)([run[name] for run in runs]) for name in runs[0]}
 
@@ -123,13 +123,13 @@ _BOTS_OF: dict[str, tuple[str, ...]] = {
     "sustained": ("relay", "relaxed", "plain"),
     "latency": ("relay", "relaxed", "plain"),
 }
-"""What a flushed commit costs shows where the API answers at once."""
+"""The cost of a flushed commit shows where the API answers at once."""
 
 
 async def run_suite(
     plan: Plan, names: Iterable[str], directory: Path, tell: Callable[[str], object]
 ) -> list[Result]:
-    """Run the measurements of those names, the bots by turns, so that both meet the same conditions."""
+    """Run the named measurements, alternating the bots so that all meet the same conditions."""
     results = []
     for name in names:
         bots = _BOTS_OF.get(name, ("relay", "plain"))

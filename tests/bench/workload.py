@@ -1,4 +1,4 @@
-"""What happens in the stand-in's guilds while something is measured; the same, whoever is watching."""
+"""What happens in the stand-in's guilds during a measurement; the same for every bot."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ class Place:
 
 
 def furnish(discord: StandIn, *, guilds: int, channels: int, people: int) -> list[Place]:
-    """Add guilds of that size, half of their channels text; nobody is in voice yet."""
+    """Add guilds of that size, half of their channels text, with nobody in voice."""
     places = []
     for number in range(guilds):
         guild = discord.world.add_guild(f"Guild {number}")
@@ -42,32 +42,32 @@ async def seat(places: list[Place], people: int) -> None:
 
 
 async def wander(places: list[Place], transitions: int, *, seed: int) -> None:
-    """Let people join, move, mute and leave, as fast as the clients take it; each step is a transition."""
-    chance = random.Random(seed)
+    """Let people join, move, mute and leave, as fast as the clients read; each step is a transition."""
+    dice = random.Random(seed)
     for step in range(transitions):
         place = places[step % len(places)]
-        await _step(place, place.people[int(chance.random() * len(place.people))], chance)
+        await _step(place, place.people[int(dice.random() * len(place.people))], dice)
 
 
-async def _step(place: Place, member: Member, chance: random.Random) -> None:
+async def _step(place: Place, member: Member, dice: random.Random) -> None:
     guild = place.guild
     state = guild.voice_states.get(member.id)
     if state is None:
-        await guild.join(member, place.channels[int(chance.random() * len(place.channels))])
+        await guild.join(member, place.channels[int(dice.random() * len(place.channels))])
         return
-    what = chance.random()
+    what = dice.random()
     if what < 0.25:
         await guild.leave(member)
     elif what < 0.5:
         await guild.update(member, self_mute=not state.flags & Flag.SELF_MUTE)
     else:
         here = place.channels.index(state.channel)
-        away = int(chance.random() * (len(place.channels) - 1)) + 1
+        away = int(dice.random() * (len(place.channels) - 1)) + 1
         await guild.move(member, place.channels[(here + away) % len(place.channels)])
 
 
 Call = tuple[str, str]
-"""Whose transition, and of which kind; in ``visit`` no two are the same."""
+"""The user and the kind of a transition; each occurs once in ``visit``."""
 
 
 async def visit(places: list[Place], *, per_second: float, seed: int) -> dict[Call, float]:
@@ -75,14 +75,14 @@ async def visit(places: list[Place], *, per_second: float, seed: int) -> dict[Ca
 
     The times between two transitions are exponential, as for people who do not wait for each other.
     """
-    chance = random.Random(seed)
+    dice = random.Random(seed)
     sent: dict[Call, float] = {}
     due = time.perf_counter()
     for number in range(max(len(place.people) for place in places)):
         visitors = [(place, place.people[number]) for place in places if number < len(place.people)]
         for kind in ("joined", "moved", "left"):
             for place, member in visitors:
-                due += chance.expovariate(per_second)
+                due += dice.expovariate(per_second)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 sent[member.id, kind] = time.perf_counter()
                 match kind:

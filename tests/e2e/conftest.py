@@ -25,7 +25,7 @@ async def api() -> AsyncIterator[StubIngress]:
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left(tmp_path: Path) -> Iterator[None]:
-    """Every process that a test leads to works in the test's own directory; none may be there after it."""
+    """Check that no process is left in the test's own directory, where all that it starts work."""
     yield
     proc = Path("/proc")
     if proc.is_dir():

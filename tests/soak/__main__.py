@@ -14,7 +14,7 @@ from tests.support.backlog import drain_both
 from tests.support.crashing import crash_cold, crash_warm
 
 _SHARE = 50
-"""Kills in one account: what is told of a guild is held against all that happened in it."""
+"""Kills in one audit, which compares all that was delivered with all that happened."""
 
 
 def main() -> int:
@@ -36,9 +36,9 @@ def main() -> int:
 
 
 async def _soak(seed: int, *, cold: int, warm: int, backlog: int) -> None:
-    chance = random.Random(seed)
-    await _crash("whole program", crash_cold, cold, chance)
-    await _crash("imports done", crash_warm, warm, chance)
+    dice = random.Random(seed)
+    await _crash("whole program", crash_cold, cold, dice)
+    await _crash("imports done", crash_warm, warm, dice)
     if backlog:
         with tempfile.TemporaryDirectory() as directory:
             few, many = await drain_both(Path(directory), 20, backlog)
@@ -48,14 +48,12 @@ async def _soak(seed: int, *, cold: int, warm: int, backlog: int) -> None:
 
 
 async def _crash(
-    name: str, crash: Callable[..., Coroutine[Any, Any, Any]], kills: int, chance: random.Random
+    name: str, crash: Callable[..., Coroutine[Any, Any, Any]], kills: int, dice: random.Random
 ) -> None:
     for done in range(0, kills, _SHARE):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
-            found = await crash(
-                Path(directory), seed=chance.randrange(2**32), kills=min(_SHARE, kills - done)
-            )
+            found = await crash(Path(directory), seed=dice.randrange(2**32), kills=min(_SHARE, kills - done))
         _say(f"{name}, {done + found.kills} of {kills} kills, {time.monotonic() - began:.0f} s: {found}")
 
 

@@ -46,7 +46,7 @@ class Drained:
 
 
 class OrderedIngress(StubIngress):
-    """Checks that each lane's events come in order and once; keeps none, for there may be a million."""
+    """Checks that each lane's events arrive in order and once; keeps none, because there may be a million."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def _rows(count: int) -> Iterator[tuple[int, str, str, str, int]]:
 
 
 async def drain(directory: Path, count: int) -> Drained:
-    """Let a relay drain *count* events; AssertionError if one is lost, doubled or out of its lane's order."""
+    """Let a relay drain *count* events; AssertionError if any is lost, doubled or out of order."""
     file_bytes = build_backlog(directory / "data", count)
     async with StandIn() as standin, OrderedIngress() as api:
         began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""An ingress API for tests that are about the bot: takes what Step Functions would, and says what it got.
+"""An ingress API for tests that are about the bot: accepts what Step Functions would, and keeps it.
 
-It checks no signature; that is the embedded AWS's part. Execution names behave as Step Functions' do.
+It checks no signature, as the embedded AWS does. Execution names behave like Step Functions'.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from aiohttp import web
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:notify:"
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
-"""Answers one request in the API's place; ``None`` lets the API answer after all."""
+"""Answers one request in place of the API, unless it returns ``None``."""
 
 
 class StubIngress:
-    """Listens on loopback while open; ``answers`` are used up, one a request, before its own."""
+    """Listens on loopback while open; each of ``answers`` serves one request before its own do."""
 
     def __init__(self, *, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
@@ -48,11 +48,11 @@ class StubIngress:
         return self._events
 
     def inputs(self) -> list[dict[str, Any]]:
-        """The inputs of the executions, in the order in which they were started."""
+        """Return the inputs of the executions, in the order of their start."""
         return [orjson.loads(body) for body in self.executions.values()]
 
     def events(self) -> list[dict[str, Any]]:
-        """The events of all executions: in order within a lane."""
+        """Return the events of all executions, in order within a lane."""
         return [event for given in self.inputs() for event in given["events"]]
 
     async def wait_for_events(self, count: int, timeout_s: float = 60) -> None:

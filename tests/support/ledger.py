@@ -11,7 +11,7 @@ from tests.support.ingress import StubIngress
 
 
 class Ledger(StubIngress):
-    """``attempts`` has the bodies that came under each name; ``down`` answers 503 to all of them.
+    """``attempts`` has the bodies sent under each name; ``down`` answers 503 to all of them.
 
     With *dice*, now and then an execution is started and its answer lost, or an answer is a 503.
     """
@@ -29,11 +29,11 @@ class Ledger(StubIngress):
         if self.down or number < 0.02:
             return web.json_response({"message": "Service Unavailable"}, status=503)
         answer = super().accept(name, body)
-        # The execution runs; of that the caller hears a 504.
+        # The execution runs, but the caller gets a 504.
         return answer if number > 0.06 else web.json_response({"message": "Endpoint timed out"}, status=504)
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        """Wait until *condition* holds; it is looked at again with every request."""
+        """Wait until *condition* holds; it is checked at every request."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 self.changed.clear()
@@ -47,7 +47,7 @@ class Ledger(StubIngress):
         await self.wait_until(lambda: self.attempt_count >= count)
 
     def check(self) -> None:
-        """Each name stands for the same bytes at every attempt, and no event is in two executions."""
+        """Check that a name has the same bytes at every attempt, and that no event is in two executions."""
         for name, bodies in self.attempts.items():
             assert len(set(bodies)) == 1, f"{name} was sent with different bytes"
         ids = [event["id"] for event in self.events()]

@@ -19,7 +19,7 @@ THERE = Lane("notify", "127121515262115840")
 
 
 class OutboxFile:
-    """The store of *directory*, with batches of up to *batch_events*; it goes by the time in ``now_ms``."""
+    """The store of *directory*, with batches of up to *batch_events*; ``now_ms`` is its clock."""
 
     def __init__(self, directory: Path, *, batch_events: int = 3) -> None:
         self.directory = directory
@@ -28,7 +28,7 @@ class OutboxFile:
         self._new_id = UlidFactory()
 
     def event(self, lane: Lane = HERE, *, name: str = "nelly", event_id: str | None = None) -> OutgoingEvent:
-        """Return an event in which *name* joined, not put yet."""
+        """Return an event in which *name* joined, not committed yet."""
         event_id = event_id or self._new_id(self.now_ms)
         body = {
             "specversion": "1.0",
@@ -71,7 +71,7 @@ class OutboxFile:
         self.store.apply(Work(housekeeping=True), slots=0, now_ms=self.now_ms)
 
     def waiting_ids(self) -> Sequence[str]:
-        """Take every event that waits out of its lane, and return them in order."""
+        """Deliver every waiting event, and return their ids in order."""
         taken: list[str] = []
         while batches := self.begin():
             for batch in batches:

@@ -1,4 +1,4 @@
-"""What a child wrote, as a person at the terminal sees it, and what must never be in it."""
+"""What a child wrote, as a person at the terminal sees it, and what must not be in it."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ async def wait_for_text(child: Child, text: str, timeout_s: float = 20.0) -> str
 
 
 def check_output(child: Child, secrets: Iterable[str] = ()) -> None:
-    """Nothing that only a programmer can read, nothing uncaught, and nothing secret."""
+    """Check that the output has no traceback, nothing uncaught, and no secret."""
     output = read_output(child)
     assert "Traceback" not in output, output[-4000:]
     assert "uncaught" not in output, output[-4000:]

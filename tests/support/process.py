@@ -1,7 +1,7 @@
-"""The real programs as child processes, for whoever looks at the whole from outside.
+"""The real programs as child processes, for tests that see the whole from outside.
 
-A child gets an environment of its own, nothing of this machine's AWS or relay settings in it, and a directory
-of its own to work in. What it writes goes to files there. It never outlives the block that started it.
+A child has an environment of its own, without this machine's AWS or relay settings, and a directory of its
+own, which its output goes to. It never outlives the block that started it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ CREDENTIALS: Mapping[str, str] = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-"""AWS's own example keys: good to sign with, and good for nothing."""
+"""AWS's own example keys, which are only good to sign with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Child:
         return self._process.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended takes no notice."""
+        """Send a signal, which a process that has ended ignores."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
@@ -70,7 +70,7 @@ class Child:
             return await self._process.wait()
 
     def usage(self) -> Usage:
-        """What it has used so far; only while it runs."""
+        """Return what it has used so far; only while it runs."""
         return read_usage(self.pid)
 
     @property
@@ -96,7 +96,7 @@ class Child:
         return lines
 
     async def wait_ready(self, timeout_s: float = 30.0) -> None:
-        """Wait until the relay says of itself that it is ready; it has to be started with its ops pages."""
+        """Wait until the relay reports that it is ready; it must be started with its ops pages."""
         listening = (await self.wait_for_log("ops_listening", timeout_s))[-1]
         url = f"http://{listening['host']}:{listening['port']}/readyz"
         async with asyncio.timeout(timeout_s), aiohttp.ClientSession() as session:
@@ -165,7 +165,7 @@ async def start_relay(
         "DATA_DIR": str(directory / "data"),
         "OPS_PORT": "0",
         "LOG_FORMAT": "json",
-        # Requests are counted; whoever wants signs of life says so.
+        # Tests count requests; those about heartbeats turn them on.
         "HEARTBEAT_S": "0",
         **({} if api_endpoint is None else {"API_ENDPOINT": api_endpoint}),
         **(settings or {}),

@@ -1,4 +1,4 @@
-"""The whole relay in the test's own process: every part real, and each within reach."""
+"""The whole relay in the test's own process: every part is real and can be reached."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,11 +21,11 @@ _KEY = ReadOnlyCredentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SE
 
 @asynccontextmanager
 async def relaying(directory: Path, standin: StandIn, endpoint: str, **settings: Any) -> AsyncIterator[Relay]:
-    """Run the relay, connected to *standin*, for as long as the block; then, when nothing waits, it ends."""
+    """Run the relay, connected to *standin*, during the block; then wait for its deliveries, and stop it."""
     values = {
         "discord_token": standin.token,
         "discord_api_url": standin.api_url,
-        # Not looked at here: the target says where to.
+        # Unused: the target has the endpoint.
         "api_endpoint": "https://api.invalid",
         "data_dir": directory / "data",
         "ops_port": None,
@@ -49,7 +49,7 @@ async def relaying(directory: Path, standin: StandIn, endpoint: str, **settings:
 
 
 async def _wait_delivered(relay: Relay, timeout_s: float = 20.0) -> None:
-    """Wait until nothing is on its way; each look is a turn of the outbox's thread."""
+    """Wait until everything is delivered; each check is a turn of the outbox's thread."""
     async with asyncio.timeout(timeout_s):
         while relay.metrics()["events_waiting"] or relay.metrics()["batches_in_flight"]:
             await relay._outbox.flush()

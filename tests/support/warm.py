@@ -1,4 +1,4 @@
-"""Many short lives of the real relay: processes that are forked from one that has its imports done."""
+"""Many short runs of the real relay: processes forked from one that has done the imports."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ _CHILD = Path(__file__).with_name("warm_child.py")
 _ROOT = Path(__file__).parents[2]
 
 
-class Life:
+class WarmProcess:
     """One process of the relay, from its start to its end."""
 
     def __init__(self, pid: int, ended: asyncio.Task[int]) -> None:
@@ -41,7 +41,7 @@ class Life:
 
     def _send(self, number: signal.Signals) -> None:
         if not self._ended.done():
-            # Its number stays its own until it is waited for.
+            # Its pid is not reused before it is waited for.
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -53,14 +53,10 @@ class WarmRelay:
         self._process = process
         self._directory = directory
 
-    @property
-    def output(self) -> str:
-        """All that any of the processes wrote."""
-        files = (self._directory / name for name in ("stdout.log", "stderr.log"))
-        return "".join(path.read_text(errors="replace") for path in files if path.exists())
-
     @asynccontextmanager
-    async def start(self, *, settings: Mapping[str, str], watch_tick_s: float = 0.02) -> AsyncIterator[Life]:
+    async def start(
+        self, *, settings: Mapping[str, str], watch_tick_s: float = 0.02
+    ) -> AsyncIterator[WarmProcess]:
         """Run ``voice-relay run``; killed, if it still runs, at the end of the block."""
         environment = {f"VOICE_RELAY_{name}": value for name, value in settings.items()}
         order = {
@@ -79,12 +75,12 @@ class WarmRelay:
         assert self._process.stdin is not None
         self._process.stdin.write(orjson.dumps(order) + b"\n")
         pid = await self._read_number()
-        life = Life(pid, asyncio.create_task(self._read_number()))
+        process = WarmProcess(pid, asyncio.create_task(self._read_number()))
         try:
-            yield life
+            yield process
         finally:
-            life.kill()
-            await life.wait()
+            process.kill()
+            await process.wait()
 
     async def _read_number(self) -> int:
         assert self._process.stdout is not None
@@ -93,7 +89,7 @@ class WarmRelay:
 
 @asynccontextmanager
 async def warm_relay(directory: Path) -> AsyncIterator[WarmRelay]:
-    """Do the imports; what is started in the block works in *directory*."""
+    """Do the imports; processes that are started in the block work in *directory*."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         _CHILD,

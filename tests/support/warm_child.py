@@ -1,8 +1,8 @@
-"""The real command line with its imports done: each line on standard input starts one process of it.
+"""The real command line after its imports: each line on standard input forks one process of it.
 
-Importing is most of what a short life of the relay costs, and has nothing to lose. So it is done once, here,
-and every order forks a process that goes on as ``voice-relay`` would: ``bot.cli.main`` with the arguments,
-environment, directory and output files of the order. Its pid is answered at once, its exit code when it ends.
+Importing takes most of the time of a short run, and has nothing to lose. So it is done once, here, and every
+order forks a process that continues as ``voice-relay`` would: ``bot.cli.main`` with the arguments,
+environment, directory and output files of the order. The answer is its pid, and its exit code when it ends.
 """
 
 import gc
@@ -16,7 +16,7 @@ import bot.cli.main
 
 
 def main() -> None:
-    # What was imported stays shared with the processes that are forked.
+    # Imported objects stay shared with the forked processes.
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
@@ -34,14 +34,14 @@ def _answer(number: int) -> None:
 
 
 def _become(order: dict[str, Any]) -> None:
-    """Go on as the process that *order* describes; does not return."""
+    """Become the process that *order* describes; does not return."""
     os.chdir(order["directory"])
     os.environ.clear()
     os.environ.update(order["environment"])
     for number, path in enumerate((os.devnull, order["stdout"], order["stderr"])):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
         os.dup2(os.open(path, flags, 0o600), number)
-    # Lives of a fraction of a second are to see what usually happens every few seconds.
+    # Runs of a fraction of a second should still do what usually happens every few seconds.
     bot.app._WATCH_TICK_S = order["watch_tick_s"]
     code = 70
     try:

@@ -11,9 +11,8 @@ from tests.support.story import Story, run
 
 PEOPLE = 3
 
-Step = tuple[int, int, bool]
-"""Who, which of the channels (or none), and whether muted."""
 
+# Who, which of the channels (or none), and whether muted.
 steps = st.tuples(st.integers(0, PEOPLE - 1), st.integers(0, 2), st.booleans())
 breaks = st.sampled_from(["restart", "session_lost", "guild_unavailable", "store_full"])
 courses = st.lists(st.one_of(steps, steps, steps, breaks, st.none()), min_size=1, max_size=40)
