@@ -1,4 +1,4 @@
-"""Whether events contradict each other: in ids, durations, the number of people, or a gap's beginning."""
+"""Checks that events agree with each other: ids, durations, the number of people, gaps' beginnings."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

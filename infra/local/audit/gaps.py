@@ -1,4 +1,4 @@
-"""Whether each gap reaches over all that it stands for, and back to when somebody was still watching."""
+"""Checks that each gap covers all that it stands for, and reaches back to when a process still watched."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def find_short_gaps(
 
 
 def _check_watcher(number: int, gap: _Gap, lives: Sequence[Life]) -> Iterator[str]:
-    """Whoever told of what came before cannot have watched beyond their own end."""
+    """Yield a fault unless the process that reported the event before was alive when the gap begins."""
     if gap.before is None:
         return
     last_ms = read_ms(gap.before["time"])

@@ -1,13 +1,13 @@
 """What ought to have been delivered, given that the relay was blind at times.
 
-A transition that the relay saw is to be delivered as it is. Of those that happened while it was blind, only
-their net effect on each person can be known afterwards, and that is to follow a gap as inferred events.
+A transition that the relay saw must be delivered as it is. Of those that happened while it was blind, only
+the net effect on each person can be known afterwards; it must follow a gap, as inferred events.
 
-Which transition was the last that a relay saw before it was killed cannot be observed from outside. So a
-stretch says only where its blindness begins at the earliest and ends at the latest, and the cut within it,
-from the first transition that was missed to the first that was seen again, is read off what was delivered:
-``alignment`` finds the cuts that explain it best. Whatever differs from the expectation after that is lost,
-doubled or invented. If nothing does, the delivered events lead to the very places that the members were in.
+Which transition a relay saw last before it was killed cannot be observed from outside. So a stretch only says
+where the blindness begins at the earliest and ends at the latest. The cut within it, from the first missed
+transition to the first that was seen again, is read off what was delivered: ``alignment`` finds the cuts that
+explain it best. What differs from the expectation after that is lost, doubled or invented. If nothing does,
+the delivered events lead to the very places that the members were in.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def expect(log: Log, delivered: Sequence[Fact], stretches: Sequence[Stretch] | N
     seen: list[int] = []
     at = 0
     for number, stretch in enumerate(stretches):
-        # A stretch that was not declared, or that nothing explains, is no excuse: all of it should be seen.
+        # A stretch that was not declared, or that nothing explains, is no excuse: all of it must be seen.
         cut = cuts.get(number, range(max(at, stretch.ended), max(at, stretch.ended)))
         seen.extend(range(at, cut.start))
         facts.extend(log.facts[at : cut.start])
@@ -61,6 +61,6 @@ def expect(log: Log, delivered: Sequence[Fact], stretches: Sequence[Stretch] | N
 
 
 def _infer_in_order(log: Log, missed: range, guessed: Sequence[Fact]) -> list[Fact]:
-    """Return what is to be inferred, in the order of *guessed*: it has no order between persons."""
+    """Return what must be inferred, in the order of *guessed*: there is none between persons."""
     order = {fact: place for place, fact in enumerate(guessed)}
     return sorted(log.infer(missed), key=lambda fact: (order.get(fact, len(order)), fact.user_id))

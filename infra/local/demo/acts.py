@@ -49,7 +49,7 @@ class Acts:
         await self.players.play(evening.FAREWELL)
 
     async def _lose_an_answer(self) -> None:
-        await self._tell("⚡ The API's next answer gets lost. Was the request heard? Look for doubles")
+        await self._tell("⚡ The API's next answer gets lost. Was the request accepted? Look for doubles")
         lost = self.proxy.lost
         self.proxy.lose_next_answer()
         await self.players.play(evening.ONE_MORE)
@@ -71,7 +71,7 @@ class Acts:
 
     async def _lose_the_session(self) -> None:
         """discord.py waits five seconds before it identifies again; the backlog is delivered meanwhile."""
-        await self._tell("⚡ Discord hangs up and refuses to resume: nobody hears of what happens now")
+        await self._tell("⚡ Discord hangs up and refuses to resume: the bot misses what happens now")
         began = await self._catch_up()
         answered, refused = self.proxy.answers, self._count("resume_refused")
         await self.discord.faults.expire_sessions()
@@ -82,7 +82,7 @@ class Acts:
         )
         await self._end_stretch("session_lost", began)
         await self.proxy.wait_for_answers(answered + 1, _TIMEOUT_S)
-        await self._tell("… a new session. Look for the gap, and for what was inferred afterwards")
+        await self._tell("… a new session. Look for the gap, and for what is inferred afterwards")
 
     async def _take_the_guild_down(self) -> None:
         await self._tell("⚡ The guild is gone: an outage at Discord's")
@@ -107,7 +107,7 @@ class Acts:
         self.say("… a new process takes over its file")
         self.relay.start_again()
         await self._end_stretch("restart", began)
-        await self._tell("… what was written down is delivered once, what nobody saw is declared")
+        await self._tell("… what was on disk is delivered once, what the bot missed is declared")
 
     async def _tell(self, text: str) -> None:
         self.say(text)

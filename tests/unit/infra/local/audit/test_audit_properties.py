@@ -1,4 +1,4 @@
-"""Whatever people do, and whenever nobody watches: a true account is exact, and one changed event is not."""
+"""For every course of events and breaks, a true account is exact, and one changed event is found."""
 
 import copy
 from typing import Any

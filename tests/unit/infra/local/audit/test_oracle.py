@@ -1,4 +1,4 @@
-"""What is to be expected around a break, where the relay may have seen more or less."""
+"""What to expect around a break, where the relay may have seen more or less."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def blind(*times: tuple[str, int, int]) -> Watch:
     ids=["usual", "saw both", "saw neither", "saw the second", "saw the first unheard", "missed nothing"],
 )
 def test_break_may_be_seen_or_inferred(times: list[tuple[str, int, int]], seen: int, inferred: int) -> None:
-    """Nobody can tell from outside how much a relay saw before it was killed."""
+    """How much a relay saw before it was killed cannot be observed from outside."""
     story = play(blind(*times))
     found = audit(story.transitions, story.told, stretches=STRETCHES, lives=story.lives)
     assert found.faults == []

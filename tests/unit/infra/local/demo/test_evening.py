@@ -1,4 +1,4 @@
-"""The evening itself, with nobody connected to hear of it."""
+"""The evening itself, without a client that is connected."""
 
 from collections import Counter
 
