@@ -108,7 +108,7 @@ def test_evening_arrives_whole(temporary: Path) -> None:
     assert _CONTROL.findall(output) == []
     assert "  @everyone **bold** joins General\n" in output
     assert re.search(r"▌ [\d:]{8} 🟢 @Nelly joined #General · 1 there\n", output)
-    assert re.search(r"\nRun it for real: .*voice-relay run\n$", output)
+    assert re.search(r"\nRun it for real, .* in \.env:\n  \S*voice-relay run\n$", output)
     assert list(temporary.iterdir()) == []
 
 

@@ -154,9 +154,8 @@ class Screen:
 
     def next_step(self, command: str) -> None:
         """Say how to run the bot for real; *command* is the program's name or path."""
-        self._print(
-            Text(f"Run it for real: set the bot's token and a webhook's URL in .env, then {command} run")
-        )
+        self._print(Text("\nRun it for real, with your bot's token and a webhook's URL in .env:", "dim"))
+        self._print(Text(f"  {command} run"))
 
     def failure(self, doing: str, reason: str) -> None:
         """Say what the demo was doing when it failed, and why it failed."""

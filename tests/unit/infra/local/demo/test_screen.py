@@ -150,7 +150,7 @@ def test_account_ends_with_its_verdict(plain: Stage, *, balanced: bool, verdict:
 
 def test_next_step_names_command(plain: Stage) -> None:
     plain.screen.next_step(".venv/bin/voice-relay")
-    assert plain.output.getvalue().endswith(", then .venv/bin/voice-relay run\n")
+    assert plain.output.getvalue().endswith(" in .env:\n  .venv/bin/voice-relay run\n")
 
 
 def test_odd_counts_are_explained(plain: Stage) -> None:
