@@ -156,7 +156,7 @@ async def test_largest_input_is_posted(relay: Relay) -> None:
     count = 255_000 // (len(json.dumps(JOINED)) + 2)
     relay.webhook.throttle_next(1, 0.1)
     ended = await relay.run(*[JOINED] * count)
-    assert ended.status == "SUCCEEDED"
+    assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
     (message,) = relay.webhook.messages
     assert message.body["embeds"][0]["description"].endswith(" more")
 
