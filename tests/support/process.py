@@ -96,7 +96,7 @@ class Child:
         return lines
 
     async def wait_ready(self, timeout_s: float = 30.0) -> None:
-        """Wait until the relay reports that it is ready; it must be started with its ops pages."""
+        """Wait until the relay reports that it is ready; it must be started with its ops server."""
         listening = (await self.wait_for_log("ops_listening", timeout_s))[-1]
         url = f"http://{listening['host']}:{listening['port']}/readyz"
         async with asyncio.timeout(timeout_s), aiohttp.ClientSession() as session:

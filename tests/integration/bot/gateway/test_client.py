@@ -128,22 +128,22 @@ def truth(transition: Transition) -> tuple[Any, ...]:
     return (*transition[:5], changes)
 
 
-async def wander(guild: Guild, channels: list[Channel], moves: int, chance: random.Random) -> None:
+async def wander(guild: Guild, channels: list[Channel], moves: int, rng: random.Random) -> None:
     """Let everybody of the guild do something *moves* times over."""
     members = list(guild.members.values())
     for _ in range(moves):
-        member = chance.choice(members)
+        member = rng.choice(members)
         state = guild.voice_states.get(member.id)
         if state is None:
-            await guild.join(member, chance.choice(channels))
+            await guild.join(member, rng.choice(channels))
             continue
-        match chance.randrange(4):
+        match rng.randrange(4):
             case 0:
                 await guild.leave(member)
             case 1:
-                await guild.update(member, self_mute=chance.random() < 0.5, self_stream=chance.random() < 0.5)
+                await guild.update(member, self_mute=rng.random() < 0.5, self_stream=rng.random() < 0.5)
             case _:
-                await guild.move(member, chance.choice([one for one in channels if one is not state.channel]))
+                await guild.move(member, rng.choice([one for one in channels if one is not state.channel]))
 
 
 async def test_20_000_transitions_are_exact(standin: StandIn) -> None:

@@ -1,4 +1,4 @@
-"""The sign of life: when it comes, when it stays away, and what is said when it is not taken."""
+"""The heartbeat: when it is sent, when it is not, and what is logged when the API rejects it."""
 
 import asyncio
 import logging
@@ -100,12 +100,12 @@ async def test_slow_request_delays_no_more() -> None:
     assert bench.beaten_s == [0.0, 35.0, 70.0]
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.25, 0.999])
-async def test_first_beat_is_jittered(chance: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.999])
+async def test_first_beat_is_jittered(fraction: float) -> None:
     """Processes that start together do not beat together."""
-    bench = Bench(first=chance)
+    bench = Bench(first=fraction)
     await bench.beat(2)
-    assert bench.beaten_s == pytest.approx([chance * EVERY_S, (chance + 1) * EVERY_S])
+    assert bench.beaten_s == pytest.approx([fraction * EVERY_S, (fraction + 1) * EVERY_S])
 
 
 async def test_pauses_while_not_ready() -> None:
