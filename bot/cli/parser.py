@@ -1,6 +1,7 @@
 """The parser of the command line, which loads a command's module only once the command is named.
 
-Every module together takes half a second to import. ``voice-relay --help`` needs none of them.
+The list of commands is in ``main``. Every module together takes half a second to import, and ``voice-relay
+--help`` needs none of them.
 """
 
 import argparse

@@ -1,1 +1,4 @@
-"""Discord's gateway, by discord.py: payloads in, frame by frame."""
+"""Discord's gateway, by discord.py: payloads in, frame by frame.
+
+Interactions (slash commands, buttons) arrive here too, and so far none is handled.
+"""

@@ -1,6 +1,7 @@
 """From a frame to the outbox: the tracker derives what happened, the rules say where it goes.
 
-The gateway calls it for each frame, in order, and nothing here waits.
+The gateway calls it for each frame, in order, and nothing here waits. Only payloads whose events go to the
+outbox come here; to handle others, see ``Gateway._take_over_parsers``.
 """
 
 import logging

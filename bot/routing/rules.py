@@ -14,12 +14,12 @@ beforehand, and gathers an event's values once for all of them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
-from bot.voice.events import Event, VoiceData
+from bot.voice.events import Event, VoiceData, VoiceEventType
 
 PREFIX: Final = "discord.voice."
-TYPES: Final = ("joined", "left", "moved", "updated", "gap")
+TYPES: Final = (*(kind.removeprefix(PREFIX) for kind in get_args(VoiceEventType)), "gap")
 CHANGING_TYPES: Final = frozenset({"updated", "moved"})
 """The types of event that can have ``changes``."""
 

@@ -3,7 +3,8 @@
 Every name begins with ``VOICE_RELAY_``. All problems are reported at once, each in a sentence that names the
 variable and the remedy but never repeats the value: it may be a token in the wrong variable.
 
-To add a setting, enter it in ``Settings``, in ``EXPECTED`` (values), in ``.env.example`` and in the README.
+To add a setting, enter it in ``Settings``, in ``EXPECTED`` (``values``), in ``.env.example``, in the README
+and in ``test_defaults``.
 """
 
 import difflib

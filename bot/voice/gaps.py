@@ -1,14 +1,17 @@
 """Gaps: the stretches of time in which a guild was not watched, and the events that declare them.
 
-    a gap begins              reason               where the time comes from
-    the process ended         restart              when the guild's shard last heard anything, from disk
-    the session was lost      session_lost         when the shard last heard anything
-    Discord lost the guild    guild_unavailable    when the GUILD_DELETE came
-    the disk took nothing     store_full           the last commit but one
+    a gap begins              reason               where the time comes from         noticed in
+    the process ended         restart              when its shard last heard         Tracker.begin, outbox
+                                                   anything, from disk               occupancy_rows
+    the session was lost      session_lost         when the shard last heard         Gateway._on_session
+                                                   anything
+    Discord lost the guild    guild_unavailable    when the GUILD_DELETE came        Intake.guild_deleted
+    the disk took nothing     store_full           the last commit but one           outbox Writer
 
-A gap ends with the guild's next snapshot, or with the resync of the outbox. Its event comes before those that
-the snapshot gives rise to, which are marked as inferred. Where the beginning is unknown, ``from`` is null.
-The first snapshot of a guild declares no gap, unless the file that would know of an earlier one is lost.
+A gap ends with the guild's next snapshot (``Tracker.snapshot``) or the outbox's resync (``Tracker.resync``).
+Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the beginning
+is unknown, ``from`` is null. The first snapshot of a guild declares no gap, unless the file that would know of
+an earlier one is lost.
 """
 
 from collections.abc import Callable

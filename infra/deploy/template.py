@@ -71,9 +71,9 @@ def load_template(path: Path) -> Template:
     """
 
     def inline(match: re.Match[str]) -> str:
+        # A literal block: a quoted string would need an escape for each quotation mark.
         definition = _compact_json(path.parent / match["path"].strip())
-        # A JSON string is a YAML string too.
-        return f"{match['indent']}DefinitionString: {json.dumps(definition)}"
+        return f"{match['indent']}DefinitionString: |-\n{match['indent']}  {definition}"
 
     template = Template(path.name, _LOCAL_DEFINITION.sub(inline, _read(path)))
     if not template.fits_inline and (bare := Template(path.name, drop_comments(template.body))).fits_inline:

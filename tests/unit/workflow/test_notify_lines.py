@@ -1,11 +1,13 @@
 """What a reader sees for each event."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from bot.voice.events import EVENT
+from bot.voice.events import EVENT, GapReason
+from infra.local.audit import parse_message
+from infra.local.audit.facts import build_gap
 
 Lines = Callable[..., list[str]]
 Message = Callable[[list[Any]], dict[str, Any]]
@@ -246,3 +248,15 @@ def test_colour_tells_the_kind(events: list[Any], colour: int, message: Message)
 
 def test_empty_batch_makes_a_message(lines: Lines) -> None:
     assert lines() == ["Nothing happened"]
+
+
+@pytest.mark.parametrize("event", [joined(), left(), moved(), updated()])
+def test_audit_reads_each_line(event: dict[str, Any], message: Message) -> None:
+    """A sign or a word that the audit does not know would fail the demo."""
+    (fact,) = parse_message(message([event]))
+    assert fact.kind == event["type"].removeprefix("discord.voice.")
+
+
+@pytest.mark.parametrize("reason", get_args(GapReason))
+def test_audit_reads_each_gap(reason: str, message: Message) -> None:
+    assert list(parse_message(message([gap(reason=reason)]))) == [build_gap("", reason)]
