@@ -1,7 +1,8 @@
 """How long to wait before the next attempt: exponential backoff with full jitter.
 
 For requests and connections. Polling an execution (``bot/api/executions.py``), a failing disk
-(``bot/outbox/service.py``) and posts to Discord (``workflow/source/shared/posting.yaml``) have their own waits.
+(``bot/outbox/service.py``) and posts to Discord (``workflow/source/shared/posting.yaml``) have waits of
+their own.
 """
 
 # https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/

@@ -1,5 +1,5 @@
 """What must not be lost: occupancy, events, batches and receipts in one SQLite file.
 
-``database`` opens the file, and ``schema/`` has its tables. The relay's SQL is in ``store`` and the modules of
-the tables (``*_rows``), that for other processes in ``inspection``.
+``database`` opens the file, and ``schema/`` has its tables. The relay's SQL is in ``store`` and the modules
+of the tables (``*_rows``), that for other processes in ``inspection``.
 """

@@ -9,9 +9,9 @@
     the disk took nothing     store_full           the last commit but one           outbox Writer
 
 A gap ends with the guild's next snapshot (``Tracker.snapshot``) or the outbox's resync (``Tracker.resync``).
-Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the beginning
-is unknown, ``from`` is null. The first snapshot of a guild declares no gap, unless the file that would know of
-an earlier one is lost.
+Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the
+beginning is unknown, ``from`` is null. The first snapshot of a guild declares no gap, unless the file that
+would know of an earlier one is lost.
 """
 
 from collections.abc import Callable
