@@ -8,7 +8,7 @@ RelayError
 │   └── StoreDamagedError     the file is not a database any more: set it aside and start a new one
 └── DeliveryError
     ├── TemporaryFailure      keep the batch, back off, send the same bytes again
-    ├── Rejected              split the batch; a single event becomes a dead letter
+    ├── Rejected              split the batch if no attempt can have been accepted; else dead letters
     └── Unauthorized          keep everything, pause, report the cause
 """
 
@@ -57,13 +57,24 @@ class DeliveryError(RelayError):
 
 
 class TemporaryFailure(DeliveryError):
-    """The same request may succeed later; ``retry_after_s`` is the response's Retry-After, if it has one."""
+    """The same request may succeed later; ``retry_after_s`` is the response's Retry-After, if it has one.
+
+    ``outcome_unknown``: the request may have been accepted all the same, because its answer is missing or
+    does not tell.
+    """
 
     def __init__(
-        self, message: str, *, status: int | None = None, code: str = "", retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        retry_after_s: float | None = None,
+        outcome_unknown: bool = False,
     ) -> None:
         super().__init__(message, status=status, code=code)
         self.retry_after_s = retry_after_s
+        self.outcome_unknown = outcome_unknown
 
 
 class Rejected(DeliveryError):

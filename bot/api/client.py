@@ -69,8 +69,8 @@ class ApiClient:
     async def start(self, workflow: str, name: str, body: bytes) -> str:
         """Start the execution *name* of *workflow* with *body* as its input, and return its ARN.
 
-        Raises a DeliveryError. A TemporaryFailure leaves open whether the request arrived; sending the same
-        name and body again is safe, since Step Functions starts them once.
+        Raises a DeliveryError. A TemporaryFailure may leave open whether the request was accepted; sending
+        the same name and body again is safe, since Step Functions starts them once.
         """
         return await self.post(f"/workflows/{workflow}", body, parse_start, execution=name)
 
@@ -95,11 +95,15 @@ class ApiClient:
             # Not redirected: the signature and the body would go to another host.
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 content = await _read(response.content, response_max_bytes)
-        except TimeoutError:
-            raise TemporaryFailure("the API did not answer in time", code="Timeout") from None
+        except TimeoutError as error:
+            sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
+            text = "the API did not answer in time"
+            raise TemporaryFailure(text, code="Timeout", outcome_unknown=sent) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TemporaryFailure(
-                f"cannot reach the API: {explain_failure(error)}", code=type(error).__name__
+                f"cannot reach the API: {explain_failure(error)}",
+                code=type(error).__name__,
+                outcome_unknown=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
         try:
             return parse(response.status, response.headers, content, self._utc_now())

@@ -9,6 +9,9 @@ comes from API Gateway or from something in between, and its status decides.
     a code in _BY_CODE               the error listed there
     a status in _BY_STATUS           the error listed there
     anything else                    TemporaryFailure
+
+A TemporaryFailure says whether the request may have been accepted all the same: a recognised code with a 4xx
+status, and the statuses in _NOT_ACCEPTED, exclude it; every other response leaves it open.
 """
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
@@ -55,14 +58,18 @@ _BY_CODE: Final[Mapping[str, type[DeliveryError]]] = {
     "SerializationException": Rejected,
 }
 _BY_STATUS: Final[Mapping[int, type[DeliveryError]]] = {
-    400: Rejected,
     401: Unauthorized,
     403: Unauthorized,
     413: Rejected,
     422: Rejected,
     431: Rejected,
 }
-"""Not listed, and so temporary: 404 and 405 (the route is not deployed) and 3xx (something in between)."""
+"""Not listed, and so temporary: 404 and 405 (the route is not deployed), and 3xx and 400: without a code they
+come from something in between, or from a mistake in the deployment."""
+_NOT_ACCEPTED: Final = frozenset({404, 405, 429})
+
+RETRY_AFTER_MAX_S: Final = 900.0
+"""However long a response asks to be left alone."""
 
 _ARN: Final = re.compile(r"arn:[a-z-]+:states:[^'\"\s]+")
 _MESSAGE_MAX_CHARS: Final = 200
@@ -107,8 +114,13 @@ def _error(
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, TemporaryFailure)
     text = f"the API answered {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")
     if kind is TemporaryFailure:
-        retry_after_s = _parse_retry_after(headers.get("Retry-After"), now)
-        return TemporaryFailure(text, status=status, code=code, retry_after_s=retry_after_s)
+        return TemporaryFailure(
+            text,
+            status=status,
+            code=code,
+            retry_after_s=parse_retry_after(headers.get("Retry-After"), now),
+            outcome_unknown=not (status in _NOT_ACCEPTED or (code in _BY_CODE and 400 <= status < 500)),
+        )
     if kind is Unauthorized:
         text += _explain_refusal(headers.get("Date"), now, policy)
     return kind(text, status=status, code=code)
@@ -131,14 +143,17 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds of a Retry-After header, which holds seconds or a date."""
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header, at most RETRY_AFTER_MAX_S; it holds seconds or a date."""
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
-    when = _parse_date(value)
-    return None if when is None else max(0.0, (when - now).total_seconds())
+        seconds = float(value)
+    elif (when := _parse_date(value)) is not None:
+        seconds = max(0.0, (when - now).total_seconds())
+    else:
+        return None
+    return min(seconds, RETRY_AFTER_MAX_S)
 
 
 def _explain_refusal(date: str | None, now: datetime, policy: str) -> str:
@@ -159,8 +174,9 @@ def _explain_refusal(date: str | None, now: datetime, policy: str) -> str:
 
 
 def _parse_date(value: str) -> datetime | None:
+    """Return the date of a header; ``None`` for anything else."""
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except Exception:  # noqa: BLE001  # numbers out of range make it raise more than ValueError
         return None
     return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -3,18 +3,23 @@
 Batches come one per lane, so they are sent side by side without disturbing the order within a lane. After a
 temporary failure the batch keeps its place and is retried; so it is when the caller is refused, which is said
 loudly. When a workflow's route fails for every batch, its circuit breaker lets one probe through at a time.
+
+A rejected batch is split only if no attempt can have been accepted: of one whose answer was lost, the events
+stay together and become dead letters, because sent under new names they might arrive twice.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from bot.backoff import backoff_s
-from bot.delivery.circuit_breaker import CircuitBreaker
-from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from bot.delivery.route import Route, outcome_unknown, retry_after_s
+from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
+
+_UNSURE: Final = "; an earlier attempt had no answer, so look for the execution {name} before a redrive"
 
 _T = TypeVar("_T")
 
@@ -40,13 +45,11 @@ class Dispatcher:
         self._report = report
         self._spawn = spawn
         self._sleep = sleep
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._routes: dict[str, Route] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()
         self._closing = False
         self.delivered = 0
-        self.trouble: str | None = None
-        """Why nothing gets through; ``None`` while the API accepts batches."""
 
     def deliver(self, batches: Iterable[Batch]) -> None:
         """Begin to send *batches*."""
@@ -62,10 +65,16 @@ class Dispatcher:
                 return
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            self._route(batch.lane.workflow).enter(task)
 
     @property
     def in_flight(self) -> int:
         return len(self._tasks)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing gets through to a workflow, for each in trouble; ``None`` where all is well."""
+        return "; ".join(route.trouble for route in self._routes.values() if route.trouble) or None
 
     async def close(self, grace_s: float) -> None:
         """Give requests that are out *grace_s* to finish; end at once what waits for its next attempt."""
@@ -79,34 +88,38 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _deliver(self, batch: Batch) -> None:
-        attempts = 0
-        breaker = self._breaker(batch.lane.workflow)
+        route = self._route(batch.lane.workflow)
+        attempts, unsure = 0, batch.sent_before
         while True:
-            probe = await self._idle_for(breaker.enter())
+            probe = await self._idle_for(route.breaker.enter())
             attempts += 1
             try:
                 arn = await self._start(batch.lane.workflow, batch.execution, batch.body)
-            except (TemporaryFailure, Unauthorized) as error:
-                breaker.fail(_retry_after_s(error), probe=probe)
-                if self._closing:
-                    return
-                self._report(Failed(batch, attempts, str(error)))
-                await self._back_off(batch, breaker, error, attempts)
-            except Rejected as error:
-                breaker.succeed(probe=probe)
-                self._refused(batch, error)
-                return
+            except DeliveryError as caught:
+                error = caught
+            except Exception as caught:  # noqa: BLE001  # it must not end the relay
+                error = _unforeseen(batch, caught)
             except BaseException:
-                breaker.abandon(probe=probe)
+                route.breaker.abandon(probe=probe)
                 raise
             else:
-                breaker.succeed(probe=probe)
+                route.accept(probe=probe)
                 self._delivered(batch, arn, attempts)
                 return
+            unsure = unsure or outcome_unknown(error)
+            split = len(batch.event_ids) > 1 and not unsure
+            if isinstance(error, Rejected) and route.believes(split=split):
+                route.reject(probe=probe)
+                self._refused(batch, error, split=split, unsure=unsure)
+                return
+            route.fail(error, probe=probe)
+            if self._closing:
+                return
+            self._report(Failed(batch, attempts, route.explain(error)))
+            await self._back_off(batch, route, error, attempts)
 
     def _delivered(self, batch: Batch, arn: str, attempts: int) -> None:
         self.delivered += len(batch.event_ids)
-        self.trouble = None
         self._report(Delivered(batch, arn, attempts))
         log.info(
             "batch_delivered",
@@ -117,44 +130,34 @@ class Dispatcher:
             attempts=attempts,
         )
 
-    def _refused(self, batch: Batch, error: Rejected) -> None:
-        self._report(Refused(batch, str(error)))
-        if len(batch.event_ids) > 1:
-            log.warning(
-                "batch_split", execution=batch.execution, events=len(batch.event_ids), reason=str(error)
-            )
-        else:
-            log.error(
-                "event_dead_lettered",
-                execution=batch.execution,
-                event_id=batch.event_ids[0],
-                reason=str(error),
-            )
+    def _refused(self, batch: Batch, error: Rejected, *, split: bool, unsure: bool) -> None:
+        reason = str(error) + (_UNSURE.format(name=batch.execution) if unsure else "")
+        self._report(Refused(batch, reason, split))
+        if split:
+            log.warning("batch_split", execution=batch.execution, events=len(batch.event_ids), reason=reason)
+            return
+        for event_id in batch.event_ids:
+            log.error("event_dead_lettered", execution=batch.execution, event_id=event_id, reason=reason)
 
-    def _breaker(self, workflow: str) -> CircuitBreaker:
-        """Return the breaker of the workflow's route: one that is not deployed stops no other."""
-        if workflow not in self._breakers:
-            self._breakers[workflow] = CircuitBreaker(sleep=self._sleep)
-        return self._breakers[workflow]
+    def _route(self, workflow: str) -> Route:
+        if workflow not in self._routes:
+            self._routes[workflow] = Route(workflow, sleep=self._sleep)
+        return self._routes[workflow]
 
-    async def _back_off(
-        self, batch: Batch, breaker: CircuitBreaker, error: DeliveryError, attempts: int
-    ) -> None:
+    async def _back_off(self, batch: Batch, route: Route, error: DeliveryError, attempts: int) -> None:
         """Wait for the next attempt, unless the open breaker is the wait."""
-        is_open = breaker.state != "closed"
-        delay_s = breaker.open_s if is_open else backoff_s(attempts, _retry_after_s(error))
-        if is_open or isinstance(error, Unauthorized):
-            self.trouble = str(error)
-        write = log.error if isinstance(error, Unauthorized) else log.warning
+        is_open = route.breaker.state != "closed"
+        delay_s = route.breaker.open_s if is_open else backoff_s(attempts, retry_after_s(error))
+        write = log.warning if isinstance(error, TemporaryFailure) else log.error
         write(
             "batch_retried_later",
             execution=batch.execution,
             events=len(batch.event_ids),
             attempts=attempts,
-            reason=str(error),
+            reason=route.explain(error),
             status=error.status,
             retry_s=round(delay_s, 1),
-            circuit_breaker=breaker.state,
+            circuit_breaker=route.breaker.state,
         )
         if is_open:
             # Let a batch that has waited longer probe next: this one may be what is wrong.
@@ -173,5 +176,9 @@ class Dispatcher:
             self._idle.discard(task)
 
 
-def _retry_after_s(error: DeliveryError) -> float | None:
-    return error.retry_after_s if isinstance(error, TemporaryFailure) else None
+def _unforeseen(batch: Batch, error: Exception) -> TemporaryFailure:
+    """Return what an exception means that is no DeliveryError: it ends the attempt, and nothing else."""
+    # Its text may quote a header.
+    log.error("attempt_failed", execution=batch.execution, exc_info=error)
+    reason = f"the attempt failed unexpectedly ({type(error).__name__})"
+    return TemporaryFailure(reason, code=type(error).__name__, outcome_unknown=True)

@@ -1,13 +1,16 @@
 """Batches, and what becomes of them: the data that the outbox and the dispatcher exchange."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.routing.lane import Lane
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that start one execution together: the same name and the same bytes at every attempt."""
+    """Events that start one execution together: the same name and the same bytes at every attempt.
+
+    ``sent_before``: an earlier process may have sent it, and what became of that is unknown.
+    """
 
     lane_id: int
     lane: Lane
@@ -15,6 +18,7 @@ class Batch:
     body: bytes
     event_ids: tuple[str, ...]
     created_ms: int
+    sent_before: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The API will never accept the batch. ``reason`` is fit for a person and holds no secret."""
+    """The API will never accept the batch. ``reason`` is fit for a person and holds no secret.
+
+    ``split``: nothing of it was accepted, so that its events go again, half as many at a time; otherwise
+    they become dead letters.
+    """
 
     batch: Batch
     reason: str
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)

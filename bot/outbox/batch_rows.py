@@ -98,6 +98,7 @@ def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane]) -> list[Batch]:
             execution,
             created_ms,
             read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq),
+            sent_before=True,
         )
         for lane_id, execution, first_seq, last_seq, created_ms in db.execute(_OPEN).fetchall()
     ]
@@ -109,7 +110,9 @@ def put_batch(db: sqlite3.Connection, batch: Batch, stretch: Stretch) -> None:
     db.execute(_BEGIN, columns)
 
 
-def build_batch(lane_id: int, lane: Lane, execution: str, created_ms: int, events: Stretch) -> Batch:
+def build_batch(
+    lane_id: int, lane: Lane, execution: str, created_ms: int, events: Stretch, *, sent_before: bool = False
+) -> Batch:
     """Return a batch of *events*; the same arguments give the same bytes."""
     name, to = orjson.dumps(execution).decode(), orjson.dumps(events.destination).decode()
     return Batch(
@@ -119,6 +122,7 @@ def build_batch(lane_id: int, lane: Lane, execution: str, created_ms: int, event
         body=f'{{"id":{name},"destination":{to},"events":[{events.bodies}]}}'.encode(),
         event_ids=tuple(events.event_ids.split(",")),
         created_ms=created_ms,
+        sent_before=sent_before,
     )
 
 

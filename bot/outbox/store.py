@@ -204,8 +204,7 @@ class Store:
             case Delivered():
                 batch_rows.put_receipt(self._db, report, now_ms)
                 change.limits[lane_id] = None
-            case Refused() if size > 1:
-                # Nothing of it was accepted: its events go again, half as many at a time.
+            case Refused(split=True):
                 change.limits[lane_id] = size // 2
                 split = True
             case Refused(reason=reason):

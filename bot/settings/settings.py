@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode
 
 from bot.errors import SettingsError
+from bot.settings.aws_keys import find_broken_keys
 from bot.settings.sources import (
     ENV_FILE,
     PREFIX,
@@ -221,6 +222,7 @@ def _load(kind: type[_Settings], env_file: Path | None, *, refuse_unknown: bool 
         secrets_dir = find_secrets_dir()
         if refuse_unknown:
             problems += _find_unknown(find_names(env_file, secrets_dir))
+            problems += find_broken_keys(env_file, secrets_dir)
         settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))

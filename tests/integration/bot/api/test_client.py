@@ -251,7 +251,7 @@ async def test_cuts_endless_response() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal written
         await read_request(reader)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000000\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 1000000000\r\n\r\n")
         try:
             while written < 1_000_000_000:
                 writer.write(b"x" * 65536)

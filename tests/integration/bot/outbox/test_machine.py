@@ -187,7 +187,7 @@ class OutboxMachine(RuleBasedStateMachine):
         if len(batch.event_ids) == 1:
             self.settled[batch.lane.guild_id] += batch.event_ids
             self.dead += batch.event_ids
-        self.apply([Refused(batch, "never")], SLOTS)
+        self.apply([Refused(batch, "never", split=len(batch.event_ids) > 1)], SLOTS)
 
     def pick(self, number: int) -> Batch:
         return self.in_flight[sorted(self.in_flight)[number % len(self.in_flight)]]

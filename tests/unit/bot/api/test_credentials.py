@@ -264,6 +264,61 @@ async def test_wait_has_a_limit(container: Container, monkeypatch: pytest.Monkey
     assert caught.value.code == "Timeout"
 
 
+class Source:
+    """Opens sessions whose lookups hang until ``may_answer``; each then finds a key with its number."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = threading.Event()
+
+    def open(self) -> Session:
+        self.asked += 1
+        secret = f"secret-{self.asked}"
+        session = Session()
+        self.may_answer.wait(WAIT_MAX_S)
+        session.set_credentials("AKIA", secret)
+        return session
+
+
+async def test_hung_source_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lookup never ends; then the source is asked after 1, 2, 4 times the wait, not each time."""
+    monkeypatch.setattr("bot.api.credentials._WAIT_MAX_S", 0.02)
+    source, clock, asked = Source(), Clock(), []
+    credentials = make_credentials(open_session=source.open, monotonic_s=clock)
+    for _ in range(8):
+        with pytest.raises(TemporaryFailure, match="did not answer within"):
+            await credentials.get()
+        asked.append(source.asked)
+        clock.now_s += 0.03
+    assert asked == [1, 2, 2, 3, 3, 3, 4, 4]
+    monkeypatch.setattr("bot.api.credentials._WAIT_MAX_S", WAIT_MAX_S)
+    source.may_answer.set()
+    assert (await credentials.get()).secret_key == "secret-4"
+
+
+async def test_forget_outdates_lookup() -> None:
+    """What was being looked up when the API refused it is not kept."""
+    source = Source()
+    credentials = make_credentials(open_session=source.open)
+    first = asyncio.create_task(credentials.get())
+    await until(lambda: source.asked == 1)
+    credentials.forget()
+    second = asyncio.create_task(credentials.get())
+    await until(lambda: source.asked == 2)
+    source.may_answer.set()
+    assert [(await first).secret_key, (await second).secret_key] == ["secret-1", "secret-2"]
+    assert (await credentials.get()).secret_key == "secret-2"
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+async def test_line_break_is_unauthorized(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    use_environment(monkeypatch)
+    monkeypatch.setenv(name, "half\nhalf")
+    with pytest.raises(Unauthorized, match="line break") as caught:
+        await make_credentials().get()
+    assert "half" not in str(caught.value)
+
+
 async def test_failing_endpoint_is_temporary(container: Container) -> None:
     container.status = 404
     with pytest.raises(TemporaryFailure, match="returned none: check the container") as caught:

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import example, given
 
-from bot.api.responses import parse_start
+from bot.api.responses import RETRY_AFTER_MAX_S, parse_start
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
 NOW = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
@@ -42,8 +44,9 @@ def test_existing_execution_without_arn() -> None:
         (400, refusal("StateMachineDoesNotExist"), TemporaryFailure, "StateMachineDoesNotExist"),
         (400, refusal("InvalidExecutionInput"), Rejected, "InvalidExecutionInput"),
         (400, refusal("ValidationException", "com.amazon.coral.validate#"), Rejected, "ValidationException"),
-        (400, b'{"message":"Bad Request"}', Rejected, ""),
-        (400, b"<html>", Rejected, ""),
+        (400, b'{"message":"Bad Request"}', TemporaryFailure, ""),
+        (400, b"<html>", TemporaryFailure, ""),
+        (400, refusal("SomethingNew"), TemporaryFailure, "SomethingNew"),
         (413, b'{"message":"Request Entity Too Large"}', Rejected, ""),
         (401, b"", Unauthorized, ""),
         (403, b'{"message":"Forbidden"}', Unauthorized, ""),
@@ -68,10 +71,57 @@ def test_code_decides_before_status(status: int, body: bytes, kind: type[Deliver
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "unknown"),
+    [
+        (400, refusal("ThrottlingException", "com.amazon.coral#"), False),
+        (404, b'{"message":"Not Found"}', False),
+        (429, b'{"message":"Too Many Requests"}', False),
+        (400, b'{"message":"Bad Request"}', True),
+        (400, refusal("SomethingNew"), True),
+        (500, refusal("InternalFailure"), True),
+        (503, b'{"message":"Service Unavailable"}', True),
+        (200, b"<html>", True),
+        (302, b"", True),
+    ],
+)
+def test_says_whether_outcome_is_unknown(status: int, body: bytes, unknown: bool) -> None:
+    with pytest.raises(TemporaryFailure) as caught:
+        parse_start(status, {}, body, now=NOW)
+    assert caught.value.outcome_unknown is unknown
+
+
+numbers = st.integers(-(10**20), 10**20).map(str)
+dates = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["Sat", "", "x"]),
+    numbers,
+    st.sampled_from(["Nov", "Foo", "11"]),
+    *[numbers] * 4,
+    st.sampled_from(["GMT", "+9999", "-99999999999", "EST", ""]),
+)
+headers = st.text() | numbers | dates | st.sampled_from(["9" * 5000, "inf", "nan", "1e400", "-1", "²", "٣"])
+
+
+@given(retry_after=headers, date=headers)
+@example(retry_after="9" * 400, date="Sat, 21 Nov 99999999999 07:20:00 GMT")
+@example(retry_after="Sat, 99999999999999999999 Nov 2026 07:20:00 GMT", date="")
+def test_no_header_raises(retry_after: str, date: str) -> None:
+    """Retry-After and Date may hold anything; the wait is never longer than the cap."""
+    with pytest.raises(TemporaryFailure) as failed:
+        parse_start(503, {"Retry-After": retry_after, "Date": date}, b"", now=NOW)
+    assert 0 <= (failed.value.retry_after_s or 0) <= RETRY_AFTER_MAX_S
+    with pytest.raises(Unauthorized):
+        parse_start(403, {"Retry-After": retry_after, "Date": date}, b"", now=NOW)
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         ("7", 7.0),
         (format_datetime(NOW + timedelta(seconds=90)), 90.0),
+        ("99999999", RETRY_AFTER_MAX_S),
+        ("9" * 400, RETRY_AFTER_MAX_S),
+        (format_datetime(NOW + timedelta(days=9)), RETRY_AFTER_MAX_S),
         ("soon", None),
         (None, None),
         ("-3", None),

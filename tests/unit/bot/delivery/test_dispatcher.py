@@ -11,6 +11,7 @@ import pytest
 from bot.backoff import BASE_S, CAP_S, backoff_s
 from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
 from bot.delivery.dispatcher import Dispatcher
+from bot.delivery.route import REJECTIONS_TO_PAUSE
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.routing.lane import Lane
@@ -89,7 +90,7 @@ async def test_waits_out_retry_after() -> None:
 
 async def test_reports_refusal_at_once() -> None:
     sent = batch("x", "a", "b")
-    assert await run(Api(Rejected("never", status=400)), sent) == ([Refused(sent, "never")], [])
+    assert await run(Api(Rejected("never", status=400)), sent) == ([Refused(sent, "never", split=True)], [])
 
 
 async def test_shows_trouble_until_success() -> None:
@@ -99,8 +100,107 @@ async def test_shows_trouble_until_success() -> None:
     async with dispatching(api.start, settled, waits) as dispatcher:
         dispatcher.deliver([batch("x")])
         await until(lambda: bool(waits))
-        assert dispatcher.trouble == "no such key"
+        assert dispatcher.trouble == "notify: no such key"
     assert dispatcher.trouble is None
+
+
+async def test_trouble_is_of_one_workflow() -> None:
+    """What another workflow delivers does not end it; a rejection that is taken at its word does."""
+    waits: list[float] = []
+    api = Api(Unauthorized("no such key"), "arn:1", Rejected("never"))
+    async with asyncio.TaskGroup() as tasks:
+        again = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            await again.wait()
+
+        dispatcher = Dispatcher(api.start, lambda _: None, tasks.create_task, sleep=sleep)
+        dispatcher.deliver([dataclasses.replace(batch("x", "a", "b"), lane=Lane("digest", "1"))])
+        await until(lambda: bool(waits))
+        dispatcher.deliver([batch("y")])
+        await until(lambda: dispatcher.delivered == 1)
+        assert dispatcher.trouble == "digest: no such key"
+        again.set()
+        await until(lambda: dispatcher.in_flight == 0)
+        assert dispatcher.trouble is None
+
+
+@pytest.mark.parametrize("error", [ValueError("Newline in headers: secret"), RuntimeError(), KeyError("x")])
+async def test_exception_ends_attempt_alone(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is reported by its kind, because its text may quote a header."""
+    asked = 0
+
+    async def start(*_: object) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise error
+        return "arn"
+
+    settled: list[Report] = []
+    sent = batch("x")
+    async with dispatching(start, settled, []) as dispatcher:
+        dispatcher.deliver([sent])
+    kind = type(error).__name__
+    assert settled == [
+        Failed(sent, 1, f"the attempt failed unexpectedly ({kind})"),
+        Delivered(sent, "arn", 2),
+    ]
+
+
+UNKNOWN = TemporaryFailure("the API did not answer in time", code="Timeout", outcome_unknown=True)
+
+
+async def test_keeps_together_after_unknown_outcome() -> None:
+    sent = batch("x", "a", "b")
+    known = TemporaryFailure("the API answered 429", status=429)
+    reports, _ = await run(Api(known, Rejected("never")), sent)
+    assert reports[-1] == Refused(sent, "never", split=True)
+    reports, _ = await run(Api(UNKNOWN, known, Rejected("never")), sent)
+    reason = "never; an earlier attempt had no answer, so look for the execution x before a redrive"
+    assert reports[-1] == Refused(sent, reason, split=False)
+
+
+async def test_keeps_batch_of_earlier_process_together() -> None:
+    """That process may have sent it."""
+    sent = dataclasses.replace(batch("x", "a", "b"), sent_before=True)
+    (report,), _ = await run(Api(Rejected("never")), sent)
+    assert isinstance(report, Refused)
+    assert not report.split
+
+
+async def test_run_of_rejections_pauses() -> None:
+    """The deployment must be at fault: nothing more is buried, nothing is split, and the trouble is said."""
+    reports: list[Report] = []
+    rejecting = True
+
+    async def start(_workflow: str, _name: str, _body: bytes) -> str:
+        if rejecting:
+            raise Rejected("the API answered 400 InvalidExecutionInput", status=400)
+        return "arn"
+
+    async with asyncio.TaskGroup() as tasks:
+        dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
+        dispatcher.deliver(batch(f"x{number}") for number in range(20))
+        dispatcher.deliver([batch("many", "a", "b")])
+        await until(lambda: sum(isinstance(report, Failed) for report in reports) > 30)
+        assert dispatcher.in_flight == 21 - (REJECTIONS_TO_PAUSE - 1)
+        assert "notify: the API answered 400" in str(dispatcher.trouble)
+        assert "check the workflow" in str(dispatcher.trouble)
+        rejecting = False
+        await until(lambda: dispatcher.in_flight == 0, turns=1000)
+    assert sum(isinstance(report, Refused) for report in reports) == REJECTIONS_TO_PAUSE - 1
+    assert sum(isinstance(report, Delivered) for report in reports) == 21 - (REJECTIONS_TO_PAUSE - 1)
+    assert dispatcher.trouble is None
+
+
+async def test_success_ends_run_of_rejections() -> None:
+    never = Rejected("never")
+    sent = [batch(f"x{number}") for number in range(10)]
+    api = Api(never, never, never, never, "arn", never, never, never, never, "arn")
+    reports, waits = await run(api, *sent)
+    assert (sum(isinstance(report, Refused) for report in reports), waits) == (8, [])
 
 
 @pytest.mark.parametrize("workflow", ["other", "notify"])

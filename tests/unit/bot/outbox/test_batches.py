@@ -94,7 +94,9 @@ def test_halves_refused_batch(store: Store) -> None:
     sent = [batch]
     while True:
         bad = "b" in batch.event_ids
-        settlement = Refused(batch, "no") if bad else Delivered(batch, "arn", 1)
+        settlement = (
+            Refused(batch, "no", split=len(batch.event_ids) > 1) if bad else Delivered(batch, "arn", 1)
+        )
         begun = store.apply(Work(reports=[settlement]), slots=1, now_ms=NOW)
         if not begun:
             break
@@ -104,6 +106,23 @@ def test_halves_refused_batch(store: Store) -> None:
     assert len({batch.execution for batch in sent}) == 5
     assert store.count_dead_letters() == 1
     assert store.waiting == 0
+
+
+def test_buries_batch_whole(store: Store) -> None:
+    """One that may have been accepted is not split: under new names its events might arrive twice."""
+    (batch,) = store.apply(Work(events=[outgoing(name) for name in "abc"]), slots=1, now_ms=NOW)
+    assert store.apply(Work(reports=[Refused(batch, "no")]), slots=1, now_ms=NOW) == []
+    assert (store.count_dead_letters(), store.waiting) == (3, 0)
+
+
+def test_knows_batches_of_earlier_process(tmp_path: Path) -> None:
+    store = open_store(tmp_path, 3)
+    (batch,) = store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW)
+    store.close()
+    again = open_store(tmp_path, 3)
+    (reopened,) = again.open_batches()
+    again.close()
+    assert (batch.sent_before, reopened.sent_before, reopened) == (False, True, batch)
 
 
 def test_dead_letter_keeps_reason_and_bytes(store: Store, tmp_path: Path) -> None:

@@ -222,3 +222,19 @@ def test_example_has_every_setting(machine: Machine) -> None:
     defaults = machine.load()
     machine.env_file.write_text("".join(f"{name}={value}\n" for _, _, name, value in blocks))
     assert machine.load() == defaults
+
+
+@pytest.mark.parametrize("source", ["environment", "file", "secrets"])
+def test_refuses_broken_aws_key(machine: Machine, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break in it would be refused at each request; one at the end of a file is only the file's."""
+    name, value = "AWS_SECRET_ACCESS_KEY", "a-secret\nhalf"
+    if source == "environment":
+        monkeypatch.setenv(name, value)
+    elif source == "file":
+        machine.env_file.write_text(f'{name}="{value}"\n')
+    else:
+        (machine.secrets / name.lower()).write_text(value)
+        (machine.secrets / "aws_access_key_id").write_text("AKIA\n")
+    (problem,) = machine.problems()
+    assert problem.startswith(f"{name} holds a line break")
+    assert "half" not in problem
