@@ -27,7 +27,7 @@ from bot.errors import RelayError, SettingsError
 from bot.gateway.client import Gateway, run_gateway, use_api
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
-from bot.outbox.service import MAX_IN_FLIGHT, Outbox
+from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Watched
 from bot.routing.rules import DEFAULT_RULES, Rules
@@ -76,11 +76,11 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         open_database, settings.data_dir, synchronous=settings.outbox_synchronous
     )
     store = Store(database, _limits(settings))
-    # One more connection for the heartbeat, which must not wait for batches.
-    api = ApiClient(target, max_connections=MAX_IN_FLIGHT + 1)
+    # The places in flight bound the connections, for each workflow by itself; none waits for another's.
+    api = ApiClient(target, max_connections=0)
     async with api, asyncio.TaskGroup() as tasks:
         outbox = Outbox(store)
-        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task)
+        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, can_bury=lambda: outbox.can_bury)
         occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms)

@@ -34,7 +34,8 @@ Parse = Callable[[int, Mapping[str, str], bytes, datetime], _T]
 class ApiClient:
     """Sends signed requests to the ingress API of *target*; open it as a context manager.
 
-    Every request is signed with the credentials and the time of that moment.
+    Every request is signed with the credentials and the time of that moment. *max_connections* is 0 for no
+    bound.
     """
 
     def __init__(

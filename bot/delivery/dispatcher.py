@@ -15,11 +15,14 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from bot.backoff import backoff_s
+from bot.clock import Clock, system_clock
 from bot.delivery.route import Route, outcome_unknown, retry_after_s
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 
 _UNSURE: Final = "; an earlier attempt had no answer, so look for the execution {name} before a redrive"
+
+_EXPIRED: Final = "expired: it was tried for longer than MAX_EVENT_AGE_S, at last: {reason}"
 
 _T = TypeVar("_T")
 
@@ -30,7 +33,8 @@ class Dispatcher:
     """*start* is the API client's, *report* the outbox's; *spawn* runs a task and watches over it.
 
     ``deliver`` takes batches. ``close`` waits for those in flight and gives up the rest, which stay in the
-    outbox as they are, and are sent again, the same, by the next process.
+    outbox as they are, and are sent again, the same, by the next process. *can_bury* says whether there is
+    room for dead letters; without it nothing is given up.
     """
 
     def __init__(
@@ -39,11 +43,15 @@ class Dispatcher:
         report: Callable[[Report], object],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
+        can_bury: Callable[[], bool] = lambda: True,
+        clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._start = start
         self._report = report
         self._spawn = spawn
+        self._can_bury = can_bury
+        self._clock = clock
         self._sleep = sleep
         self._routes: dict[str, Route] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,12 +116,16 @@ class Dispatcher:
                 return
             unsure = unsure or outcome_unknown(error)
             split = len(batch.event_ids) > 1 and not unsure
-            if isinstance(error, Rejected) and route.believes(split=split):
+            settles = split or self._can_bury()
+            if settles and isinstance(error, Rejected) and route.believes(split=split):
                 route.reject(probe=probe)
-                self._refused(batch, error, split=split, unsure=unsure)
+                self._refused(batch, str(error), split=split, unsure=unsure)
                 return
             route.fail(error, probe=probe)
             if self._closing:
+                return
+            if self._clock() >= batch.expires_ms and self._can_bury():
+                self._refused(batch, _EXPIRED.format(reason=error), split=False, unsure=unsure)
                 return
             self._report(Failed(batch, attempts, route.explain(error)))
             await self._back_off(batch, route, error, attempts)
@@ -130,8 +142,9 @@ class Dispatcher:
             attempts=attempts,
         )
 
-    def _refused(self, batch: Batch, error: Rejected, *, split: bool, unsure: bool) -> None:
-        reason = str(error) + (_UNSURE.format(name=batch.execution) if unsure else "")
+    def _refused(self, batch: Batch, reason: str, *, split: bool, unsure: bool) -> None:
+        if unsure:
+            reason += _UNSURE.format(name=batch.execution)
         self._report(Refused(batch, reason, split))
         if split:
             log.warning("batch_split", execution=batch.execution, events=len(batch.event_ids), reason=reason)

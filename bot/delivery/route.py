@@ -70,6 +70,8 @@ class Route:
         """Return the error's message, with what a run of rejections means."""
         if not isinstance(error, Rejected):
             return str(error)
+        if self._rejections < REJECTIONS_TO_PAUSE:
+            return f"{error}; the dead letters are full: redrive or drop some with `voice-relay outbox`"
         return (
             f"{error}; it rejected {self._rejections} times in a row and accepted nothing in between, which "
             "the deployment must be at fault for: check the workflow. Nothing more goes to the dead letters"

@@ -9,7 +9,8 @@ from bot.routing.lane import Lane
 class Batch:
     """Events that start one execution together: the same name and the same bytes at every attempt.
 
-    ``sent_before``: an earlier process may have sent it, and what became of that is unknown.
+    ``sent_before``: an earlier process may have sent it, and what became of that is unknown. From
+    ``expires_ms`` on, all of its events are too old to be sent again.
     """
 
     lane_id: int
@@ -19,6 +20,7 @@ class Batch:
     event_ids: tuple[str, ...]
     created_ms: int
     sent_before: bool = field(default=False, compare=False)
+    expires_ms: int = field(default=2**63 - 1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ same bytes under the same execution name.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -19,7 +20,8 @@ _LAST_SEQ: Final = 2**63 - 1
 
 # group_concat takes the rows in the order in which the ordered subquery hands them over.
 _READ: Final = """
-SELECT min(seq), max(seq), coalesce(min(entered_ms), 0), min(destination), max(destination),
+SELECT min(seq), max(seq), coalesce(min(entered_ms), 0), coalesce(max(entered_ms), 0),
+       min(destination), max(destination),
        sum(length(CAST(body AS BLOB)) + 1), group_concat(body, ','), group_concat(event_id, ',')
 FROM (SELECT seq, entered_ms, destination, body, event_id
       FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
@@ -41,23 +43,27 @@ INSERT INTO dead_letter (lane_id, event_id, destination, body, execution, reason
 SELECT lane_id, event_id, destination, body, execution, ?, ? FROM event JOIN batch USING (lane_id)
 WHERE lane_id = ? AND seq BETWEEN first_seq AND last_seq
 """
+_EXPIRED: Final = "SELECT seq FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq LIMIT ?"
 _BURY_EXPIRED: Final = """
 INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms)
 SELECT lane_id, event_id, destination, body, 'expired: it waited for longer than MAX_EVENT_AGE_S', ?
-FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq
+FROM event WHERE seq IN ({places}) ORDER BY seq
 """
+PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
 _NOTE_FAILURE: Final = "UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?"
 
 
 class Stretch(NamedTuple):
     """A stretch of a lane, joined up; ``first_seq`` is ``None`` where it is empty.
 
+    ``entered_ms`` and ``last_entered_ms`` are when the first and the last event came into the lane.
     In a batch, ``destination`` and ``last_destination`` are the same.
     """
 
     first_seq: int | None
     last_seq: int
     entered_ms: int
+    last_entered_ms: int
     destination: str
     last_destination: str
     bytes: int
@@ -89,7 +95,7 @@ def fit(db: sqlite3.Connection, lane_id: int, stretch: Stretch, limit: int) -> S
     return read_stretch(db, lane_id, last_seq=cut, limit=limit)
 
 
-def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane]) -> list[Batch]:
+def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane], event_age_ms: int) -> list[Batch]:
     """Return the batches that were begun and not settled, as they were first sent."""
     return [
         build_batch(
@@ -98,6 +104,7 @@ def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane]) -> list[Batch]:
             execution,
             created_ms,
             read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq),
+            event_age_ms,
             sent_before=True,
         )
         for lane_id, execution, first_seq, last_seq, created_ms in db.execute(_OPEN).fetchall()
@@ -111,7 +118,14 @@ def put_batch(db: sqlite3.Connection, batch: Batch, stretch: Stretch) -> None:
 
 
 def build_batch(
-    lane_id: int, lane: Lane, execution: str, created_ms: int, events: Stretch, *, sent_before: bool = False
+    lane_id: int,
+    lane: Lane,
+    execution: str,
+    created_ms: int,
+    events: Stretch,
+    event_age_ms: int,
+    *,
+    sent_before: bool = False,
 ) -> Batch:
     """Return a batch of *events*; the same arguments give the same bytes."""
     name, to = orjson.dumps(execution).decode(), orjson.dumps(events.destination).decode()
@@ -123,6 +137,7 @@ def build_batch(
         event_ids=tuple(events.event_ids.split(",")),
         created_ms=created_ms,
         sent_before=sent_before,
+        expires_ms=events.last_entered_ms + event_age_ms,
     )
 
 
@@ -158,7 +173,14 @@ def end_batch(db: sqlite3.Connection, lane_id: int, *, keep_events: bool) -> Non
     db.execute("DELETE FROM batch WHERE lane_id = ?", (lane_id,))
 
 
-def expire(db: sqlite3.Connection, lane_id: int, oldest_ms: int, now_ms: int) -> int:
-    """Move the lane's events from before *oldest_ms* to the dead letters, and return how many those were."""
-    db.execute(_BURY_EXPIRED, (now_ms, lane_id, oldest_ms))
-    return db.execute("DELETE FROM event WHERE lane_id = ? AND entered_ms < ?", (lane_id, oldest_ms)).rowcount
+def find_expired(db: sqlite3.Connection, lane_id: int, oldest_ms: int, limit: int) -> list[int]:
+    """Return up to *limit* of the lane's events from before *oldest_ms*, by their places in line."""
+    return [seq for (seq,) in db.execute(_EXPIRED, (lane_id, oldest_ms, limit))]
+
+
+def bury_expired(db: sqlite3.Connection, seqs: Sequence[int], now_ms: int) -> None:
+    """Move the events at these places to the dead letters, because they waited for too long."""
+    if seqs:
+        places = ",".join("?" * len(seqs))
+        db.execute(_BURY_EXPIRED.format(places=places), (now_ms, *seqs))
+        db.execute(f"DELETE FROM event WHERE seq IN ({places})", seqs)  # noqa: S608

@@ -1,11 +1,15 @@
 """Which lanes may begin a batch next: one in flight per lane, lanes in the order in which they fell due.
 
+Places are counted for each workflow by itself, so that one whose batches all wait for its endpoint leaves the
+others theirs.
+
 Kept in memory beside the file. A change is computed first, committed with its transaction, and applied here
 only after that, so that a failed transaction leaves this as it was.
 """
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -23,22 +27,48 @@ class Change:
 
 
 class LaneSchedule:
-    """*waiting* counts each lane's events on disk, those of batches in flight included."""
+    """*waiting* counts each lane's events on disk, those of batches in flight included.
 
-    def __init__(self, waiting: dict[int, int], in_flight: set[int]) -> None:
+    *workflow_of* names a lane's workflow.
+    """
+
+    def __init__(
+        self, waiting: dict[int, int], in_flight: set[int], workflow_of: Callable[[int], str]
+    ) -> None:
         self._waiting = waiting
         self._in_flight = in_flight
         self._limits: dict[int, int] = {}
-        self._due = dict.fromkeys(lane_id for lane_id in waiting if lane_id not in in_flight)
+        self._workflow_of = workflow_of
+        self._due: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        for lane_id in waiting:
+            if lane_id not in in_flight:
+                self._due[workflow_of(lane_id)][lane_id] = None
         self.total = sum(waiting.values())
 
-    def choose(self, change: Change, slots: int) -> list[int]:
-        """Return up to *slots* lanes that may begin a batch once *change* is committed."""
-        touched = itertools.chain(change.delta, change.settled)
-        fresh = dict.fromkeys(
-            lane_id for lane_id in touched if lane_id not in self._due and self._is_due(lane_id, change)
-        )
-        return list(itertools.islice(itertools.chain(self._due, fresh), slots))
+    def choose(self, change: Change, slots: int, taken: Mapping[str, int]) -> list[int]:
+        """Return the lanes that may begin a batch once *change* is committed.
+
+        Up to *slots* of each workflow, less those that are *taken*.
+        """
+        due: dict[str, list[Iterable[int]]] = {workflow: [lanes] for workflow, lanes in self._due.items()}
+        for workflow, lane_ids in self._freshly_due(change).items():
+            due.setdefault(workflow, []).append(lane_ids)
+        return [
+            lane_id
+            for workflow, lanes in due.items()
+            for lane_id in itertools.islice(
+                itertools.chain.from_iterable(lanes), max(0, slots - taken.get(workflow, 0))
+            )
+        ]
+
+    def _freshly_due(self, change: Change) -> Mapping[str, dict[int, None]]:
+        """Return the lanes that *change* makes due, by workflow."""
+        fresh: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        for lane_id in itertools.chain(change.delta, change.settled):
+            workflow = self._workflow_of(lane_id)
+            if lane_id not in self._due[workflow] and self._is_due(lane_id, change):
+                fresh[workflow][lane_id] = None
+        return fresh
 
     def limit(self, lane_id: int, change: Change, usual: int) -> int:
         """Return how many events the lane's next batch may have: *usual*, or fewer after a refusal."""
@@ -55,7 +85,7 @@ class LaneSchedule:
                 self._waiting[lane_id] = waiting
             else:
                 self._waiting.pop(lane_id, None)
-                self._due.pop(lane_id, None)
+                self._due[self._workflow_of(lane_id)].pop(lane_id, None)
         for lane_id, limit in change.limits.items():
             if limit is None:
                 self._limits.pop(lane_id, None)
@@ -63,9 +93,9 @@ class LaneSchedule:
                 self._limits[lane_id] = limit
         for lane_id in itertools.chain(change.delta, change.settled):
             if lane_id in self._waiting and lane_id not in self._in_flight:
-                self._due[lane_id] = None
+                self._due[self._workflow_of(lane_id)][lane_id] = None
         for lane_id in begun:
-            self._due.pop(lane_id, None)
+            self._due[self._workflow_of(lane_id)].pop(lane_id, None)
             self._in_flight.add(lane_id)
 
     def _is_due(self, lane_id: int, change: Change) -> bool:

@@ -18,7 +18,7 @@ from bot.outbox.writer import Writer
 from bot.voice.occupancy import GuildOccupancy
 
 MAX_IN_FLIGHT: Final = 64
-"""Batches in flight at once, each of a lane of its own."""
+"""Batches of one workflow in flight at once, each of a lane of its own."""
 
 _RETRY_S: Final = 1.0
 
@@ -29,7 +29,8 @@ Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence[Captured]
 class Outbox:
     """Owns *store* from ``start`` to ``close``; every method is called on the event loop.
 
-    At most *max_in_flight* batches are out at once. Each is settled once, by a report, which frees its lane.
+    At most *max_in_flight* batches of a workflow are out at once. Each is settled once, by a report, which
+    frees its lane.
     """
 
     def __init__(
@@ -121,6 +122,11 @@ class Outbox:
     def waiting(self) -> int:
         """How many events on disk are not delivered yet."""
         return self._store.waiting
+
+    @property
+    def can_bury(self) -> bool:
+        """Whether there is room for more dead letters."""
+        return not self._store.letters_full
 
     @property
     def backlog(self) -> int:

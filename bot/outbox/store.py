@@ -5,14 +5,15 @@ both or neither. A lane's batch is written down before it is first sent, and wha
 the transaction that ends it. So at any instant an event is in exactly one place: held back, waiting or in a
 batch, receipted, or a dead letter.
 
-The SQL stands in the modules of the tables (``occupancy_rows``, ``held_rows``, ``batch_rows``), and here that
-of lanes, waiting events and dead letters. ``LaneSchedule`` keeps in memory which lanes may begin a batch.
+The SQL stands in the modules of the tables (``occupancy_rows``, ``held_rows``, ``batch_rows``), in
+``housekeeping``, and here that of lanes. ``LaneSchedule`` keeps in memory which lanes may begin a batch.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -21,6 +22,15 @@ from bot.errors import StoreFullError
 from bot.outbox import batch_rows, held_rows, occupancy_rows, statements
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.outbox.database import Database
+from bot.outbox.housekeeping import (
+    CHUNK,
+    DEAD_LETTERS_SHARE,
+    NEAR,
+    expire,
+    prune_receipts,
+    read_usage,
+    redrive,
+)
 from bot.outbox.lanes import Change, LaneSchedule
 from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
@@ -30,15 +40,10 @@ from bot.voice.occupancy import GuildOccupancy
 from workflow.registry import max_events
 
 _DAY_MS: Final = 24 * 3600 * 1000
-_REDRIVE_MAX: Final = 1000
 _ROOM_AGAIN: Final = 0.9
 """A full file must shrink below this share of its full size before it takes new events again."""
 
-_PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
-_TO_REDRIVE: Final = (
-    "SELECT letter_id, lane_id, event_id, destination, body FROM dead_letter "
-    "WHERE redrive = 1 ORDER BY letter_id LIMIT ?"
-)
+_EVER: Final = 2**63 - 1
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +83,13 @@ class Store:
         self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id, _ in lanes}
         self._batch_max: dict[int, int | None] = {lane_id: batch_max for lane_id, _, _, batch_max in lanes}
         self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
-        self._schedule = LaneSchedule(waiting, in_flight)
+        self._schedule = LaneSchedule(waiting, in_flight, lambda lane_id: self._lanes[lane_id].workflow)
+        self._letters_max_bytes = int(self._limits.file_bytes * DEAD_LETTERS_SHARE)
+        self._letters_warned = 0.0
+        self.letters_full = False
+        """Whether the dead letters have reached their bound, so that nothing more may be buried."""
+        self.more_to_do = False
+        """Whether housekeeping has more to do than one transaction should hold."""
 
     def close(self) -> None:
         self._database.close()
@@ -101,11 +112,16 @@ class Store:
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
         with self._transaction():
-            return batch_rows.open_batches(self._db, self._lanes)
+            return batch_rows.open_batches(self._db, self._lanes, self._limits.event_age_ms)
 
-    def apply(self, work: Work, *, slots: int, now_ms: int) -> list[Batch]:
-        """Commit *work* and begin up to *slots* new batches, in lanes that have none in flight."""
-        if work.events and self._size_bytes() >= self._limits.file_bytes:
+    def apply(
+        self, work: Work, *, slots: int, now_ms: int, taken: Mapping[str, int] = MappingProxyType({})
+    ) -> list[Batch]:
+        """Commit *work* and begin new batches, in lanes that have none in flight.
+
+        Of each workflow up to *slots*, less those that are *taken*.
+        """
+        if work.events and self._is_full():
             raise StoreFullError(
                 f"the outbox has reached VOICE_RELAY_OUTBOX_MAX_BYTES ({self._limits.file_bytes}) with "
                 f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
@@ -121,11 +137,8 @@ class Store:
             held_rows.write_held(self._db, work, self._lane_ids)
             for report in work.reports:
                 self._write_report(report, change, now_ms)
-            if work.housekeeping:
-                self._redrive(change, now_ms)
-                oldest_ms = now_ms - self._limits.receipt_age_ms
-                self._db.execute("DELETE FROM receipt WHERE delivered_ms < ?", (oldest_ms,))
-            due = self._schedule.choose(change, slots)
+            self.more_to_do = work.housekeeping and self._keep_house(change, now_ms)
+            due = self._schedule.choose(change, slots, taken)
             batches = [batch for lane_id in due if (batch := self._begin_batch(lane_id, change, now_ms))]
         self._schedule.commit(change, [batch.lane_id for batch in batches])
         return batches
@@ -152,6 +165,43 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise self._database.explain(error) from error
+
+    def _is_full(self) -> bool:
+        """Tell whether the file is full of what waits: receipts make room first."""
+        while self._size_bytes() >= self._limits.file_bytes:
+            with self._transaction():
+                pruned = prune_receipts(self._db, _EVER)
+            if not pruned:
+                return True
+        return False
+
+    def _keep_house(self, change: Change, now_ms: int) -> bool:
+        """Redrive, expire and prune, a chunk of each; say whether there is more to do."""
+        self._watch_dead_letters()
+        more = redrive(self._db, change, now_ms)
+        if not self.letters_full:
+            expired = expire(self._db, change, now_ms - self._limits.event_age_ms, now_ms)
+            if expired:
+                log.warning("events_expired", events=expired)
+            more |= expired == CHUNK
+        is_near = self._size_bytes() >= self._limits.file_bytes * NEAR
+        before_ms = _EVER if is_near else now_ms - self._limits.receipt_age_ms
+        return prune_receipts(self._db, before_ms) == CHUNK or more
+
+    def _watch_dead_letters(self) -> None:
+        """Say it when the dead letters near their bound, and when they reach it."""
+        usage = read_usage(self._db)
+        share = usage.bytes / self._letters_max_bytes
+        self.letters_full = share >= 1
+        level = next((level for level in (1.0, NEAR) if share >= level), 0.0)
+        if level > self._letters_warned:
+            log.error(
+                "dead_letters_full" if self.letters_full else "dead_letters_nearly_full",
+                letters=usage.letters,
+                bytes=usage.bytes,
+                max_bytes=self._letters_max_bytes,
+            )
+        self._letters_warned = level
 
     def _size_bytes(self) -> int:
         """Return how many bytes of the file are in use."""
@@ -188,7 +238,7 @@ class Store:
                 maxima[lane_id] = batch_max_events
             change.delta[lane_id] += 1
             rows.append((lane_id, event_id, destination, body, now_ms))
-        statements.insert(self._db, _PUT_EVENT, rows)
+        statements.insert(self._db, batch_rows.PUT_EVENT, rows)
         for lane_id, maximum in maxima.items():
             self._db.execute("UPDATE lane SET batch_max_events = ? WHERE lane_id = ?", (maximum, lane_id))
             # In memory at once: should this be rolled back, the worst is a batch of another size.
@@ -213,32 +263,29 @@ class Store:
         change.settled.add(lane_id)
         change.delta[lane_id] -= 0 if split else size
 
-    def _redrive(self, change: Change, now_ms: int) -> None:
-        """Put the dead letters that are marked at the ends of their lanes."""
-        rows = self._db.execute(_TO_REDRIVE, (_REDRIVE_MAX,)).fetchall()
-        statements.delete(self._db, "dead_letter", ("letter_id",), [row[:1] for row in rows])
-        statements.insert(self._db, _PUT_EVENT, [(*row, now_ms) for _, *row in rows])
-        change.delta.update(lane_id for _, lane_id, *_ in rows)
-
     def _begin_batch(self, lane_id: int, change: Change, now_ms: int) -> Batch | None:
-        """Cut the lane's next batch and write it down; ``None`` if all that waited was too old."""
+        """Cut the lane's next batch and write it down; ``None`` if what is first in line was too old."""
         lane = self._lanes[lane_id]
         usual = self._batch_max.get(lane_id) or self._limits.batch_events or max_events(lane.workflow)
         limit = self._schedule.limit(lane_id, change, usual)
         events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
-        if events.entered_ms < now_ms - self._limits.event_age_ms:
-            change.delta[lane_id] -= self._expire(lane_id, now_ms)
+        if events.entered_ms < now_ms - self._limits.event_age_ms and not self.letters_full:
+            expired = self._expire(lane_id, now_ms)
+            change.delta[lane_id] -= expired
             events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
-            if events.first_seq is None:
+            if expired == CHUNK or events.first_seq is None:
+                self.more_to_do |= expired == CHUNK
                 return None
         events = batch_rows.fit(self._db, lane_id, events, limit)
         execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
-        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events)
+        age_ms = self._limits.event_age_ms
+        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events, age_ms)
         batch_rows.put_batch(self._db, batch, events)
         return batch
 
     def _expire(self, lane_id: int, now_ms: int) -> int:
-        """Move events that waited too long to the dead letters, and return how many those were."""
-        expired = batch_rows.expire(self._db, lane_id, now_ms - self._limits.event_age_ms, now_ms)
-        log.warning("events_expired", lane=self._lanes[lane_id], events=expired)
-        return expired
+        """Move the lane's first events that waited too long to the dead letters; return how many."""
+        seqs = batch_rows.find_expired(self._db, lane_id, now_ms - self._limits.event_age_ms, CHUNK)
+        batch_rows.bury_expired(self._db, seqs, now_ms)
+        log.warning("events_expired", lane=self._lanes[lane_id], events=len(seqs))
+        return len(seqs)

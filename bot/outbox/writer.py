@@ -12,6 +12,7 @@ When the disk fails:
 """
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -29,7 +30,6 @@ _GROUP_MAX: Final = 4096
 _HOLD_MAX: Final = 20_000
 """Observations kept in memory while the disk fails."""
 _REMIND_MS: Final = 60_000
-_NO_SLOTS: Final = -(2**31)
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +37,9 @@ log = structlog.get_logger(__name__)
 class Writer:
     """Owns *store* while ``run`` does. The callbacks are called on its thread.
 
-    *deliver* takes batches to send, at most *slots* at once. *ask_resync* takes the guilds that lost
-    observations, as they are on disk, and since when; the answer comes in as a ``Resynced``. *give_up* takes
-    what ended the thread.
+    *deliver* takes batches to send, at most *slots* of a workflow at once. *ask_resync* takes the guilds that
+    lost observations, as they are on disk, and since when; the answer comes in as a ``Resynced``. *give_up*
+    takes what ended the thread.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Writer:
         self._ask_resync = ask_resync
         self._give_up = give_up
         self._slots = slots
+        self._taken: Counter[str] = Counter()
         self._retry_s = retry_s
         self._clock = clock
         self._work = Work()
@@ -99,15 +100,21 @@ class Writer:
         except StoreError as error:
             self._fail(error, self._clock())
             return False
-        self._slots -= len(batches)
+        self._hand_out(batches)
+        return True
+
+    def _hand_out(self, batches: Sequence[Batch]) -> None:
+        self._taken.update(batch.lane.workflow for batch in batches)
         if batches:
             self._deliver(batches)
-        return True
 
     def _gather(self) -> None:
         """Wait for something to do, or for the next try, and take all that has come in."""
+        wait_s = self._retry_s if self.failing is not None else None
+        if self._store.more_to_do and self.failing is None:
+            self._work.housekeeping, wait_s = True, 0
         try:
-            items = self._inbox.get(timeout=self._retry_s if self.failing is not None else None)
+            items = self._inbox.get(timeout=wait_s)
             while True:
                 for item in items:
                     match item:
@@ -124,13 +131,13 @@ class Writer:
                         case Resynced():
                             self._resync(item)
                         case Drain():
-                            self._slots = _NO_SLOTS
+                            self._slots = 0
                         case Sync():
                             self._syncs.append(item)
                         case report:
                             self._work.reports.append(report)
                             if not isinstance(report, Failed):
-                                self._slots += 1
+                                self._taken[report.batch.lane.workflow] -= 1
                 if len(self._work.observations) >= _GROUP_MAX:
                     break
                 items = self._inbox.get_nowait()
@@ -151,7 +158,7 @@ class Writer:
             self._begin_losing()
         now_ms = self._clock()
         try:
-            batches = self._store.apply(self._work, slots=max(0, self._slots), now_ms=now_ms)
+            batches = self._store.apply(self._work, slots=self._slots, taken=self._taken, now_ms=now_ms)
         except StoreFullError as error:
             self._begin_losing()
             self._fail(error, now_ms)
@@ -162,9 +169,7 @@ class Writer:
             self._fail(error, now_ms)
             return False
         self._work = Work()
-        self._slots -= len(batches)
-        if batches:
-            self._deliver(batches)
+        self._hand_out(batches)
         if not self.losing:
             self._safe_ms, self._committed_ms = self._committed_ms, now_ms
             self._recover()

@@ -68,8 +68,8 @@ class Disk:
         return batches
 
 
-def open_store(directory: Path) -> Store:
-    return Store(open_database(directory, synchronous="normal"), Limits(batch_events=3))
+def open_store(directory: Path, **limits: Any) -> Store:
+    return Store(open_database(directory, synchronous="normal"), Limits(batch_events=3, **limits))
 
 
 @pytest.fixture
@@ -163,6 +163,38 @@ async def test_respects_max_in_flight(tmp_path: Path, post: Post) -> None:
         assert len(post.batches) == 2
         outbox.put(Refused(first[0], "never"))
         assert len(await post.wait_for(3)) == 3
+
+
+async def test_places_are_of_one_workflow(tmp_path: Path, post: Post) -> None:
+    """One whose batches never end takes none of another's places, in the next process either."""
+    well = Lane("well", "1")
+    async with working(open_store(tmp_path), post, max_in_flight=2) as outbox:
+        for number in range(5):
+            put(outbox, f"e{number}", lane=Lane("sick", str(number)))
+        await post.wait_for(2)
+        put(outbox, "a", lane=well)
+        assert names(await post.wait_for(3)) == ["e0", "e1", "a"]
+        await outbox.flush()
+    again = Post()
+    async with working(open_store(tmp_path), again, max_in_flight=2) as outbox:
+        put(outbox, "b", lane=well)
+        (ended,) = [batch for batch in await again.wait_for(3) if batch.lane == well]
+        outbox.put(Delivered(ended, "arn", 1))
+        assert names(await again.wait_for(4)) == ["e0", "e1", "a", "b"]
+        await outbox.flush()
+
+
+async def test_housekeeping_goes_on_by_itself(tmp_path: Path, post: Post) -> None:
+    """One tick begins it, and it goes on until nothing is left to do."""
+    store = open_store(tmp_path, event_age_ms=1000)
+    old = [OutgoingEvent(LANE, "default", f"e{n}", "1") for n in range(2500)]
+    store.apply(Work(events=old), slots=0, now_ms=1)
+    async with working(store, post, max_in_flight=0) as outbox:
+        outbox.tick(None)
+        async with asyncio.timeout(TIMEOUT_S):
+            while outbox.waiting:
+                await outbox.flush()
+    assert post.batches == []
 
 
 async def test_drain_begins_nothing(tmp_path: Path, post: Post) -> None:

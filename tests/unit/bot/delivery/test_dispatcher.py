@@ -276,3 +276,40 @@ def test_backoff_has_cap_and_jitter() -> None:
     assert longest[-1] == CAP_S == backoff_s(10_000, random=lambda: 1.0)
     assert backoff_s(5, random=lambda: 0.0) == 0
     assert backoff_s(5, 9.0, random=lambda: 0.0) == 9
+
+
+async def give_up(api: Api, sent: Batch, *, can_bury: Callable[[], bool] = lambda: True) -> list[Report]:
+    """Deliver *sent* at the time 1000."""
+    reports: list[Report] = []
+    async with asyncio.TaskGroup() as tasks:
+        Dispatcher(
+            api.start,
+            reports.append,
+            tasks.create_task,
+            can_bury=can_bury,
+            clock=lambda: 1000,
+            sleep=lambda _: asyncio.sleep(0),
+        ).deliver([sent])
+    return reports
+
+
+async def test_batch_in_flight_ages_out() -> None:
+    """Too old and failed once more, it goes to the dead letters whole; a success comes first."""
+    down = TemporaryFailure("the API answered 404: Not Found", status=404)
+    old = dataclasses.replace(batch("x", "a", "b"), expires_ms=1000)
+    (report,) = await give_up(Api(down), old)
+    assert isinstance(report, Refused)
+    assert not report.split
+    assert report.reason == f"expired: it was tried for longer than MAX_EVENT_AGE_S, at last: {down}"
+    assert await give_up(Api("arn"), old) == [Delivered(old, "arn", 1)]
+    young = dataclasses.replace(old, expires_ms=1001)
+    assert await give_up(Api(down, "arn"), young) == [Failed(young, 1, str(down)), Delivered(young, "arn", 2)]
+
+
+@pytest.mark.parametrize("error", [Rejected("never"), TemporaryFailure("down")])
+async def test_keeps_batch_while_dead_letters_are_full(error: DeliveryError) -> None:
+    room = iter([False, False, True, True])
+    sent = dataclasses.replace(batch("x"), expires_ms=1000)
+    failed, last = await give_up(Api(error, error), sent, can_bury=lambda: next(room))
+    assert isinstance(failed, Failed)
+    assert isinstance(last, Refused)
