@@ -7,7 +7,7 @@
 
 Stopping goes the same way: the heartbeat ends, then no more frames, then no more batches, then what is in
 flight finishes or is given up within the grace, then everything is on disk and the file is closed. The next
-process sends again, the same, what was given up.
+process sends again, the same, what was given up, and resumes the gateway's session.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from bot.api.target import Target
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
-from bot.gateway.client import Gateway, run_gateway, use_api
+from bot.gateway.client import Gateway, use_api
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Watched
+from bot.outbox.work import Advanced, Watched
 from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import load_rules
 from bot.routing.targets import find_unknown, known_targets
@@ -41,7 +41,6 @@ from bot.voice.tracker import Tracker
 
 _WATCH_TICK_S = 5.0
 _DEBOUNCE_TICK_S = 0.2
-_CANCEL_AGAIN_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -85,9 +84,14 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms)
         intake = Intake(tracker, rules, outbox.put, held=held)
-        relay = Relay(settings, outbox, dispatcher, intake, tasks, api.start)
-        intake.begin()
-        outbox.start(deliver=dispatcher.deliver, resync=intake.resync)
+        gateway = Gateway(
+            intake,
+            shard_ids=settings.shard_ids,
+            shard_count=settings.shard_count,
+            positions=await asyncio.to_thread(store.load_positions),
+        )
+        relay = Relay(settings, outbox, dispatcher, intake, gateway, tasks, api.start)
+        outbox.start(deliver=dispatcher.deliver, resync=intake.resync, positions=gateway.positions)
         alive = tasks.create_task(outbox.wait_broken())
         try:
             yield relay
@@ -144,6 +148,7 @@ class Relay:
         outbox: Outbox,
         dispatcher: Dispatcher,
         intake: Intake,
+        gateway: Gateway,
         tasks: asyncio.TaskGroup,
         start: Callable[[str, str, bytes], Awaitable[object]],
     ) -> None:
@@ -152,8 +157,7 @@ class Relay:
         self._dispatcher = dispatcher
         self._intake = intake
         self._tasks = tasks
-        self._gateway: Gateway | None = None
-        self._seen_ms: dict[int, int] = {}
+        self._gateway = gateway
         self._heartbeat = Heartbeat(
             start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
         )
@@ -172,7 +176,7 @@ class Relay:
                 )
                 await stack.enter_async_context(ops)
                 log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
-            watch = self._tasks.create_task(run_gateway(self._open_gateway, token))
+            watch = self._tasks.create_task(self._gateway.run(token))
             tick = self._tasks.create_task(self._keep_watch())
             release = self._tasks.create_task(self._release_held())
             beat = self._tasks.create_task(self._beat())
@@ -184,8 +188,8 @@ class Relay:
                 await _end(beat)
                 tick.cancel()
                 release.cancel()
-                self._note_watched()
                 await _end(watch)
+                self._note_watched()
                 await asyncio.wait([tick, release])
 
     def reload_rules(self) -> None:
@@ -212,11 +216,7 @@ class Relay:
 
     def not_ready(self) -> list[str]:
         """Return why the relay is not ready; empty while it is."""
-        reasons = []
-        if self._gateway is None:
-            reasons.append("not connected to Discord yet")
-        elif shards := self._gateway.unconnected_shards:
-            reasons.append(f"not connected to Discord: shard {', '.join(map(str, shards))}")
+        reasons = self._gateway.not_ready()
         if self._outbox.failing is not None:
             reasons.append(self._outbox.failing)
         if self._dispatcher.trouble is not None:
@@ -232,36 +232,23 @@ class Relay:
             "events_held": self._intake.held,
             "commits_waiting": self._outbox.backlog,
             "batches_in_flight": self._dispatcher.in_flight,
-            "shards_connected": self._connected_shards,
+            "shards_connected": self._gateway.connected_shards,
             "heartbeats_total": beat.beats,
             "heartbeats_failed_total": beat.failures,
             **({"heartbeat_age_s": round(beat.age_s, 1)} if self._settings.heartbeat_s else {}),
         }
 
-    @property
-    def _connected_shards(self) -> int:
-        return 0 if self._gateway is None else self._gateway.connected_shards
-
     def _describe(self) -> dict[str, int]:
         """Return what a heartbeat tells."""
         return {
             "guilds": self._intake.watched_guilds,
-            "shards": self._connected_shards,
+            "shards": self._gateway.connected_shards,
             "waiting": self._outbox.waiting,
         }
 
     async def _beat(self) -> None:
         if self._settings.heartbeat_s:
             await self._heartbeat.run()
-
-    def _open_gateway(self) -> Gateway:
-        self._gateway = Gateway(
-            self._intake,
-            shard_ids=self._settings.shard_ids,
-            shard_count=self._settings.shard_count,
-            seen_ms=self._seen_ms,
-        )
-        return self._gateway
 
     async def _keep_watch(self) -> None:
         while True:
@@ -276,15 +263,14 @@ class Relay:
                 self._intake.release()
 
     def _note_watched(self) -> None:
-        watched = None if self._gateway is None else Watched(*self._gateway.watched_until())
-        self._outbox.tick(watched)
+        self._outbox.put(Advanced(self._gateway.positions()))
+        self._outbox.tick(Watched(*self._gateway.watched_until()))
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel *task* until it ends: while it reconnects, discord.py keeps a cancellation to itself."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+    """Cancel *task*, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:

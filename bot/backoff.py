@@ -15,12 +15,16 @@ CAP_S = 60.0
 
 
 def backoff_s(
-    attempts: int, retry_after_s: float | None = None, *, random: Callable[[], float] = random.random
+    attempts: int,
+    retry_after_s: float | None = None,
+    *,
+    cap_s: float | None = None,
+    random: Callable[[], float] = random.random,
 ) -> float:
     """Return how long to wait after *attempts* failures: *retry_after_s*, and on top a random time.
 
     That is anything from nothing to the exponential bound, so that callers that failed together do not come
     back together.
     """
-    bound_s = min(CAP_S, BASE_S * 2.0 ** min(attempts, 16))
+    bound_s = min(CAP_S if cap_s is None else cap_s, BASE_S * 2.0 ** min(attempts, 16))
     return (retry_after_s or 0.0) + bound_s * random()

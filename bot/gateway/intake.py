@@ -6,16 +6,18 @@ outbox come here; to handle others, see ``Gateway._take_over_parsers``.
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 import orjson
 import structlog
 
 from bot.clock import Clock, system_clock
-from bot.outbox.work import UNCHANGED, Captured, OutgoingEvent, Released
+from bot.outbox.session import Position
+from bot.outbox.work import UNCHANGED, Advanced, Captured, OutgoingEvent, Released
 from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import Lane
 from bot.routing.rules import UNKNOWN, Rules, Surroundings
-from bot.voice.events import Event
+from bot.voice.events import Event, GapReason
 from bot.voice.observation import Observation
 from bot.voice.occupancy import GuildOccupancy
 from bot.voice.payloads import Payload, parse_id, parse_roles
@@ -24,17 +26,25 @@ from bot.voice.tracker import Tracker
 log = structlog.get_logger(__name__)
 
 
+class Source(Protocol):
+    """Where frames come from; ``position`` is that of the last one in its session."""
+
+    @property
+    def position(self) -> Position | None: ...
+
+
 class Intake:
     """Takes the gateway's payloads; *put* is the outbox's, *held* what an earlier process held back.
 
-    ``rules`` can be replaced at any time: the new ones apply from the next frame on.
+    ``rules`` can be replaced at any time: the new ones apply from the next frame on. ``source`` is set
+    before each frame: the frame's position in its session is committed with what it changed.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         rules: Rules,
-        put: Callable[[Captured | Released], object],
+        put: Callable[[Captured | Released | Advanced], object],
         *,
         held: dict[HeldKey, Held] | None = None,
         clock: Clock = system_clock,
@@ -47,6 +57,7 @@ class Intake:
         # Bound once: the lazy logger costs more for a line that is not written than the rest of an event.
         self._log = log.bind()
         self.transitions = 0
+        self.source: Source | None = None
 
     @property
     def held(self) -> int:
@@ -58,10 +69,15 @@ class Intake:
         """How many guilds are watched now."""
         return self._tracker.watched_guilds
 
-    def begin(self) -> None:
-        """Note that the guilds of an earlier process are not watched yet; call it before all else."""
-        for observation in self._tracker.begin():
+    def begin(self, is_resumed: Callable[[str], bool], dropped: Collection[int]) -> None:
+        """Note which guilds an earlier process watched to no purpose; call it before the first frame.
+
+        *is_resumed* says whether a guild's session goes on; the shards that are *dropped* resume none.
+        """
+        for observation in self._tracker.begin(is_resumed):
             self._take(observation)
+        if dropped:
+            self._put(Advanced(dict.fromkeys(dropped)))
 
     def release(self) -> None:
         """Let go of the held events that are due."""
@@ -107,13 +123,18 @@ class Intake:
     ) -> None:
         """Take a new session of a shard, with *guild_ids*: nothing since *since_ms* is replayed.
 
-        The shard's guilds are unwatched until their snapshots come; the bot has left any not in *guild_ids*.
+        That is ``None`` where this process has not watched yet. The shard's guilds are unwatched until their
+        snapshots come; the bot has left any not in *guild_ids*.
         """
+        reason: GapReason = "restart" if since_ms is None else "session_lost"
         for guild_id in [guild_id for guild_id in self._tracker.guild_ids if is_of_shard(guild_id)]:
             if guild_id in guild_ids:
-                self._take(self._tracker.unwatch(guild_id, "session_lost", since_ms=since_ms))
+                self._take(self._tracker.unwatch(guild_id, reason, since_ms=since_ms))
             else:
                 self._take(self._tracker.forget(guild_id))
+        position = self._position()
+        if position is not None:
+            self._put(Advanced({position.session.shard_id: position}))
 
     def resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> list[Captured]:
         """Return what makes up for the observations that the outbox let go since *since_ms*.
@@ -126,11 +147,11 @@ class Intake:
 
     def channel_changed(self, payload: Payload) -> None:
         """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""
-        self._tracker.channel_changed(payload)
+        self._take(self._tracker.channel_changed(payload))
 
     def channel_deleted(self, payload: Payload) -> None:
         """Take a CHANNEL_DELETE."""
-        self._tracker.channel_deleted(payload)
+        self._take(self._tracker.channel_deleted(payload))
 
     def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
         if observation is not None:
@@ -165,7 +186,10 @@ class Intake:
                 self._log.debug(
                     "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
                 )
-        return Captured(observation, outgoing, held)
+        return Captured(observation, outgoing, held, self._position())
+
+    def _position(self) -> Position | None:
+        return None if self.source is None else self.source.position
 
     def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
         categories, afk_channel_id = self._tracker.places(guild_id)

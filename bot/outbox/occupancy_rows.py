@@ -12,8 +12,9 @@ from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import GuildOccupancy, Occupant
 
 _PUT_GUILD: Final = (
-    "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason) VALUES "
+    "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason, places) VALUES "
 )
+_READ_GUILDS: Final = "SELECT guild_id, name, known, unwatched_since_ms, gap_reason, places FROM guild"
 _PUT_OCCUPANT: Final = (
     "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
 )
@@ -21,18 +22,24 @@ _PUT_WATCH: Final = "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_
 
 
 def read_occupancy(db: sqlite3.Connection) -> dict[str, GuildOccupancy]:
-    """Return every guild with the people in it, none of them watched, by guild id."""
+    """Return every guild with the people in it, by guild id.
+
+    ``watched`` are those that were when the process ended; ``unwatched_since_ms`` then says when that was.
+    """
     watch = [
         Watched(count, {shard_id: until_ms})
         for count, shard_id, until_ms in db.execute("SELECT shard_count, shard_id, until_ms FROM watch")
     ]
     guilds: dict[str, GuildOccupancy] = {}
-    for guild_id, name, known, since_ms, reason in db.execute("SELECT * FROM guild"):
+    for guild_id, name, known, since_ms, reason, places in db.execute(_READ_GUILDS):
         guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
+        if places is not None:
+            guild.decode_places(places)
         if reason is None:
             # It was watched until the process ended.
             ends = [until_ms for each in watch if (until_ms := each.of_guild(guild_id)) is not None]
             since_ms = max(ends, default=None)
+        guild.watched = reason is None
         guild.unwatched_since_ms = since_ms
         guild.gap_reason = reason or "restart"
     for guild_id, _user_id, channel_id, since_ms, flags, user in db.execute("SELECT * FROM occupant"):

@@ -12,6 +12,7 @@ from typing import Final
 
 from bot.clock import Clock, system_clock
 from bot.outbox.batch import Batch
+from bot.outbox.session import Position
 from bot.outbox.store import Store
 from bot.outbox.work import Captured, Drain, Item, Resynced, Sync, Tick, Watched
 from bot.outbox.writer import Writer
@@ -23,6 +24,7 @@ MAX_IN_FLIGHT: Final = 64
 _RETRY_S: Final = 1.0
 
 Deliver = Callable[[Sequence[Batch]], object]
+Positions = Callable[[], Mapping[int, Position]]
 Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence[Captured]]
 
 
@@ -51,12 +53,12 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._broken: asyncio.Future[None]
 
-    def start(self, *, deliver: Deliver, resync: Resync) -> None:
-        """Hand out what an earlier process left unsettled, then begin to work. Both are called on the loop.
+    def start(self, *, deliver: Deliver, resync: Resync, positions: Positions) -> None:
+        """Hand out what an earlier process left unsettled, then begin to work. All are called on the loop.
 
         *deliver* takes batches to send. *resync* is called when the disk takes writes again after some
         observations were let go: with the guilds concerned as they are on disk, and since when. It returns
-        what makes up for them.
+        what makes up for them, and *positions* how far the gateway's sessions have been taken in then.
         """
         if self._thread is not None:
             raise RuntimeError("the outbox was started already")
@@ -65,7 +67,7 @@ class Outbox:
 
         def answer_resync(on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
             # Whatever was put before this is in the answer; whatever is put after it comes after it.
-            self.put(Resynced(resync(on_disk, since_ms), frozenset(on_disk)))
+            self.put(Resynced(resync(on_disk, since_ms), frozenset(on_disk), positions()))
 
         on_loop: Callable[..., object] = loop.call_soon_threadsafe
         self._writer = Writer(
@@ -88,7 +90,7 @@ class Outbox:
     def put(self, item: Item) -> None:
         """Take what a frame changed, what the debounce let go, or what became of a batch.
 
-        Each is committed as one, after all that was put before.
+        Each is committed as one, after all that was put before and with all of the same turn of the loop.
         """
         # Waking the thread is not free, so all items of one turn of the loop go together.
         if not self._gathered:

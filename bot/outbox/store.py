@@ -5,8 +5,9 @@ both or neither. A lane's batch is written down before it is first sent, and wha
 the transaction that ends it. So at any instant an event is in exactly one place: held back, waiting or in a
 batch, receipted, or a dead letter.
 
-The SQL stands in the modules of the tables (``occupancy_rows``, ``held_rows``, ``batch_rows``), in
-``housekeeping``, and here that of lanes. ``LaneSchedule`` keeps in memory which lanes may begin a batch.
+The SQL stands in the modules of the tables (``occupancy_rows``, ``session_rows``, ``held_rows``,
+``batch_rows``), in ``housekeeping``, and here that of lanes. ``LaneSchedule`` keeps in memory which lanes may
+begin a batch.
 """
 
 import sqlite3
@@ -19,7 +20,7 @@ from typing import Final
 import structlog
 
 from bot.errors import StoreFullError
-from bot.outbox import batch_rows, held_rows, occupancy_rows, statements
+from bot.outbox import batch_rows, held_rows, occupancy_rows, session_rows, statements
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.outbox.database import Database
 from bot.outbox.housekeeping import (
@@ -32,6 +33,7 @@ from bot.outbox.housekeeping import (
     redrive,
 )
 from bot.outbox.lanes import Change, LaneSchedule
+from bot.outbox.session import Position
 from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
@@ -100,9 +102,14 @@ class Store:
         return self._schedule.total
 
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
-        """Return every guild with the people in it, none of them watched, by guild id."""
+        """Return every guild with the people in it, as it was left, by guild id."""
         with self._transaction():
             return occupancy_rows.read_occupancy(self._db)
+
+    def load_positions(self) -> dict[int, Position]:
+        """Return how far the gateway's session of each shard was taken in."""
+        with self._transaction():
+            return session_rows.read_positions(self._db)
 
     def load_held(self) -> dict[HeldKey, Held]:
         """Return what the debounce holds back."""
@@ -131,6 +138,7 @@ class Store:
         change = Change()
         with self._transaction():
             occupancy_rows.write_observations(self._db, work.observations)
+            session_rows.write_positions(self._db, work.positions)
             if work.watched is not None:
                 occupancy_rows.write_watched(self._db, work.watched)
             self._write_events(events, change, now_ms)

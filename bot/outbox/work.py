@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bot.outbox.batch import Report
+from bot.outbox.session import Position
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
 from bot.voice.observation import Observation
@@ -32,11 +33,15 @@ class OutgoingEvent(NamedTuple):
 
 
 class Captured(NamedTuple):
-    """What one frame changed, committed as one: rows, events to deliver, and events held back."""
+    """What one frame changed, committed as one: rows, events to deliver, and events held back.
+
+    ``position`` is the frame's own in its session: a RESUME goes on after it.
+    """
 
     observation: Observation
     events: Sequence[OutgoingEvent]
     held: Mapping[HeldKey, Held | None] = MappingProxyType({})
+    position: Position | None = None
 
 
 class Released(NamedTuple):
@@ -64,11 +69,23 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Advanced:
+    """How far each shard's session has been taken in; ``None`` for one that is not to be resumed."""
+
+    positions: Mapping[int, Position | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Resynced:
-    """What makes up for lost observations; ``captured`` has everything held back in the guilds."""
+    """What makes up for lost observations; ``captured`` has everything held back in the guilds.
+
+    ``positions`` are those of the sessions at the same moment: with them nothing that the differences make
+    up for is replayed.
+    """
 
     captured: Sequence[Captured]
     guild_ids: frozenset[str]
+    positions: Mapping[int, Position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,7 @@ class Sync:
     stop: bool = False
 
 
-Item = Captured | Released | Tick | Resynced | Report | Drain | Sync
+Item = Captured | Released | Tick | Advanced | Resynced | Report | Drain | Sync
 
 
 @dataclass(slots=True)
@@ -102,8 +119,17 @@ class Work:
     held: dict[HeldKey, Held | None] = field(default_factory=dict)
     held_anew: set[str] = field(default_factory=set)
     released: list[OutgoingEvent] = field(default_factory=list)
+    positions: dict[int, Position | None] = field(default_factory=dict)
     watched: Watched | None = None
     housekeeping: bool = False
+
+    def capture(self, captured: Captured) -> None:
+        self.observations.append(captured.observation)
+        self.events.extend(captured.events)
+        self.held.update(captured.held)
+        position = captured.position
+        if position is not None:
+            self.positions[position.session.shard_id] = position
 
     def release(self, events: Mapping[HeldKey, OutgoingEvent]) -> None:
         self.released.extend(events.values())
@@ -121,6 +147,8 @@ class Work:
         guild_ids = {observation.guild_id for observation in self.observations}
         self.observations.clear()
         self.events.clear()
+        # A session that went on would never replay them.
+        self.positions.clear()
         released = {event.lane for event in self.released}
         self.held = {key: held for key, held in self.held.items() if held is None and key.lane in released}
         return guild_ids

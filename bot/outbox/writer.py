@@ -22,7 +22,7 @@ from bot.clock import Clock
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.outbox.batch import Batch, Failed
 from bot.outbox.store import Store
-from bot.outbox.work import Captured, Drain, Item, Released, Resynced, Sync, Tick, Work
+from bot.outbox.work import Advanced, Captured, Drain, Item, Released, Resynced, Sync, Tick, Work
 from bot.voice.occupancy import GuildOccupancy
 
 _GROUP_MAX: Final = 4096
@@ -121,13 +121,15 @@ class Writer:
                         case Captured(observation) if self.losing:
                             self._lost_guilds.add(observation.guild_id)
                         case Captured():
-                            self._work.observations.append(item.observation)
-                            self._work.events.extend(item.events)
-                            self._work.held.update(item.held)
+                            self._work.capture(item)
                         case Released(events):
                             self._work.release(events)
                         case Tick(watched):
                             self._work.tick(watched)
+                        case Advanced(positions):
+                            # While frames are let go, only a replay or the resync can make up for them.
+                            if not self.losing:
+                                self._work.positions.update(positions)
                         case Resynced():
                             self._resync(item)
                         case Drain():
@@ -148,9 +150,8 @@ class Writer:
         self.losing = self._resync_asked = False
         self._work.held_anew |= resynced.guild_ids
         for captured in resynced.captured:
-            self._work.observations.append(captured.observation)
-            self._work.events.extend(captured.events)
-            self._work.held.update(captured.held)
+            self._work.capture(captured)
+        self._work.positions.update(resynced.positions)
 
     def _commit(self) -> bool:
         """Write what there is; False if the disk does not take it, and it is kept or let go."""

@@ -8,12 +8,13 @@ from bot.voice.occupancy import Occupant
 
 
 class GuildRow(NamedTuple):
-    """What is kept of a guild itself, as it was at one moment."""
+    """What is kept of a guild itself, as it was at one moment; ``places`` are its channels, as JSON."""
 
     name: str | None
     known: bool
     unwatched_since_ms: int | None
     gap_reason: GapReason | None
+    places: str | None = None
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ starts empty after a restart. This one is written to disk in the same transactio
 
 from dataclasses import dataclass, field
 
+import orjson
+
 from bot.voice.events import Channel, GapReason, Guild, User, VoiceChanges, VoiceFlags
 
 FLAGS = ("self_mute", "self_deaf", "mute", "deaf", "self_stream", "self_video", "suppress")
@@ -73,6 +75,13 @@ class GuildOccupancy:
             self.categories.pop(channel["id"], None)
         else:
             self.categories[channel["id"]] = category_id
+
+    def encode_places(self) -> str:
+        """Return as JSON what a snapshot says of the channels; ``decode_places`` takes it back."""
+        return orjson.dumps([self.channels, self.categories, self.afk_channel_id]).decode()
+
+    def decode_places(self, places: str) -> None:
+        self.channels, self.categories, self.afk_channel_id = orjson.loads(places)
 
     def people_in(self, channel_id: str) -> int:
         return self.head_count.get(channel_id, 0)

@@ -76,16 +76,17 @@ class Tracker:
         guild = self._guilds.get(guild_id)
         return ({}, None) if guild is None else (guild.categories, guild.afk_channel_id)
 
-    def begin(self) -> list[Observation]:
-        """Return what to write down first: the guilds are not watched until their snapshots come.
+    def begin(self, is_resumed: Callable[[str], bool]) -> list[Observation]:
+        """Return what to write down first: guilds whose session ends here are not watched any more.
 
         Without it the next process would believe that this one watched them, snapshot or not.
         """
-        return [
-            Observation(guild_id, guild=_row(guild))
-            for guild_id, guild in self._guilds.items()
-            if not guild.watched
-        ]
+        observations = []
+        for guild_id, guild in self._guilds.items():
+            if guild.watched and not is_resumed(guild_id):
+                begin_gap(guild, "restart", guild.unwatched_since_ms)
+                observations.append(Observation(guild_id, guild=_row(guild)))
+        return observations
 
     def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
         """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing."""
@@ -156,12 +157,12 @@ class Tracker:
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
         """Begin a gap in the guild at *since_ms*; ``None`` if it was not being watched.
 
-        The next snapshot ends it.
+        The next snapshot ends it. Without *since_ms* it begins where the process before ended.
         """
         guild = self._guilds.get(guild_id)
         if guild is None or not guild.watched:
             return None
-        begin_gap(guild, reason, since_ms)
+        begin_gap(guild, reason, guild.unwatched_since_ms if since_ms is None else since_ms)
         return Observation(guild_id, guild=_row(guild))
 
     def forget(self, guild_id: str) -> Observation | None:
@@ -169,32 +170,44 @@ class Tracker:
         guild = self._guilds.pop(guild_id, None)
         return None if guild is None else Observation(guild_id, forgotten=True)
 
-    def channel_changed(self, payload: Payload) -> None:
-        """Take a CHANNEL_CREATE or CHANNEL_UPDATE."""
+    def channel_changed(self, payload: Payload) -> Observation | None:
+        """Take a CHANNEL_CREATE or CHANNEL_UPDATE; ``None`` if it changes nothing that is kept."""
         channel = parse_channel(payload)
         guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
-        if channel is not None and guild is not None:
-            guild.describe(channel, parse_category_id(payload))
+        if channel is None or guild is None:
+            return None
+        category_id = parse_category_id(payload)
+        channel_id = channel["id"]
+        if guild.channels.get(channel_id) == channel and guild.categories.get(channel_id) == category_id:
+            return None
+        guild.describe(channel, category_id)
+        return Observation(guild.guild["id"], guild=_row(guild))
 
-    def channel_deleted(self, payload: Payload) -> None:
+    def channel_deleted(self, payload: Payload) -> Observation | None:
         """Take a CHANNEL_DELETE; the people in it leave by voice states of their own."""
         guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
         channel_id = parse_id(payload.get("id")) or ""
-        if guild is not None:
-            guild.channels.pop(channel_id, None)
-            # A rule about the category still holds for people who are leaving.
-            if not guild.people_in(channel_id):
-                guild.categories.pop(channel_id, None)
+        if guild is None or channel_id not in guild.channels:
+            return None
+        del guild.channels[channel_id]
+        # A rule about the category still holds for people who are leaving.
+        if not guild.people_in(channel_id):
+            guild.categories.pop(channel_id, None)
+        return Observation(guild.guild["id"], guild=_row(guild))
 
     def guild_changed(self, payload: Payload) -> Observation | None:
-        """Take a GUILD_UPDATE; ``None`` unless the guild's name changed."""
+        """Take a GUILD_UPDATE; ``None`` unless the guild's name or its AFK channel changed."""
         guild = self._guilds.get(parse_id(payload.get("id")) or "")
-        name = payload.get("name")
-        if guild is not None and "afk_channel_id" in payload:
-            guild.afk_channel_id = parse_id(payload["afk_channel_id"])
-        if guild is None or not isinstance(name, str) or guild.guild["name"] == name:
+        if guild is None:
             return None
-        guild.guild = {"id": guild.guild["id"], "name": name}
+        before = guild.guild["name"], guild.afk_channel_id
+        name = payload.get("name")
+        if isinstance(name, str):
+            guild.guild = {"id": guild.guild["id"], "name": name}
+        if "afk_channel_id" in payload:
+            guild.afk_channel_id = parse_id(payload["afk_channel_id"])
+        if before == (guild.guild["name"], guild.afk_channel_id):
+            return None
         return Observation(guild.guild["id"], guild=_row(guild))
 
     def _infer(
@@ -323,6 +336,7 @@ def _row(guild: GuildOccupancy) -> GuildRow:
     return GuildRow(
         guild.guild["name"],
         guild.known,
-        guild.unwatched_since_ms,
+        None if guild.watched else guild.unwatched_since_ms,
         None if guild.watched else guild.gap_reason,
+        guild.encode_places(),
     )

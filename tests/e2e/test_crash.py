@@ -17,7 +17,10 @@ SEEDS = (31, 32, 33, 34)
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_many_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
-    """Fifty kills for each of four seeds: what was missed is declared, and its net difference inferred."""
+    """Fifty kills for each of four seeds: a session that lives on leaves no gap.
+
+    What was missed where it did not is declared, and its net difference inferred.
+    """
     print(f"seed {seed}")  # noqa: T201  # shown where the test fails
     found = await crash_warm(tmp_path, seed=seed, kills=LIVES)
     print(found)  # noqa: T201

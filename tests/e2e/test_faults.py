@@ -195,6 +195,13 @@ async def _fail_and_recover(
     await join_last(guilds, api)
 
 
+async def part(standin: StandIn, *, lives_on: bool) -> None:
+    """Let the session end with the process, or not."""
+    await standin.wait_disconnected(10)
+    if not lives_on:
+        await standin.faults.expire_sessions()
+
+
 def _limit_files(relay: Child, limit_bytes: int) -> None:
     resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
 
@@ -220,13 +227,18 @@ async def test_file_limit_loses_nothing(
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process's files")
+@pytest.mark.parametrize("lives_on", [False, True])
 async def test_kill_under_file_limit_is_gap(
-    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, lives_on: bool
 ) -> None:
-    """What memory held is gone: what is on disk is delivered, and of the rest the net difference."""
+    """What memory held is gone, but while the session lives, Discord replays it.
+
+    Otherwise what is on disk is delivered, and of the rest the net difference.
+    """
     dice, lives = random.Random(13), Lives()
     async with lives.another(), relaying(standin, api, tmp_path):
         await join_last(guilds, api)
+    await part(standin, lives_on=lives_on)
     async with lives.another(), relaying(standin, api, tmp_path) as relay:
         await join_last(guilds, api)
         _limit_files(relay, _size(tmp_path / "data") + 100_000)
@@ -237,11 +249,15 @@ async def test_kill_under_file_limit_is_gap(
         relay.kill()
         assert await relay.wait() == -9
     api.down = False
+    await part(standin, lives_on=lives_on)
     async with lives.another(), relaying(standin, api, tmp_path):
         await join_last(guilds, api)
     found = check_told(standin, api, lives)
-    assert (found.gaps, found.reasons) == (2 * GUILDS, {"restart"})
-    assert found.missed >= 50
+    if lives_on:
+        assert (found.seen, found.gaps) == (len(standin.sent), 0)
+    else:
+        assert (found.gaps, found.reasons) == (2 * GUILDS, {"restart"})
+        assert found.missed >= 50
 
 
 @asynccontextmanager
@@ -296,8 +312,9 @@ async def test_full_disk_loses_nothing(
 
 
 @pytest.mark.usefixtures("_may_mount")
+@pytest.mark.parametrize("lives_on", [False, True])
 async def test_read_only_disk_is_left_alone(
-    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path
+    standin: StandIn, guilds: list[Guild], api: Ledger, tmp_path: Path, lives_on: bool
 ) -> None:
     """The relay does not start on it; once it is writable, what happened meanwhile is declared."""
     dice, lives = random.Random(14), Lives()
@@ -312,8 +329,12 @@ async def test_read_only_disk_is_left_alone(
     assert "VOICE_RELAY_DATA_DIR" in relay.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
     api.down = False
+    await part(standin, lives_on=lives_on)
     await wander_all(guilds, 20, dice)
     async with lives.another(), relaying(standin, api, tmp_path):
         await join_last(guilds, api)
     found = check_told(standin, api, lives)
-    assert (found.gaps, found.reasons) == (GUILDS, {"restart"})
+    if lives_on:
+        assert (found.seen, found.gaps) == (len(standin.sent), 0)
+    else:
+        assert (found.gaps, found.reasons) == (GUILDS, {"restart"})

@@ -19,6 +19,8 @@ from tests.support.warm import warm_relay
 _GUILDS = 4
 _STEPS = 200
 _BETWEEN = 20
+_EXPIRED = 0.25
+"""The share of kills after which Discord does not keep the session."""
 
 
 class Process(Protocol):
@@ -40,9 +42,13 @@ Start = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Process]]
 
 @dataclass(slots=True)
 class Crashes:
-    """``repeats`` are attempts at executions that had been started already."""
+    """``expired`` are the sessions that ended with a process: no other restart may leave a gap.
+
+    ``repeats`` are attempts at executions that had been started already.
+    """
 
     kills: int
+    expired: int
     repeats: int
     audit: Audit
 
@@ -50,7 +56,7 @@ class Crashes:
         found = self.audit
         return (
             f"{found.sent} sent, {found.seen} seen, {found.missed} missed, {found.inferred} inferred, "
-            f"{found.gaps} gaps, {self.repeats} requests repeated"
+            f"{self.expired} sessions expired, {found.gaps} gaps, {self.repeats} requests repeated"
         )
 
 
@@ -85,6 +91,7 @@ async def crash(directory: Path, start: Start, *, seed: int, kills: int, start_s
     dice = random.Random(seed)
     (directory / "rules.toml").write_text(EVERYTHING)
     lives = Lives()
+    expired = 0
     async with (
         StandIn(token=TOKEN) as standin,
         Ledger(latency_s=0.001, dice=random.Random(seed)) as api,
@@ -98,7 +105,9 @@ async def crash(directory: Path, start: Start, *, seed: int, kills: int, start_s
             standin.faults.delay_guilds(0.03 if dice.random() < 0.15 else 0.0)
             async with lives.another(), start(settings) as life:
                 await _live_and_die(life, standin, guilds, api, dice, start_s)
-            await standin.faults.expire_sessions()
+            if dice.random() < _EXPIRED:
+                await standin.faults.expire_sessions()
+                expired += 1
             await standin.wait_disconnected(10)
             await wander_all(guilds, dice.randrange(_BETWEEN), dice)
         standin.faults.delay_guilds(0.0)
@@ -106,7 +115,8 @@ async def crash(directory: Path, start: Start, *, seed: int, kills: int, start_s
             await _live_and_stop(start, settings, standin, guilds, api)
         _check_outputs(directory)
         found = check_told(standin, api, lives)
-        return Crashes(kills, api.attempt_count - len(api.executions), found)
+        assert found.gaps <= expired * _GUILDS, f"{found.gaps} gaps, but {expired} sessions ended"
+        return Crashes(kills, expired, api.attempt_count - len(api.executions), found)
 
 
 def build_settings(standin: StandIn, api: Ledger) -> Mapping[str, str]:

@@ -70,7 +70,7 @@ class Acts:
         await self._tell(f"⚡ Discord has had enough: it answers the next {_THROTTLED} messages with 429")
 
     async def _lose_the_session(self) -> None:
-        """discord.py waits five seconds before it identifies again; the backlog is delivered meanwhile."""
+        """Some seconds pass before the bot identifies again; the backlog is delivered meanwhile."""
         await self._tell("⚡ Discord hangs up and refuses to resume: the bot misses what happens now")
         began = await self._catch_up()
         answered, refused = self.proxy.answers, self._count("resume_refused")
@@ -99,15 +99,14 @@ class Acts:
         await self._tell("⚡ kill -9 of the bot, in the middle of this")
         # Only what is on disk outlives a kill.
         await self.wait_delivered()
-        began = self.players.sent
         await self.players.play(evening.AT_THE_KILL)
         self.relay.kill()
         await self.discord.wait_disconnected(_TIMEOUT_S)
         await self.players.play(evening.BOT_DOWN)
-        self.say("… a new process takes over its file")
+        self.say("… a new process takes over its file, and its session with Discord")
         self.relay.start_again()
-        await self._end_stretch("restart", began)
-        await self._tell("… what was on disk is delivered once, what the bot missed is declared")
+        await self._catch_up()
+        await self._tell("… Discord replays what the bot missed: no gap, each event once")
 
     async def _tell(self, text: str) -> None:
         self.say(text)

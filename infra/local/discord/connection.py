@@ -70,6 +70,10 @@ class Connection:
         """Write a frame that is not a dispatch, ahead of the queue."""
         await self._write(orjson.dumps({"t": None, "s": None, "op": op, "d": data}))
 
+    async def send_garbage(self) -> None:
+        """Write a message that is neither compressed nor JSON."""
+        await self._ws.send_frame(b"garbage\x00\x00\xff\xff", self._kind)
+
     async def _write(self, message: bytes) -> None:
         compress = self._compress
         await self._ws.send_frame(message if compress is None else compress(message), self._kind)

@@ -18,13 +18,17 @@ _HEARTBEAT, _RECONNECT, _INVALID_SESSION = 1, 7, 9
 class FaultSettings:
     """``acks``: whether to acknowledge heartbeats. ``guild_delay_s``: the pause before each GUILD_CREATE of a
     new session. ``upgrade_failures`` and ``rest_failures``: statuses for the next WebSocket upgrades and for
-    the next REST requests other than webhooks, one each.
+    the next REST requests other than webhooks, one each. ``silent_upgrades``: how many of the next
+    connections hear nothing. ``identify_refusals``: answers to the next IDENTIFYs, 9 for op 9, else a code to
+    close with.
     """
 
     acks: bool = True
     guild_delay_s: float = 0.0
     upgrade_failures: deque[int] = field(default_factory=deque)
     rest_failures: deque[int] = field(default_factory=deque)
+    silent_upgrades: int = 0
+    identify_refusals: deque[int] = field(default_factory=deque)
 
 
 class Faults:
@@ -61,6 +65,11 @@ class Faults:
                 self._sessions.end(session)
             await connection.close(code, reason)
 
+    async def garble(self, shard: int | None = None) -> None:
+        """Send a frame that nobody can read."""
+        for _, connection in self._attached(shard):
+            await connection.send_garbage()
+
     async def reconnect(self, shard: int | None = None) -> None:
         """Op 7: ask the client to reconnect and resume."""
         for _, connection in self._attached(shard):
@@ -94,6 +103,14 @@ class Faults:
 
     def fail_upgrades(self, times: int, status: int = 503) -> None:
         self._fault_settings.upgrade_failures.extend([status] * times)
+
+    def mute_connections(self, times: int) -> None:
+        """Accept the next connections, and say nothing on them."""
+        self._fault_settings.silent_upgrades += times
+
+    def refuse_identify(self, times: int, code: int = 4000) -> None:
+        """Answer the next IDENTIFYs with a close code, or with op 9 where *code* is 9."""
+        self._fault_settings.identify_refusals.extend([code] * times)
 
     def fail_rest(self, times: int, status: int = 503) -> None:
         self._fault_settings.rest_failures.extend([status] * times)

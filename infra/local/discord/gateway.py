@@ -33,7 +33,7 @@ _INVALID_SESSION, _HELLO, _HEARTBEAT_ACK = 9, 10, 11
 class GatewaySettings:
     """``identify_window_s`` is 5 at Discord; 0 turns the IDENTIFY rate limit off.
 
-    ``sharding_required`` is the minimum number of shards.
+    ``sharding_required`` is the minimum number of shards, ``session_starts`` the number of IDENTIFYs a day.
     """
 
     token: str
@@ -43,6 +43,7 @@ class GatewaySettings:
     max_concurrency: int = 1
     identify_window_s: float = 0.0
     sharding_required: int = 1
+    session_starts: int = 1000
 
 
 class _Refused(Exception):
@@ -91,6 +92,10 @@ class Gateway:
         self.connections.add(connection)
         self.sessions.count("connected")
         try:
+            if self.fault_settings.silent_upgrades:
+                self.fault_settings.silent_upgrades -= 1
+                await ws.receive()
+                return ws
             await _ClientHandler(self, connection, ws).run(request.query)
         except ConnectionError:
             pass  # The client disconnected during a reply; its session stays resumable.
@@ -185,6 +190,7 @@ class _ClientHandler:
     async def _on_identify(self, data: Any) -> None:
         self._check_is_new()
         shard, intents = self._check_identify(data)
+        self._check_budget()
         if not self._may_identify(shard[0]):
             await self._connection.send(_INVALID_SESSION, False)
             return
@@ -214,7 +220,20 @@ class _ClientHandler:
             raise _Refused(4011, "Sharding required.")
         return (shard_id, shard_count), intents
 
+    def _check_budget(self) -> None:
+        """Over the day's limit Discord ends all sessions and resets the token."""
+        self._sessions.count("identify")
+        if self._sessions.counts["identify"] > self._settings.session_starts:
+            for session in self._sessions:
+                self._sessions.end(session)
+            raise _Refused(4004, "Authentication failed: the token was reset.")
+
     def _may_identify(self, shard_id: int) -> bool:
+        refusals = self._gateway.fault_settings.identify_refusals
+        if refusals:
+            if (code := refusals.popleft()) == _INVALID_SESSION:
+                return False
+            raise _Refused(code, "scripted refusal")
         # https://docs.discord.com/developers/events/gateway#sharding-max-concurrency
         key = shard_id % self._settings.max_concurrency
         now, before = self._gateway.clock(), self._gateway.identified_at.get(key)

@@ -12,7 +12,6 @@ from infra.local.discord.faults import FaultSettings
 from infra.local.discord.payloads import Json, build_application, build_own_user
 from infra.local.discord.world import World
 
-_SESSION_STARTS_A_DAY = 1000
 _DAY_MS = 86_400_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,6 +43,7 @@ class Rest:
         application_id: str,
         shards: int,
         max_concurrency: int,
+        session_starts: int,
         gateway_url: Callable[[], str],
         identified: Callable[[], int],
         fault_settings: FaultSettings,
@@ -54,6 +54,7 @@ class Rest:
         self._application_id = application_id
         self._shards = shards
         self._max_concurrency = max_concurrency
+        self._session_starts = session_starts
         self._gateway_url = gateway_url
         self._identified = identified
         self._fault_settings = fault_settings
@@ -87,8 +88,8 @@ class Rest:
             "url": self._gateway_url(),
             "shards": self._shards,
             "session_start_limit": {
-                "total": _SESSION_STARTS_A_DAY,
-                "remaining": max(0, _SESSION_STARTS_A_DAY - self._identified()),
+                "total": self._session_starts,
+                "remaining": max(0, self._session_starts - self._identified()),
                 "reset_after": _DAY_MS,
                 "max_concurrency": self._max_concurrency,
             },

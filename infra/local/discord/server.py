@@ -46,9 +46,10 @@ class _Listener:
 class StandIn:
     """Simulates Discord for a bot that watches voice channels, in tests, the demo and the benchmark.
 
-    Serves inside ``async with``. ``/gateway/bot`` advertises *shards* and *max_concurrency*. A session keeps
-    *replay_limit* events for a RESUME and outlives its connection by *session_ttl_s*. A *webhook_limit* of
-    ``None`` accepts every post. *log_limit* bounds ``sent``.
+    Serves inside ``async with``. ``/gateway/bot`` advertises *shards*, *max_concurrency* and what is left of
+    *session_starts*, the IDENTIFYs of a day. A session keeps *replay_limit* events for a RESUME and outlives
+    its connection by *session_ttl_s*. A *webhook_limit* of ``None`` accepts every post. *log_limit* bounds
+    ``sent``.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class StandIn:
         max_concurrency: int = 1,
         identify_window_s: float = 0.0,
         sharding_required: int = 1,
+        session_starts: int = 1000,
         granted_intents: int = 0,
         heartbeat_interval_s: float = 41.25,
         replay_limit: int = 25_000,
@@ -83,6 +85,7 @@ class StandIn:
             max_concurrency=max_concurrency,
             identify_window_s=identify_window_s,
             sharding_required=sharding_required,
+            session_starts=session_starts,
         )
         self._fault_settings = FaultSettings()
         self._gateway = self._build_gateway(settings)
@@ -118,7 +121,8 @@ class StandIn:
             shards=self.shards,
             max_concurrency=settings.max_concurrency,
             gateway_url=lambda: self.gateway_url,
-            identified=lambda: self._sessions.counts["identified"],
+            session_starts=settings.session_starts,
+            identified=lambda: self._sessions.counts["identify"],
             fault_settings=self._fault_settings,
         )
 

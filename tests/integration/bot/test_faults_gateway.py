@@ -4,14 +4,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bot.clock import format_ms
-from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake
-from bot.outbox.work import Captured, Released
+from bot.gateway.session_starts import SessionStarts
+from bot.gateway.shard import Shard
+from bot.outbox.work import Advanced, Captured, Released
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
@@ -28,13 +30,10 @@ STEPS = 40
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """discord.py waits five seconds before an IDENTIFY, and seconds between attempts to connect."""
-
-    async def at_once(*_: object, **__: object) -> None:
-        pass
-
-    monkeypatch.setattr(Gateway, "before_identify_hook", at_once)
-    monkeypatch.setattr("discord.backoff.ExponentialBackoff.delay", lambda _: 0.01)
+    """Seconds pass before an IDENTIFY, and between attempts to connect."""
+    monkeypatch.setattr("bot.gateway.session_starts.WINDOW_S", 0.0)
+    monkeypatch.setattr("bot.gateway.shard.INVALIDATED_S", (0.0, 0.01))
+    monkeypatch.setattr("bot.gateway.shard.REFUSED_S", 0.01)
     monkeypatch.setattr("bot.backoff.BASE_S", 0.01)
 
 
@@ -68,12 +67,26 @@ async def account_for(
     return found
 
 
+async def _fail_upgrades(standin: StandIn) -> None:
+    standin.faults.fail_upgrades(3)
+    await standin.faults.drop()
+
+
+async def _refuse_connections(standin: StandIn) -> None:
+    await standin.faults.refuse_connections()
+    await standin.faults.drop()
+    await asyncio.sleep(0.2)
+    await standin.faults.accept_connections()
+
+
 RESUMED: dict[str, Callable[[StandIn], Awaitable[object]]] = {
     "op 7": lambda standin: standin.faults.reconnect(),
     "op 9, may resume": lambda standin: standin.faults.invalidate(resumable=True),
     "hang-up": lambda standin: standin.faults.drop(),
     "reset": lambda standin: standin.faults.drop(reset=True),
     "frame cut in the middle": lambda standin: standin.faults.cut_frame(),
+    "503 at the upgrade": _fail_upgrades,
+    "connections refused": _refuse_connections,
     **{
         f"close {code}": lambda standin, code=code: standin.faults.close(code)  # type: ignore[misc]
         for code in (1001, 4000, 4001, 4002, 4003, 4005, 4008)
@@ -94,18 +107,11 @@ async def _expire(standin: StandIn) -> None:
     await standin.faults.drop()
 
 
-async def _refuse_connections(standin: StandIn) -> None:
-    """Refuse some attempts to connect, after which discord.py gives up its session."""
-    standin.faults.fail_upgrades(3)
-    await standin.faults.drop()
-
-
 LOST: dict[str, Callable[[StandIn], Awaitable[object]]] = {
     "op 9, may not resume": lambda standin: standin.faults.invalidate(resumable=False),
     "close 4007": lambda standin: standin.faults.close(4007),
     "close 4009": lambda standin: standin.faults.close(4009),
     "expired": _expire,
-    "connections refused": _refuse_connections,
 }
 
 
@@ -141,34 +147,39 @@ class Wire:
             self._put,
             clock=self.clock,
         )
-        self.gateway = Gateway(intake, clock=self.clock)
+        self.shard = Shard(
+            0, 1, "1", intake, SessionStarts(self._ask), self._open_host, position=None, clock=self.clock
+        )
+        self.parsers = self.shard.build_parsers()
 
     def clock(self) -> int:
         return self.now_ms
 
-    def _put(self, item: Captured | Released) -> None:
-        assert isinstance(item, Captured)
-        self.events.extend(item.observation.events)
+    async def _ask(self) -> tuple[int, str, Any]:
+        raise AssertionError("nothing connects here")
+
+    def _open_host(self, shard: Shard) -> Any:
+        return SimpleNamespace(websocket=None)
+
+    def _put(self, item: Captured | Released | Advanced) -> None:
+        if isinstance(item, Captured):
+            self.events.extend(item.observation.events)
 
     def receive(self, name: str, payload: dict[str, Any], at_s: int) -> None:
         self.now_ms = 1_795_259_000_000 + at_s * 1000
-        # Only the relay's part: discord.py's needs a connection.
-        parsers: dict[str, Any] = {
-            "READY": self.gateway._on_session,
-            "RESUMED": self.gateway._on_resumed,
-            "GUILD_CREATE": self.gateway._intake.guild_created,
-            # Nothing of discord.py's stands behind this one.
-            "VOICE_STATE_UPDATE": self.gateway._connection.parsers["VOICE_STATE_UPDATE"],
-        }
-        parsers[name](payload)
+        self.parsers[name](payload)
 
     def connect(self, at_s: int) -> None:
-        self.receive("READY", {"shard": [0, 1], "guilds": [{"id": "41771983423143937"}]}, at_s)
+        ready = {"session_id": "s", "resume_gateway_url": "ws://x", "guilds": [{"id": "41771983423143937"}]}
+        self.receive("READY", ready, at_s)
         self.receive("GUILD_CREATE", {"id": "41771983423143937", "name": "Base", "voice_states": []}, at_s)
 
     def join(self, user_id: str, at_s: int) -> None:
         state = {"guild_id": "41771983423143937", "user_id": user_id, "channel_id": "5"}
         self.receive("VOICE_STATE_UPDATE", state, at_s)
+
+    async def disconnect(self) -> None:
+        await self.shard._close()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -177,12 +188,12 @@ async def test_gap_after_partial_replay(*, whole: bool) -> None:
     wire = Wire()
     wire.connect(0)
     wire.join("1", 10)
-    wire.gateway.dispatch("shard_disconnect", 0)
+    await wire.disconnect()
     wire.join("2", 60)
     if whole:
-        wire.receive("RESUMED", {"__shard_id__": 0}, 61)
+        wire.receive("RESUMED", {}, 61)
         wire.join("3", 62)
-    wire.gateway.dispatch("shard_disconnect", 0)
+    await wire.disconnect()
     wire.connect(90)
     (gap,) = (event for event in wire.events if event["type"] == "discord.voice.gap")
     assert gap["data"]["from"] == format_ms(1_795_259_000_000 + (62 if whole else 10) * 1000)

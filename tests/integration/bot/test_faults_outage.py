@@ -96,7 +96,7 @@ async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
         world.intake = Intake(Tracker({}, UlidFactory()), DEFAULT_RULES, outbox.put, clock=world.clock)
         for guild_id in GUILDS:
             world.intake.guild_created({"id": guild_id, "name": "Base", "voice_states": []})
-        outbox.start(deliver=dispatcher.deliver, resync=lambda *_: [])
+        outbox.start(deliver=dispatcher.deliver, resync=lambda *_: [], positions=dict)
         yield
         outbox.drain()
         await dispatcher.close(0)

@@ -11,7 +11,7 @@ from bot.clock import format_ms
 from bot.gateway.intake import Intake
 from bot.outbox.database import open_database
 from bot.outbox.store import Store
-from bot.outbox.work import Captured, Released, Watched, Work
+from bot.outbox.work import Advanced, Captured, Released, Watched, Work
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
@@ -29,9 +29,9 @@ class Process:
         self.pending: list[Captured] = []
         tracker = Tracker(store.load_occupancy(), UlidFactory())
         self.intake = Intake(tracker, Rules([Rule()]), self._put, clock=lambda: self.now_ms)
-        self.intake.begin()
+        self.intake.begin(lambda _: False, ())
 
-    def _put(self, item: Captured | Released) -> None:
+    def _put(self, item: Captured | Released | Advanced) -> None:
         assert isinstance(item, Captured)
         self.pending.append(item)
 

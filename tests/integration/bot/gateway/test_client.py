@@ -2,110 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
-import discord
 import pytest
 
-from bot.errors import RelayError, SettingsError, StartupError
-from bot.gateway.client import Gateway, run_gateway, use_api
-from bot.gateway.intake import Intake
-from bot.outbox.work import Captured, Released
-from bot.routing.rules import Rule, Rules
-from bot.ulid import UlidFactory
-from bot.voice.events import EVENT, Event
-from bot.voice.tracker import Tracker
+from bot.errors import SettingsError, StartupError
+from bot.gateway.client import use_api
+from bot.voice.events import Event
 from infra.local.discord import Channel, Guild, StandIn, Transition
-
-TIMEOUT_S = 20.0
-TOKEN = "a.b.c"
-
-
-class Watcher:
-    """The front half of the relay: gateway, tracker and rules, with a list for an outbox."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.changed = asyncio.Event()
-        self.gateway: Gateway | None = None
-        self.seen_ms: dict[int, int] = {}
-        self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.intake = Intake(Tracker({}, UlidFactory()), Rules([Rule()]), self._put)
-
-    def open_gateway(self, **options: Any) -> Gateway:
-        self.gateway = Gateway(self.intake, seen_ms=self.seen_ms, **options)
-        return self.gateway
-
-    async def wait(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
-
-    async def wait_for(self, count: int) -> list[Event]:
-        await self.wait(lambda: len(self.events) >= count)
-        return self.events
-
-    def kinds(self) -> list[str]:
-        return [event["type"].removeprefix("discord.voice.") for event in self.events]
-
-    def _put(self, item: Captured | Released) -> None:
-        assert isinstance(item, Captured)
-        observation = item.observation
-        assert len(item.events) == len(observation.events)
-        self.events.extend(EVENT.validate_python(event) for event in observation.events)
-        self.changed.set()
-
-
-@pytest.fixture(autouse=True)
-def _api_as_before() -> Any:
-    before = discord.http.Route.BASE
-    yield
-    use_api(before)
-
-
-@pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
-    async with StandIn(token=TOKEN) as standin:
-        yield standin
-
-
-@pytest.fixture
-def guild(standin: StandIn) -> Guild:
-    return standin.world.add_guild("Base")
-
-
-@asynccontextmanager
-async def watching(standin: StandIn, **options: Any) -> AsyncIterator[Watcher]:
-    """Watch until the block ends; it begins with all shards connected and their guilds seen."""
-    watcher = Watcher()
-    use_api(standin.api_url)
-    watcher.task = task = asyncio.create_task(run_gateway(lambda: watcher.open_gateway(**options), TOKEN))
-    waiting = asyncio.create_task(_until_watched(standin, watcher))
-    done, _ = await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    try:
-        for one in done:
-            one.result()
-        yield watcher
-    finally:
-        for one in (waiting, task):
-            one.cancel()
-            with suppress(asyncio.CancelledError, RelayError):
-                await one
-
-
-async def _until_watched(standin: StandIn, watcher: Watcher) -> None:
-    guilds = {guild.id for guild in standin.world.guilds.values() if guild.has_bot and guild.available}
-    await standin.wait_connected(TIMEOUT_S)
-    await watcher.wait(lambda: guilds <= watched(watcher))
-
-
-def watched(watcher: Watcher) -> set[str]:
-    tracker = watcher.intake._tracker
-    return {guild_id for guild_id in tracker.guild_ids if tracker._guilds[guild_id].watched}
+from tests.integration.bot.gateway.watcher import TOKEN, Watcher, watching
 
 
 def account(event: Event) -> tuple[Any, ...]:
@@ -298,8 +204,7 @@ async def test_runs_several_shards() -> None:
     async with StandIn(token=TOKEN, shards=2) as standin:
         guilds = [standin.world.add_guild(f"g{number}") for number in range(6)]
         async with watching(standin) as watcher:
-            assert watcher.gateway is not None
-            assert watcher.gateway.unconnected_shards == []
+            assert watcher.gateway.not_ready() == []
             for guild in guilds:
                 await guild.join(guild.add_member("a"), guild.add_voice_channel("c"))
             await watcher.wait_for(6)
@@ -317,7 +222,7 @@ async def test_runs_several_shards() -> None:
 async def test_refused_token_is_settings_error(standin: StandIn) -> None:
     use_api(standin.api_url)
     with pytest.raises(SettingsError, match="VOICE_RELAY_DISCORD_TOKEN"):
-        await run_gateway(Watcher().open_gateway, "wrong")
+        await Watcher().gateway.run("wrong")
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from bot.outbox import writer
 from bot.outbox.batch import Batch, Delivered
 from bot.outbox.database import open_database
 from bot.outbox.service import Outbox
+from bot.outbox.session import Position, Session
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Work
+from bot.outbox.work import Advanced, Work
 from bot.routing.rules import DEFAULT_RULES, Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.occupancy import GuildOccupancy
@@ -32,11 +33,14 @@ class FlakyStore(Store):
     """A real file that fails when told to."""
 
     error: StoreError | None = None
+    works: list[Work]
 
     def apply(self, work: Work, **options: Any) -> list[Batch]:
         if self.error is not None:
             raise self.error
-        return super().apply(work, **options)
+        batches = super().apply(work, **options)
+        self.works.append(work)
+        return batches
 
 
 class Relay:
@@ -44,7 +48,9 @@ class Relay:
 
     def __init__(self, directory: Path, limits: Limits, rules: Rules = DEFAULT_RULES) -> None:
         self.now_ms = 1_763_708_400_000
+        self.seq = 0
         self.store = FlakyStore(open_database(directory), limits)
+        self.store.works = []
         self.delivered: list[dict[str, Any]] = []
         self.changed = asyncio.Event()
         self.accepting = True
@@ -52,7 +58,14 @@ class Relay:
         self.outbox = Outbox(self.store, retry_s=0.01, clock=lambda: self.now_ms)
         self.intake = Intake(Tracker({}, UlidFactory()), rules, self.outbox.put, clock=lambda: self.now_ms)
 
+        self.intake.source = self
+
+    @property
+    def position(self) -> Position:
+        return Position(Session(0, 1, "1", "s", "ws://x"), self.seq)
+
     def say(self, user: int, channel: int | None) -> None:
+        self.seq += 1
         state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
         self.intake.voice_state(state)
 
@@ -84,7 +97,9 @@ async def relaying(
     directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
 ) -> AsyncIterator[Relay]:
     relay = Relay(directory, limits or Limits(), rules)
-    relay.outbox.start(deliver=relay.deliver, resync=relay.intake.resync)
+    relay.outbox.start(
+        deliver=relay.deliver, resync=relay.intake.resync, positions=lambda: {0: relay.position}
+    )
     relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
     try:
         yield relay
@@ -139,6 +154,26 @@ async def test_long_disk_failure_is_declared(tmp_path: Path, monkeypatch: pytest
     ]
     assert all(event["data"]["inferred"] for event in inferred)
     assert relay.delivered[7]["data"]["duration_s"] is not None
+
+
+async def test_lost_frames_can_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session stays where the disk is, until the resync has made up for what was let go."""
+    monkeypatch.setattr(writer, "_HOLD_MAX", 10)
+    async with relaying(tmp_path) as relay:
+        relay.say(1, 5)
+        await relay.outbox.flush()
+        relay.store.error = StoreError("disk I/O error")
+        for n in range(50):
+            relay.say(2, 5 if n % 2 else None)
+        await relay.wait(lambda: relay.outbox.losing)
+        relay.say(3, 5)
+        relay.outbox.put(Advanced({0: relay.position}))
+        relay.store.error = None
+        await relay.wait(lambda: "gap" in relay.kinds())
+        assert relay.store.load_positions() == {0: relay.position}
+    moved = [work for work in relay.store.works if work.positions]
+    assert [position.seq for work in moved for position in work.positions.values() if position] == [1, 52]
+    assert moved[-1].events, "the differences are in the transaction that moves the session on"
 
 
 async def test_full_file_is_declared_and_recovers(tmp_path: Path) -> None:

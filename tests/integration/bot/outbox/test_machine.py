@@ -20,7 +20,7 @@ from bot.gateway.intake import Intake
 from bot.outbox.batch import Batch, Delivered, Refused, Settlement
 from bot.outbox.database import open_database
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Captured, Released, Watched, Work
+from bot.outbox.work import Advanced, Captured, Released, Watched, Work
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
@@ -69,6 +69,7 @@ class OutboxMachine(RuleBasedStateMachine):
         database = open_database(Path(self.directory.name), synchronous="normal")
         self.store = Store(database, Limits(batch_events=3))
         self.tracker = Tracker(self.store.load_occupancy(), UlidFactory())
+        self.tracker.begin(lambda _: False)
         self.intake = Intake(
             self.tracker,
             Rules([Rule()]),
@@ -76,7 +77,7 @@ class OutboxMachine(RuleBasedStateMachine):
             clock=self.tick,
         )
 
-    def _put(self, item: Captured | Released) -> None:
+    def _put(self, item: Captured | Released | Advanced) -> None:
         assert isinstance(item, Captured)
         self.pending.append(item)
 

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from bot.gateway.intake import Intake
-from bot.outbox.work import Captured, OutgoingEvent, Released
+from bot.outbox.work import Advanced, Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
@@ -55,10 +55,10 @@ class Relay:
         self.intake.voice_state(voice_state(to, **fields))
         return self.routed
 
-    def _put(self, item: Captured | Released) -> None:
+    def _put(self, item: Captured | Released | Advanced) -> None:
         if isinstance(item, Released):
             self.released.append(item)
-        else:
+        elif isinstance(item, Captured):
             self.out = list(item.events)
 
 

@@ -8,6 +8,7 @@ import pytest
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.outbox.batch import Delivered
 from bot.outbox.database import FILE_NAME, open_database
+from bot.outbox.session import Position, Session
 from bot.outbox.store import Store
 from bot.outbox.work import Watched, Work
 from bot.voice.observation import GuildRow, Observation
@@ -44,7 +45,7 @@ def test_loads_last_observed_occupancy(tmp_path: Path) -> None:
     store.close()
     assert list(guilds) == ["1"]
     assert guilds["1"].occupants == {"9": occupant}
-    assert (guilds["1"].known, guilds["1"].watched) == (True, False)
+    assert (guilds["1"].known, guilds["1"].watched) == (True, True)
     assert (guilds["1"].unwatched_since_ms, guilds["1"].gap_reason) == (NOW, "restart")
 
 
@@ -60,6 +61,30 @@ def test_gap_survives_restart(tmp_path: Path) -> None:
     guild = store.load_occupancy()["1"]
     store.close()
     assert (guild.unwatched_since_ms, guild.gap_reason) == (NOW - 500, "guild_unavailable")
+
+
+def test_keeps_session_positions(tmp_path: Path) -> None:
+    """Each shard's last one, until it is forgotten."""
+    first, second = (Session(shard_id, 2, "1", f"s{shard_id}", "ws://x") for shard_id in (0, 1))
+    store = open_store(tmp_path, 3)
+    store.apply(Work(positions={0: Position(first, 1), 1: Position(second, 1)}), slots=0, now_ms=NOW)
+    store.apply(Work(positions={0: Position(first, 5), 1: None}), slots=0, now_ms=NOW)
+    store.close()
+    store = open_store(tmp_path, 3)
+    assert store.load_positions() == {0: Position(first, 5)}
+    store.close()
+
+
+def test_failed_transaction_moves_no_position(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events and position are written together or not at all."""
+    session = Session(0, 1, "1", "s", "ws://x")
+    store.apply(Work(positions={0: Position(session, 1)}), slots=0, now_ms=NOW)
+    monkeypatch.setattr(
+        store, "_write_events", lambda *_: store._db.execute("INSERT INTO nowhere VALUES (1)")
+    )
+    with pytest.raises(StoreError):
+        store.apply(Work(positions={0: Position(session, 2)}), slots=0, now_ms=NOW)
+    assert store.load_positions() == {0: Position(session, 1)}
 
 
 def test_guild_follows_own_shard(store: Store) -> None:

@@ -77,10 +77,10 @@ def test_line_begins_with_common_fields(output: Output) -> None:
 
 def test_library_records_have_same_form(output: Output) -> None:
     configure_logging("json", "info", stream=output)
-    logging.getLogger("discord.gateway").info("Shard ID %s has connected", 0)
+    logging.getLogger("discord.http").info("Shard ID %s has connected", 0)
     (line,) = output.lines
     assert list(line) == ["timestamp", "level", "event", "logger"]
-    assert (line["level"], line["logger"]) == ("info", "discord.gateway")
+    assert (line["level"], line["logger"]) == ("info", "discord.http")
     assert line["event"] == "Shard ID 0 has connected"
 
 
@@ -153,13 +153,14 @@ def test_exception_omits_locals(output: Output, log_format: Any) -> None:
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 2), ("info", 1), ("warning", 1), ("error", 0)])
-def test_botocore_credentials_are_quiet_at_info(output: Output, level: str, heard: int) -> None:
+@pytest.mark.parametrize("name", ["botocore.credentials", "discord.gateway"])
+def test_routine_is_quiet_at_info(output: Output, name: str, level: str, heard: int) -> None:
     """A level configured earlier does not stay."""
     configure_logging("json", "info", stream=io.StringIO())
     configure_logging("json", level, stream=output)
-    logger = logging.getLogger("botocore.credentials")
-    logger.info("Found credentials in environment variables.")
-    logger.warning("Refreshing failed")
+    logger = logging.getLogger(name)
+    logger.info("All is well")
+    logger.warning("Something is not")
     assert len(output.lines) == heard
 
 
