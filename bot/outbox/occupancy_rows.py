@@ -15,8 +15,10 @@ _PUT_GUILD: Final = (
     "INSERT OR REPLACE INTO guild (guild_id, name, known, unwatched_since_ms, gap_reason, places) VALUES "
 )
 _READ_GUILDS: Final = "SELECT guild_id, name, known, unwatched_since_ms, gap_reason, places FROM guild"
+_READ_OCCUPANTS: Final = "SELECT guild_id, channel_id, since_ms, flags, user, session_id FROM occupant"
 _PUT_OCCUPANT: Final = (
-    "INSERT OR REPLACE INTO occupant (guild_id, user_id, channel_id, since_ms, flags, user) VALUES "
+    "INSERT OR REPLACE INTO occupant "
+    "(guild_id, user_id, channel_id, since_ms, flags, user, session_id) VALUES "
 )
 _PUT_WATCH: Final = "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES "
 
@@ -42,9 +44,9 @@ def read_occupancy(db: sqlite3.Connection) -> dict[str, GuildOccupancy]:
         guild.watched = reason is None
         guild.unwatched_since_ms = since_ms
         guild.gap_reason = reason or "restart"
-    for guild_id, _user_id, channel_id, since_ms, flags, user in db.execute("SELECT * FROM occupant"):
+    for guild_id, channel_id, since_ms, flags, user, session_id in db.execute(_READ_OCCUPANTS):
         guild = guilds.setdefault(guild_id, GuildOccupancy({"id": guild_id, "name": None}))
-        guild.put(Occupant(orjson.loads(user), channel_id, since_ms, flags))
+        guild.put(Occupant(orjson.loads(user), channel_id, since_ms, flags, session_id))
     return guilds
 
 
@@ -66,7 +68,7 @@ def write_observations(db: sqlite3.Connection, observations: Iterable[Observatio
             occupants[guild_id, user_id] = occupant
     statements.insert(db, _PUT_GUILD, [(guild_id, *row) for guild_id, row in guilds.items()])
     present = [
-        (guild_id, user_id, o.channel_id, o.since_ms, o.flags, orjson.dumps(o.user).decode())
+        (guild_id, user_id, o.channel_id, o.since_ms, o.flags, orjson.dumps(o.user).decode(), o.session_id)
         for (guild_id, user_id), o in occupants.items()
         if o is not None
     ]

@@ -17,13 +17,15 @@ FLAGS = ("self_mute", "self_deaf", "mute", "deaf", "self_stream", "self_video", 
 class Occupant:
     """One person in one channel; ``since_ms`` is ``None`` if the arrival was not seen.
 
-    ``flags`` has a bit for each name in ``FLAGS``, the first the lowest.
+    ``flags`` has a bit for each name in ``FLAGS``, the first the lowest. ``session_id`` is another when they
+    have left and come back; ``None`` if unknown.
     """
 
     user: User
     channel_id: str
     since_ms: int | None
     flags: int
+    session_id: str | None = None
 
 
 @dataclass(slots=True)

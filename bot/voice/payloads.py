@@ -6,11 +6,11 @@ would be a lost transition.
 
 # https://docs.discord.com/developers/resources/voice and .../resources/channel
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.voice.events import Channel, ChannelKind, User
-from bot.voice.occupancy import FLAGS
+from bot.voice.occupancy import FLAGS, Occupant
 
 Payload = dict[str, Any]
 
@@ -86,6 +86,11 @@ def parse_user(voice_state: Payload, user_id: str, known: User | None) -> User:
     }
 
 
+def parse_session_id(voice_state: Payload) -> str | None:
+    """Return what names a stay in voice: it changes when the person leaves and comes back."""
+    return _text(voice_state.get("session_id"))
+
+
 def parse_flags(voice_state: Payload) -> int:
     """Return the voice flags as a bit set in the order of ``FLAGS``; a missing flag is off."""
     flags = 0
@@ -93,6 +98,21 @@ def parse_flags(voice_state: Payload) -> int:
         if voice_state.get(name):
             flags |= bit
     return flags
+
+
+def parse_present(payload: Payload, known: Mapping[str, Occupant]) -> list[Occupant]:
+    """Return the people in voice by a GUILD_CREATE; what it does not say of a person comes from *known*."""
+    members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
+    present = []
+    for state in parse_objects(payload, "voice_states"):
+        user_id = parse_user_id(state)
+        channel_id = parse_id(state.get("channel_id"))
+        if user_id is not None and channel_id is not None:
+            before = known.get(user_id)
+            whole = {**state, "member": state.get("member") or members.get(user_id)}
+            user = parse_user(whole, user_id, before.user if before else None)
+            present.append(Occupant(user, channel_id, None, parse_flags(state), parse_session_id(state)))
+    return present
 
 
 def parse_objects(payload: Payload, key: str) -> Iterator[Payload]:

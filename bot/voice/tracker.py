@@ -29,6 +29,8 @@ from bot.voice.payloads import (
     parse_flags,
     parse_id,
     parse_objects,
+    parse_present,
+    parse_session_id,
     parse_user,
     parse_user_id,
 )
@@ -92,17 +94,18 @@ class Tracker:
         """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing."""
         guild_id = parse_id(payload.get("guild_id"))
         user_id = parse_user_id(payload)
-        if guild_id is None or user_id is None:
+        guild = None if guild_id is None else self._guilds.get(guild_id)
+        # Before its snapshot a guild is not watched: the snapshot will tell where people are.
+        if guild_id is None or user_id is None or guild is None or not guild.watched:
             return None
-        guild = self._guild(guild_id)
         before = guild.occupants.get(user_id)
         user = parse_user(payload, user_id, before.user if before else None)
         channel_id = parse_id(payload.get("channel_id"))
         observation = Observation(guild_id)
         if channel_id is not None:
-            self._arrive(observation, guild, user, channel_id, parse_flags(payload), now_ms)
-        elif before is not None or not guild.watched:
-            # Before the snapshot, somebody unknown may leave.
+            occupant = Occupant(user, channel_id, now_ms, parse_flags(payload), parse_session_id(payload))
+            self._arrive(observation, guild, occupant, now_ms)
+        elif before is not None:
             self._depart(observation, guild, user, parse_flags(payload), now_ms)
         return observation if observation.events or observation.occupants else None
 
@@ -113,7 +116,7 @@ class Tracker:
             return None
         guild = self._guild(guild_id)
         self._describe(guild, payload)
-        present = _present(payload, guild)
+        present = parse_present(payload, guild.occupants)
         observation = Observation(guild_id)
         gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._file_lost_ms)
         self._infer(observation, guild, present, now_ms)
@@ -155,9 +158,9 @@ class Tracker:
         return observations
 
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
-        """Begin a gap in the guild at *since_ms*; ``None`` if it was not being watched.
+        """Begin a gap in the guild at *since_ms*, else where the process before ended.
 
-        The next snapshot ends it. Without *since_ms* it begins where the process before ended.
+        The next snapshot ends it. ``None`` if the guild was not being watched.
         """
         guild = self._guilds.get(guild_id)
         if guild is None or not guild.watched:
@@ -213,15 +216,15 @@ class Tracker:
     def _infer(
         self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
     ) -> None:
-        """Make the guild's people those who are *present*; each difference is an inferred event."""
+        """Make the guild's people those who are *present*; each difference is an inferred event.
+
+        Whose session is another than before has left and come back, perhaps to the same channel.
+        """
         here = {occupant.user["id"]: occupant for occupant in present}
-        for user_id in [user_id for user_id in guild.occupants if user_id not in here]:
-            gone = guild.occupants[user_id]
+        for gone in [each for each in guild.occupants.values() if _has_left(each, here)]:
             self._depart(observation, guild, gone.user, gone.flags, now_ms, inferred=True)
         for user_id, occupant in here.items():
-            self._arrive(
-                observation, guild, occupant.user, occupant.channel_id, occupant.flags, now_ms, inferred=True
-            )
+            self._arrive(observation, guild, occupant, now_ms, inferred=True)
             if occupant.since_ms is not None:
                 guild.occupants[user_id].since_ms = occupant.since_ms
 
@@ -245,24 +248,23 @@ class Tracker:
         self,
         observation: Observation,
         guild: GuildOccupancy,
-        user: User,
-        channel_id: str,
-        flags: int,
+        now: Occupant,
         now_ms: int,
         *,
         inferred: bool = False,
     ) -> None:
-        """Move *user* to the channel from wherever they were, and add the event."""
+        """Move the person to where they are *now* from wherever they were, and add the event."""
+        user, channel_id, flags = now.user, now.channel_id, now.flags
         before = guild.occupants.get(user["id"])
         changes = flag_changes(before.flags, flags) if before else {}
         stayed = before is not None and before.channel_id == channel_id
         if before is not None and stayed:
-            if user == before.user and flags == before.flags:
+            if (user, flags, now.session_id) == (before.user, before.flags, before.session_id):
                 return
             since_ms = before.since_ms
         else:
             since_ms = None if inferred else now_ms
-        guild.put(Occupant(user, channel_id, since_ms, flags))
+        guild.put(Occupant(user, channel_id, since_ms, flags, now.session_id))
         observation.occupants[user["id"]] = guild.occupants[user["id"]]
         if stayed and not changes:
             return
@@ -317,19 +319,12 @@ class Tracker:
         )
 
 
-def _present(payload: Payload, guild: GuildOccupancy) -> list[Occupant]:
-    """Return the people in voice by a GUILD_CREATE; what it does not say of a person comes from *guild*."""
-    members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
-    present = []
-    for state in parse_objects(payload, "voice_states"):
-        user_id = parse_user_id(state)
-        channel_id = parse_id(state.get("channel_id"))
-        if user_id is not None and channel_id is not None:
-            known = guild.occupants.get(user_id)
-            whole = {**state, "member": state.get("member") or members.get(user_id)}
-            user = parse_user(whole, user_id, known.user if known else None)
-            present.append(Occupant(user, channel_id, None, parse_flags(state)))
-    return present
+def _has_left(was: Occupant, here: Mapping[str, Occupant]) -> bool:
+    """Say whether the person has left, going by who is *here* now, and may have come back."""
+    now = here.get(was.user["id"])
+    if now is None:
+        return True
+    return bool(was.session_id and now.session_id) and was.session_id != now.session_id
 
 
 def _row(guild: GuildOccupancy) -> GuildRow:

@@ -38,11 +38,11 @@ def member(user: str) -> dict[str, Any]:
     }
 
 
-def guild_create(present: dict[str, str], **fields: Any) -> dict[str, Any]:
+def guild_create(present: dict[str, str], *, session_id: str = "s", **fields: Any) -> dict[str, Any]:
     """Return a GUILD_CREATE with the people in *present*; as Discord does, without members in the states."""
     states = []
     for user, channel in present.items():
-        state = voice_state(user, channel)
+        state = voice_state(user, channel, session_id=session_id)
         del state["guild_id"], state["member"]
         states.append(state)
     return {

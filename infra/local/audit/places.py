@@ -1,5 +1,6 @@
 """Who is where, after each transition, and what must have happened between two moments."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -8,10 +9,11 @@ from infra.local.discord import Transition
 
 
 class Seat(NamedTuple):
-    """Where somebody is, and which of their flags are on."""
+    """Where somebody is, which of their flags are on, and how often they have come to voice."""
 
     channel_id: str
     flags: frozenset[str]
+    visit: int
 
 
 Places = Mapping[str, Seat]
@@ -21,13 +23,16 @@ Places = Mapping[str, Seat]
 def trace(transitions: Iterable[Transition]) -> Iterator[Places]:
     """Yield the places before the first transition, when nobody was in voice, and after each."""
     places: dict[str, Seat] = {}
+    visits: Counter[str] = Counter()
     yield places
     for transition in transitions:
         places = dict(places)
         if transition.channel_id is None:
             places.pop(transition.user_id, None)
         else:
-            places[transition.user_id] = Seat(transition.channel_id, name_flags(transition.flags))
+            visits[transition.user_id] += transition.kind == "joined"
+            visit = visits[transition.user_id]
+            places[transition.user_id] = Seat(transition.channel_id, name_flags(transition.flags), visit)
         yield places
 
 
@@ -35,6 +40,10 @@ def infer(guild_id: str, before: Places, after: Places) -> Iterator[Fact]:
     """Yield what must have happened to each person between two moments, if anything."""
     for user_id in before.keys() | after.keys():
         was, now = before.get(user_id), after.get(user_id)
+        if was is not None and now is not None and was.visit != now.visit:
+            # Not one long stay: they have left and come back.
+            yield _infer_one(guild_id, user_id, was, None).as_inferred()
+            was = None
         if was != now:
             yield _infer_one(guild_id, user_id, was, now).as_inferred()
 

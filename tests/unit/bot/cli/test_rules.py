@@ -64,6 +64,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_event(*channels: str | None, bot: bool = False) -> str:
     """Write the last event of a person who moves through *channels*, and return the file's name."""
     tracker = Tracker({}, UlidFactory())
+    tracker.snapshot({"id": "1"}, 0)
     events: list[Event] = []
     for channel in channels:
         user = {"id": "7", "username": "nelly", "bot": bot}

@@ -165,6 +165,7 @@ def test_debug_log_names_rules() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
     with structlog.testing.capture_logs() as lines:
         intake = Intake(Tracker({}, UlidFactory()), relay.intake.rules, lambda _: None)
+        intake.guild_created(guild_create())
         intake.voice_state(voice_state(LOUNGE))
     (line,) = [line for line in lines if line["event"] == "event_captured"]
     assert line["rules"] == ["rule 1 (streams)", "rule 3"]

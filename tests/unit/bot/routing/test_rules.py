@@ -20,6 +20,7 @@ IDS = st.sampled_from(["1", "2", "3"])
 def take(*channels: str | None, mute: bool = False, **user: Any) -> Event:
     """Return the last event of a person who goes through *channels*."""
     capture = Tracker({}, UlidFactory())
+    capture.snapshot({"id": "1"}, 0)
     observation = None
     for place, channel in enumerate(channels):
         muted = mute and place == len(channels) - 1
@@ -110,7 +111,9 @@ def test_unknown_meets_no_condition(rule: Rule, met: bool) -> None:
 
 
 def test_leave_without_channel_matches_none() -> None:
-    nowhere = take(None)
+    """Such as an earlier version told of a leave before the snapshot."""
+    nowhere = take("5", None)
+    nowhere["data"]["previous_channel"] = None  # type: ignore[typeddict-unknown-key]
     assert not Rules([Rule(channels=ids("5")), Rule(afk=True)]).route(nowhere, UNKNOWN)
     assert Rules([Rule(afk=False)]).route(nowhere, UNKNOWN)
 

@@ -1,5 +1,9 @@
 """Snapshots: what they teach in silence, which gap they end, and what is inferred from them."""
 
+from typing import Any
+
+import pytest
+
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
 from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, STAGE, T0, events, guild_create, voice_state
@@ -57,6 +61,33 @@ def test_stay_spans_gap(tracker: Tracker) -> None:
     (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
     assert left["type"] == "discord.voice.left"
     assert left["data"]["duration_s"] == 10.0
+
+
+@pytest.mark.parametrize("channel", [GENERAL, STAGE])
+def test_return_within_gap_is_no_stay(tracker: Tracker, channel: str) -> None:
+    """Another session: the person has left and come back, and when is unknown."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    snapshot = guild_create({NELLY: channel}, session_id="other")
+    _, left, joined = events(tracker.snapshot(snapshot, T0 + 9000))
+
+    assert left["type"] == "discord.voice.left"
+    assert joined["type"] == "discord.voice.joined"
+    assert left["data"]["inferred"]
+    assert joined["data"]["inferred"]
+    assert joined["data"]["channel"] == tracker._guilds[GUILD].channel(channel)
+    assert joined["data"]["occupants"] == 1
+    (gone,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    assert gone["type"] == "discord.voice.left"
+    assert gone["data"]["duration_s"] is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "s"), ("s", None)])
+def test_unknown_session_is_a_stay(tracker: Tracker, before: Any, after: Any) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL, session_id=before), T0)
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}, session_id=after), T0 + 9000))
+    assert gap["type"] == "discord.voice.gap"
 
 
 def test_watched_guild_has_no_gap(tracker: Tracker) -> None:

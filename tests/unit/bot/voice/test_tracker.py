@@ -75,7 +75,16 @@ def test_move_names_both_channels(tracker: Tracker) -> None:
 
 def test_ignores_repeated_state(tracker: Tracker) -> None:
     tracker.voice_state(voice_state(NELLY, GENERAL), T0)
-    assert tracker.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1) is None
+    repeated = voice_state(NELLY, GENERAL, request_to_speak_timestamp="2025-11-21T07:00:00.000Z")
+    assert tracker.voice_state(repeated, T0 + 1) is None
+
+
+def test_notes_new_session_silently(tracker: Tracker) -> None:
+    """It is kept for the next snapshot, and is no transition."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    observation = tracker.voice_state(voice_state(NELLY, GENERAL, session_id="other"), T0 + 1)
+    assert events(observation) == []
+    assert events(tracker.snapshot(guild_create({NELLY: GENERAL}, session_id="other"), T0 + 2)) == []
 
 
 def test_ignores_leave_of_absent_person(tracker: Tracker) -> None:
@@ -160,14 +169,19 @@ def test_follows_channel_changes(tracker: Tracker) -> None:
     assert moved["data"]["channel"] == {"id": GENERAL, "name": "Renamed", "kind": "voice"}
 
 
-def test_tells_transitions_of_undescribed_guild() -> None:
-    tracker = Tracker({}, UlidFactory())
-    (joined,) = events(tracker.voice_state(voice_state(NELLY, GENERAL), T0))
-    (left,) = events(tracker.voice_state(voice_state(OTHER, None), T0))
-    assert joined["type"] == "discord.voice.joined"
-    assert joined["data"]["guild"] == {"id": GUILD, "name": None}
-    assert left["type"] == "discord.voice.left"
-    assert left["data"]["previous_channel"] is None
+@pytest.mark.parametrize("known", [False, True])
+def test_ignores_states_before_snapshot(tracker: Tracker, known: bool) -> None:
+    """Nobody watches yet; the snapshot tells where people are, after the gap if there is one."""
+    tracker.forget(GUILD)
+    if known:
+        tracker.snapshot(guild_create({}), T0)
+        tracker.unwatch(GUILD, "session_lost", since_ms=T0)
+    assert tracker.voice_state(voice_state(NELLY, GENERAL), T0 + 1) is None
+    assert tracker.voice_state(voice_state(OTHER, None), T0 + 2) is None
+    told = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 3))
+    kinds = [event["type"].removeprefix("discord.voice.") for event in told]
+    assert kinds == (["gap", "joined"] if known else [])
+    assert all(event["data"].get("inferred", True) for event in told)
 
 
 def test_durations_are_never_negative(tracker: Tracker) -> None:

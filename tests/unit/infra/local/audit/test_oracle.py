@@ -185,9 +185,18 @@ def test_one_transition_infers_itself() -> None:
         assert list(log.infer(range(place, place + 1))) == [fact.as_inferred()]
 
 
-def test_return_infers_nothing() -> None:
-    seat = Seat("20", frozenset({"self_mute"}))
+def test_there_and_back_infers_nothing() -> None:
+    """To another channel and back, without leaving voice."""
+    seat = Seat("20", frozenset({"self_mute"}), 1)
     assert list(infer("1", {"10": seat}, {"10": seat})) == []
+
+
+def test_return_infers_leave_and_join() -> None:
+    """Voice was left in between, and another session says so."""
+    seat = Seat("20", frozenset({"self_mute"}), 1)
+    left, joined = infer("1", {"10": seat}, {"10": seat._replace(channel_id="21", visit=2)})
+    assert (left.kind, left.previous_channel_id) == ("left, inferred", "20")
+    assert (joined.kind, joined.channel_id) == ("joined, inferred", "21")
 
 
 # --- gaps
