@@ -12,7 +12,7 @@ missed to the one that resumes it. So it is given up only when Discord says that
 
 "Anything else" is a refused connection, a 503 at the upgrade, a time-out, a frame that cannot be read, any
 other close code. Attempts back off with full jitter; READY and RESUMED reset that. IDENTIFYs that come to
-nothing back off much further, because Discord counts them.
+nothing, or to a session that is soon gone again, back off much further, because Discord counts them.
 
 Every second attempt to RESUME goes to the gateway's general address: the session's own may be gone for good.
 On the way out the connection is closed with 4000, which keeps the session; 1000 and 1001 would end it.
@@ -43,6 +43,8 @@ INVALIDATED_S = (1.0, 5.0)
 """After op 9 Discord wants a random pause before the next IDENTIFY."""
 REFUSED_S = 5.0
 REFUSED_CAP_S = 900.0
+SHORT_LIVED_S = 600.0
+"""A session that Discord ends sooner counts as a refused IDENTIFY."""
 
 _ANSWER_S: Final = 60.0
 """How long a connection may take to get on: to connect, to say HELLO, to replay, to say READY."""
@@ -83,6 +85,7 @@ class Shard:
         self._failures = 0
         self._refusals = 0
         self._identified = False
+        self._began_ms: int | None = None
         self.connected = False
         self.trouble = "connecting"
         self.seen_ms: int | None = None
@@ -137,7 +140,7 @@ class Shard:
             self._limit.reschedule(None)
         await self._starts.take_turn(self.id)
         self._identified = True
-        self._get_on()
+        self._extend_limit()
 
     async def _hold(self) -> NoReturn:
         """Hold one connection until it ends, which raises why."""
@@ -153,7 +156,7 @@ class Shard:
                     seq = websocket.sequence
                     await websocket.poll_event()
                     if websocket.sequence != seq:
-                        self._get_on()
+                        self._extend_limit()
             while True:
                 await websocket.poll_event()
         finally:
@@ -165,7 +168,7 @@ class Shard:
             return self._starts.url
         return position.session.resume_url
 
-    def _get_on(self) -> None:
+    def _extend_limit(self) -> None:
         if self._limit is not None:
             self._limit.reschedule(asyncio.get_running_loop().time() + _ANSWER_S)
 
@@ -181,16 +184,13 @@ class Shard:
     def _end(self, error: Exception) -> float:
         """Note why a connection ended, and return how long to wait before the next."""
         websocket = self._host.websocket
-        had_session = self._session is not None
         delay_s = backoff_s(self._failures, cap_s=CAP_S)
         self._failures += 1
-        if ends_session(error, websocket):
+        if self._session is None and self._identified:
+            delay_s = self._refuse()
+        elif self._session is not None and ends_session(error, websocket):
             self._session = None
-            delay_s = random.uniform(*INVALIDATED_S)  # noqa: S311  # not a secret
-        if self._identified and not had_session:
-            self._refusals += 1
-            bound_s = min(REFUSED_CAP_S, REFUSED_S * 2.0 ** min(self._refusals, 16))
-            delay_s = random.uniform(bound_s / 2, bound_s)  # noqa: S311
+            delay_s = self._refuse() if self._is_short_lived() else random.uniform(*INVALIDATED_S)  # noqa: S311
         self.trouble = reason = explain_end(error, websocket)
         log.warning(
             "shard_disconnected",
@@ -200,6 +200,18 @@ class Shard:
             retry_s=round(delay_s, 1),
         )
         return delay_s
+
+    def _refuse(self) -> float:
+        """Count an IDENTIFY that came to nothing, and return how long to wait before the next."""
+        self._refusals += 1
+        bound_s = min(REFUSED_CAP_S, REFUSED_S * 2.0 ** min(self._refusals, 16))
+        return random.uniform(bound_s / 2, bound_s)  # noqa: S311  # not a secret
+
+    def _is_short_lived(self) -> bool:
+        if self._began_ms is not None and self._clock() - self._began_ms < SHORT_LIVED_S * 1000:
+            return True
+        self._refusals = 0
+        return False
 
     def _say(self, trouble: str) -> None:
         self.trouble = trouble
@@ -229,7 +241,7 @@ class Shard:
             {guild_id for guild_id in guild_ids if guild_id is not None},
             since_ms=self.seen_ms,
         )
-        self._refusals = 0
+        self._began_ms = self._clock()
         self._starts.settle(self.id)
         self._connect()
         log.info("shard_ready", shard_id=self.id, guilds=len(guild_ids))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 from aiohttp import web
+from discord.gateway import ReconnectWebSocket
 
 from bot.backoff import backoff_s
 from bot.gateway.client import use_api
@@ -199,6 +200,23 @@ def test_refused_identifies_come_ever_later(monkeypatch: pytest.MonkeyPatch) -> 
         assert wait_s <= REFUSED_CAP_S
         asked, passed_s = asked + 1, passed_s + wait_s
     assert 96 < asked < 250
+
+
+def test_short_sessions_come_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discord says READY, and op 9 right after; once a session lasts, all is forgotten."""
+    monkeypatch.setattr("bot.gateway.shard.REFUSED_S", 5.0)
+    shard = make_shard()
+    ready = shard.build_parsers()["READY"]
+    asked, passed_s = 0, 0.0
+    while passed_s < 24 * 3600:
+        shard._identified = True
+        ready({"session_id": "s", "resume_gateway_url": "ws://x"})
+        passed_s += shard._end(ReconnectWebSocket(0, resume=False))
+        asked += 1
+    assert 96 < asked < 250
+    ready({"session_id": "s", "resume_gateway_url": "ws://x"})
+    monkeypatch.setattr(shard, "_clock", lambda: 3_600_000)
+    assert shard._end(ReconnectWebSocket(0, resume=False)) <= SHORT_S
 
 
 def test_backoff_takes_a_cap() -> None:
