@@ -132,7 +132,7 @@ class Intake:
                 self._take(self._tracker.unwatch(guild_id, reason, since_ms=since_ms))
             else:
                 self._take(self._tracker.forget(guild_id))
-        position = self._position()
+        position = None if self.source is None else self.source.position
         if position is not None:
             self._put(Advanced({position.session.shard_id: position}))
 
@@ -186,10 +186,7 @@ class Intake:
                 self._log.debug(
                     "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
                 )
-        return Captured(observation, outgoing, held, self._position())
-
-    def _position(self) -> Position | None:
-        return None if self.source is None else self.source.position
+        return Captured(observation, outgoing, held, None if self.source is None else self.source.position)
 
     def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
         categories, afk_channel_id = self._tracker.places(guild_id)

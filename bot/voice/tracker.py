@@ -259,13 +259,12 @@ class Tracker:
         changes = flag_changes(before.flags, flags) if before else {}
         stayed = before is not None and before.channel_id == channel_id
         if before is not None and stayed:
-            if (user, flags, now.session_id) == (before.user, before.flags, before.session_id):
+            if flags == before.flags and now.session_id == before.session_id and user == before.user:
                 return
-            since_ms = before.since_ms
-        else:
-            since_ms = None if inferred else now_ms
-        guild.put(Occupant(user, channel_id, since_ms, flags, now.session_id))
-        observation.occupants[user["id"]] = guild.occupants[user["id"]]
+            if now.since_ms is None or not inferred:
+                now.since_ms = before.since_ms
+        guild.put(now)
+        observation.occupants[user["id"]] = now
         if stayed and not changes:
             return
         kind: VoiceEventType = "discord.voice.joined"
