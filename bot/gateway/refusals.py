@@ -72,15 +72,14 @@ def explain_end(error: Exception, websocket: DrainingWebSocket | None) -> str:
 
 def explain_failure(error: Exception) -> str:
     """Return in words why a request of the REST API failed; where its address may be wrong, that is said."""
-    cause = error.__cause__ if isinstance(error, discord.GatewayNotFound) else error
-    if isinstance(cause, NotDiscordError):
+    reason = _explain(error)
+    unreached = isinstance(error, aiohttp.ClientError | OSError) and Route.BASE != DISCORD_API
+    return f"{reason}. {_CHECK_URL}" if unreached or _status_of(error) in _ELSEWHERE else reason
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, NotDiscordError):
         return f"{Route.BASE} does not answer as Discord's API does. {_CHECK_URL}"
-    reason = _explain(cause)
-    unreached = isinstance(cause, aiohttp.ClientError | OSError) and Route.BASE != DISCORD_API
-    return f"{reason}. {_CHECK_URL}" if unreached or _status_of(cause) in _ELSEWHERE else reason
-
-
-def _explain(error: BaseException | None) -> str:
     if status := _status_of(error):
         return f"Discord answers with {status}"
     if isinstance(error, TimeoutError):
@@ -90,6 +89,7 @@ def _explain(error: BaseException | None) -> str:
     return f"what came could not be read: {type(error).__name__}"
 
 
-def _status_of(error: object) -> int | None:
-    status = getattr(error, "status", None)
+def _status_of(error: Exception) -> int | None:
+    # discord.py gives the answer to GET /gateway/bot as the cause of a failure without a status.
+    status = getattr(error.__cause__ if isinstance(error, discord.GatewayNotFound) else error, "status", None)
     return status if isinstance(status, int) else None

@@ -280,6 +280,19 @@ async def test_unreachable_api_is_named(closed_port: int) -> None:
     assert "Discord cannot be reached" in reason
 
 
+async def test_failing_api_delays_identify(standin: StandIn, guild: Guild) -> None:
+    """The limits are asked for before each IDENTIFY; until they are known, none is sent."""
+    with structlog.testing.capture_logs() as lines:
+        async with watching(standin) as watcher:
+            standin.faults.fail_rest(3)
+            await standin.faults.expire_sessions()
+            await standin.faults.drop()
+            await watcher.wait(lambda: "gap" in watcher.kinds())
+    reasons = [line["reason"] for line in lines if line["event"] == "shard_disconnected"]
+    assert reasons.count("Discord answers with 503") == 3
+    assert standin.counts["identify"] == 2
+
+
 async def test_unreachable_gateway_is_one_line_each(standin: StandIn) -> None:
     """The API is there, the gateway is not: every attempt is a short line."""
     await standin.faults.refuse_connections()
