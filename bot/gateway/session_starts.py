@@ -21,7 +21,7 @@ WINDOW_S = 5.0
 """In so many seconds ``max_concurrency`` shards may IDENTIFY."""
 
 _ASK_AGAIN_S: Final = 3600.0
-_SETTLED_S: Final = 1.0
+_SETTLED_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,7 @@ class SessionStarts:
         self._reset_after_s = 0.0
         self._concurrency = 1
         self._granted: set[int] = set()
+        self._asking = asyncio.Lock()
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._identified_at: dict[int, float] = {}
 
@@ -64,22 +65,26 @@ class SessionStarts:
 
         It is set aside for the shard until ``settle``.
         """
-        while True:
-            await self.ask()
-            if self._remaining > len(self._granted):
-                self._granted.add(shard_id)
-                # No use in being connected long before one's turn.
-                await asyncio.sleep(WINDOW_S * self._count_ahead(shard_id))
-                return
-            if self._remaining > 0:
-                # Set aside for other shards, or already counted: soon it is known.
-                await asyncio.sleep(_SETTLED_S)
-                continue
+        while not await self._grant(shard_id):
             wait_s = min(_ASK_AGAIN_S, self._reset_after_s) + 1.0
             reason = f"Discord allows no more IDENTIFYs for {round(self._reset_after_s)} s"
             say(reason)
             log.error("identify_postponed", shard_id=shard_id, reason=reason, retry_s=round(wait_s))
             await asyncio.sleep(wait_s)
+        # No use in being connected long before one's turn.
+        await asyncio.sleep(WINDOW_S * self._count_ahead(shard_id))
+
+    async def _grant(self, shard_id: int) -> bool:
+        """Set one IDENTIFY aside for the shard; False if the day has none left. One shard asks at a time."""
+        async with self._asking:
+            await self.ask()
+            while 0 < self._remaining <= len(self._granted):
+                # They are set aside for other shards, or already counted: soon it is known.
+                await asyncio.sleep(_SETTLED_S)
+                await self.ask()
+            if self._remaining > 0:
+                self._granted.add(shard_id)
+            return self._remaining > 0
 
     def _count_ahead(self, shard_id: int) -> int:
         return sum((other - shard_id) % self._concurrency == 0 for other in self._granted) - 1

@@ -156,6 +156,28 @@ async def test_last_identify_of_the_day_is_used() -> None:
         assert standin.counts["identify"] == 3
 
 
+async def test_waiting_shards_ask_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for what is set aside, the limits are asked for at one shard's pace."""
+    monkeypatch.setattr("bot.gateway.session_starts._SETTLED_S", SHORT_S)
+    asked = 0
+
+    async def ask() -> tuple[int, str, Any]:
+        nonlocal asked
+        asked += 1
+        return 20, "ws://x", {"remaining": 1, "reset_after": 1000, "max_concurrency": 1}
+
+    starts = SessionStarts(ask)
+    shards = [asyncio.create_task(starts.allow(shard_id, str)) for shard_id in range(20)]
+    await until(lambda: asked >= 10)
+    assert sum(shard.done() for shard in shards) == 1
+    began, passed_s = asked, 20 * SHORT_S
+    await asyncio.sleep(passed_s)
+    assert asked - began <= passed_s / SHORT_S
+    for shard in shards:
+        shard.cancel()
+    await asyncio.wait(shards)
+
+
 async def test_shards_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than max_concurrency IDENTIFY within the window; the stand-in refuses what comes too soon."""
     monkeypatch.setattr("bot.gateway.session_starts.WINDOW_S", 0.3)
