@@ -7,13 +7,14 @@ response means is decided in ``responses``, which is pure.
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar, cast
 
 import aiohttp
 import yarl
 
+from bot.api.quote import quote
 from bot.api.responses import parse_start
 from bot.api.sigv4 import sign
 from bot.api.target import Target
@@ -27,8 +28,9 @@ _RESPONSE_MAX_BYTES: Final = 64 * 1024
 _REMEDY: Final = "check VOICE_RELAY_API_ENDPOINT and the network"
 
 _T = TypeVar("_T")
-Parse = Callable[[int, Mapping[str, str], bytes, datetime], _T]
-"""Parses a response: its status, headers and body, and the time it arrived; raises a DeliveryError."""
+Parse = Callable[[int, Mapping[str, str], bytes, datetime, Sequence[str]], _T]
+"""Parses a response: its status, headers and body, the time it arrived, and the secrets of its request, which
+no result may repeat; raises a DeliveryError."""
 
 
 class ApiClient:
@@ -102,12 +104,12 @@ class ApiClient:
             raise TemporaryFailure(text, code="Timeout", outcome_unknown=sent) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TemporaryFailure(
-                f"cannot reach the API: {explain_failure(error)}",
+                f"cannot reach the API: {quote(explain_failure(error), _secrets(headers))}",
                 code=type(error).__name__,
                 outcome_unknown=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
         try:
-            return parse(response.status, response.headers, content, self._utc_now())
+            return parse(response.status, response.headers, content, self._utc_now(), _secrets(headers))
         except Unauthorized:
             # The profile or the SSO session may have been renewed on disk since.
             self._credentials.forget()
@@ -129,6 +131,13 @@ class ApiClient:
             url = yarl.URL(self._endpoint + path, encoded=True)
             self._urls[path] = url
         return url
+
+
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """Return what a response must not be quoted with: some proxies repeat a request in their answer."""
+    authorization = headers["authorization"]
+    sent = [authorization, authorization.rpartition("=")[2], headers.get("x-amz-security-token", "")]
+    return [each for each in sent if each]
 
 
 def explain_failure(error: Exception) -> str:

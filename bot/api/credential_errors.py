@@ -8,6 +8,7 @@ from typing import Final
 
 import botocore.exceptions as aws
 
+from bot.api.quote import quote
 from bot.errors import DeliveryError, TemporaryFailure, Unauthorized
 
 _NONE_FOUND: Final = (
@@ -25,6 +26,8 @@ _NO_ANSWER: Final = (
     "profile's credential_process by hand"
 )
 _UNREACHABLE: Final = "cannot reach the source of the AWS credentials"
+
+_CODE_MAX_CHARS: Final = 100
 
 _TABLE: Final[tuple[tuple[type[Exception], type[DeliveryError], str], ...]] = (
     (aws.ProfileNotFound, Unauthorized, _PROFILE),
@@ -58,7 +61,7 @@ def explain(error: Exception) -> DeliveryError:
 def _explain_response(error: aws.ClientError) -> DeliveryError:
     """Return the DeliveryError for what STS or SSO answered."""
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = quote(str(error.response.get("Error", {}).get("Code", "")), max_chars=_CODE_MAX_CHARS)
     if status is None or status == 429 or status >= 500 or "Throttl" in code:
         return TemporaryFailure(_UNREACHABLE, status=status, code=code)
     return Unauthorized(f"{_REFUSED} ({code})", status=status, code=code)

@@ -6,16 +6,16 @@ run of the Express workflow ``status``; that run's output, JSON in a string, des
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
+from bot.api.quote import quote
 from bot.api.responses import parse_response
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
-from bot.telemetry.secret_patterns import mask_secrets
 
 RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
 SUCCEEDED: Final = "SUCCEEDED"
@@ -65,21 +65,26 @@ class Execution:
         return self.status not in RUNNING
 
 
-def parse_status(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Execution:
+def parse_status(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, secrets: Sequence[str] = ()
+) -> Execution:
     """Return the execution, or raise a DeliveryError."""
-    run = parse_response(status, headers, body, now)
+    run = parse_response(status, headers, body, now, secrets)
     if run.get("status") != SUCCEEDED:
-        raise _explain_run(run)
+        raise _explain_run(run, secrets)
     try:
         return _parse_execution(orjson.loads(run["output"]))
     except _PARSE_ERRORS:
         raise Rejected(_UNEXPECTED, status=status) from None
 
 
-def parse_stop(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> int:
+def parse_stop(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, secrets: Sequence[str] = ()
+) -> int:
     """Return when the execution ended, in ms, or raise a DeliveryError."""
     try:
-        return _parse_date(parse_response(status, headers, body, now, policy=_OPERATOR_POLICY)["stopDate"])
+        answer = parse_response(status, headers, body, now, secrets, policy=_OPERATOR_POLICY)
+        return _parse_date(answer["stopDate"])
     except DeliveryError as error:
         text = _STOP_BY_CODE.get(error.code)
         if text is None:
@@ -94,10 +99,10 @@ def explain_missing_route(path: str) -> Rejected:
     return Rejected(_NO_ROUTE.format(path=path), status=404)
 
 
-def _explain_run(run: Mapping[str, Any]) -> DeliveryError:
+def _explain_run(run: Mapping[str, Any], secrets: Sequence[str]) -> DeliveryError:
     """Return why the run of ``status`` did not succeed."""
-    code = str(run.get("error") or run.get("status") or "")
-    cause = mask_secrets(str(run.get("cause") or ""))[:_CAUSE_MAX_CHARS]
+    code = quote(str(run.get("error") or run.get("status") or ""), secrets)
+    cause = quote(str(run.get("cause") or ""), secrets, max_chars=_CAUSE_MAX_CHARS)
     if code in _BY_CODE:
         return Rejected(_BY_CODE[code], code=code)
     if any(words in cause for words in _DENIED):

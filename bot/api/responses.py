@@ -10,6 +10,8 @@ comes from API Gateway or from something in between, and its status decides.
     a status in _BY_STATUS           the error listed there
     anything else                    TemporaryFailure
 
+What a response says is quoted only after ``quote`` has cleaned it.
+
 A TemporaryFailure says whether the request may have been accepted all the same: a recognised code with a 4xx
 status, and the statuses in _NOT_ACCEPTED, exclude it; every other response leaves it open.
 """
@@ -17,13 +19,14 @@ status, and the statuses in _NOT_ACCEPTED, exclude it; every other response leav
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import orjson
 
+from bot.api.quote import quote
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 
 CLOCK_SKEW_MAX_S: Final = 300.0
@@ -71,27 +74,36 @@ _NOT_ACCEPTED: Final = frozenset({404, 405, 429})
 RETRY_AFTER_MAX_S: Final = 900.0
 """However long a response asks to be left alone."""
 
-_ARN: Final = re.compile(r"arn:[a-z-]+:states:[^'\"\s]+")
-_MESSAGE_MAX_CHARS: Final = 200
+_ARN: Final = re.compile(r"arn:[a-z-]+:states:[\w:.-]{1,400}", re.ASCII)
+_CODE_MAX_CHARS: Final = 100
 _BOT_POLICY: Final = "bot policy"
 
 
-def parse_start(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+def parse_start(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, secrets: Sequence[str] = ()
+) -> str:
     """Return the ARN of the execution that was started, or raise the DeliveryError.
 
-    If the execution exists already, its ARN is taken from the message; empty if there is none.
+    If the execution exists already, its ARN is taken from the message; empty if there is none. *secrets*
+    are those of the request, which the response may repeat.
     """
     answer = _parse_object(body)
     if _code(answer) == "ExecutionAlreadyExists":
         found = _ARN.search(_message(answer))
-        return found.group() if found else ""
+        return _quote_arn(found.group(), secrets) if found else ""
     if 200 <= status < 300 and isinstance(answer.get("executionArn"), str):
-        return str(answer["executionArn"])
-    raise _error(status, headers, answer, now)
+        return _quote_arn(answer["executionArn"], secrets)
+    raise _error(status, headers, answer, now, secrets)
 
 
 def parse_response(
-    status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, policy: str = _BOT_POLICY
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: datetime,
+    secrets: Sequence[str] = (),
+    *,
+    policy: str = _BOT_POLICY,
 ) -> dict[str, Any]:
     """Return the response to any other request, a JSON object, or raise the DeliveryError.
 
@@ -100,7 +112,7 @@ def parse_response(
     answer = _parse_object(body)
     if 200 <= status < 300 and answer:
         return answer
-    raise _error(status, headers, answer, now, policy)
+    raise _error(status, headers, answer, now, secrets, policy)
 
 
 def _error(
@@ -108,9 +120,11 @@ def _error(
     headers: Mapping[str, str],
     answer: Mapping[str, Any],
     now: datetime,
+    secrets: Sequence[str],
     policy: str = _BOT_POLICY,
 ) -> DeliveryError:
-    code, message = _code(answer), _message(answer)
+    code = quote(_code(answer), secrets, max_chars=_CODE_MAX_CHARS)
+    message = quote(_message(answer), secrets)
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, TemporaryFailure)
     text = f"the API answered {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")
     if kind is TemporaryFailure:
@@ -126,12 +140,19 @@ def _error(
     return kind(text, status=status, code=code)
 
 
+def _quote_arn(text: str, secrets: Sequence[str]) -> str:
+    """Return an ARN as it is, unless one of *secrets* is in it; anything else is quoted."""
+    if _ARN.fullmatch(text) and not any(secret in text for secret in secrets):
+        return text
+    return quote(text, secrets)
+
+
 def _code(answer: Mapping[str, Any]) -> str:
     return str(answer.get("__type", "")).rpartition("#")[2]
 
 
 def _message(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("message") or answer.get("Message") or "")[:_MESSAGE_MAX_CHARS]
+    return str(answer.get("message") or answer.get("Message") or "")
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:

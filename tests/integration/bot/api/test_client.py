@@ -115,6 +115,40 @@ async def test_signs_every_attempt_anew(stub: StubIngress) -> None:
     assert (len(stub.executions), stub.repeats) == (1, 1)
 
 
+@pytest.mark.parametrize("status", [400, 403, 413, 502])
+async def test_error_repeats_no_credential(stub: StubIngress, status: int) -> None:
+    """A proxy may answer with the request that it got."""
+    secrets: list[str] = []
+
+    async def echo(request: web.BaseRequest) -> web.Response:
+        token, authorization = (request.headers[name] for name in ("X-Amz-Security-Token", "Authorization"))
+        secrets.extend([token, authorization.rpartition("=")[2]])
+        said = f"refused {token} {authorization}, {secrets[1]}"
+        return web.json_response({"message": said, "__type": "a#" + said}, status=status)
+
+    stub.answers.append(echo)
+    async with connect(stub.endpoint) as client:
+        with pytest.raises(DeliveryError) as caught:
+            await start(client)
+    said = f"{caught.value} {caught.value.code}"
+    assert len(secrets) == 2
+    assert not [secret for secret in secrets if secret[:8] in said]
+
+
+async def test_unreadable_response_is_quoted() -> None:
+    """aiohttp's error has the bytes that it could not parse."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\x1b]0;x\x07 " + b"x" * 5000 + b"\r\n\r\n")
+
+    async with raw_server(serve) as url, connect(url) as client:
+        with pytest.raises(TemporaryFailure) as caught:
+            await start(client)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
 async def test_keeps_connection_alive() -> None:
     connections = 0
 

@@ -1,14 +1,18 @@
 """What each response of the API means."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import hypothesis.strategies as st
+import orjson
 import pytest
 from hypothesis import example, given
 
+from bot.api.execution_responses import parse_status, parse_stop
 from bot.api.responses import RETRY_AFTER_MAX_S, parse_start
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from tests.support.secrets import SESSION_TOKEN, SIGNATURE
 
 NOW = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:notify:1-01JD"
@@ -148,3 +152,64 @@ def test_refusal_names_possible_causes() -> None:
         parse_start(403, {}, b'{"message":"Forbidden"}', now=NOW)
     for words in ("VOICE_RELAY_API_ENDPOINT", "VOICE_RELAY_AWS_REGION", "not deleted or rotated"):
         assert words in str(caught.value)
+
+
+ESCAPES = "\x1b[2J\r\nINFO forged\u202e\u2028\x9b\u200b"
+PARSERS = [parse_start, parse_status, parse_stop]
+
+
+def failure(parse: Callable[..., object], status: int, answer: object) -> DeliveryError:
+    """Return the error that *parse* raises for *answer* to a request with a session token and a signature."""
+    with pytest.raises(DeliveryError) as caught:
+        parse(status, {}, orjson.dumps(answer), NOW, [SESSION_TOKEN, SIGNATURE])
+    return caught.value
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize("status", [400, 403, 413, 503])
+@pytest.mark.parametrize("field", ["__type", "message"])
+@pytest.mark.parametrize("before", ["", ESCAPES, "x" * 60 + " ", "x" * 170 + " ", " " * 16_300, "x " * 8_180])
+def test_quotes_no_secret_of_request(
+    parse: Callable[..., object], status: int, field: str, before: str
+) -> None:
+    """An API that repeats the request's headers gives away nothing, wherever the text is cut."""
+    error = failure(parse, status, {field: f"a#{before}{SESSION_TOKEN} {SIGNATURE}"})
+    for said in (str(error), error.code):
+        assert SESSION_TOKEN[:8] not in said
+        assert SIGNATURE[:8] not in said
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"__type": "a#" + ESCAPES + "x" * 50_000},
+        {"message": ESCAPES + "x " * 25_000},
+        {"status": "FAILED", "error": ESCAPES + "x" * 50_000, "cause": "no"},
+        {"status": "FAILED", "error": "no", "cause": ESCAPES + "x " * 25_000},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_quotes_one_short_printable_line(parse: Callable[..., object], status: int, answer: object) -> None:
+    error = failure(parse, status, answer)
+    assert str(error).isprintable()
+    assert error.code.isprintable()
+    assert len(str(error)) < 800
+    assert len(error.code) <= 200
+
+
+@pytest.mark.parametrize("arn", [SESSION_TOKEN, f"{ARN}{SIGNATURE}", ARN + ESCAPES, "x" * 50_000])
+def test_receipt_holds_no_more_than_arn(arn: str) -> None:
+    """The ARN is kept in the receipt and shown by commands."""
+    kept = parse_start(200, {}, orjson.dumps({"executionArn": arn}), NOW, [SESSION_TOKEN, SIGNATURE])
+    assert kept.isprintable()
+    assert len(kept) <= 200
+    assert SESSION_TOKEN not in kept
+    assert SIGNATURE not in kept
+
+
+def test_keeps_readable_reason() -> None:
+    body = {"__type": SWF + "InvalidName", "message": "Invalid Name: 'ü✓'\n(must be ASCII)"}
+    assert str(failure(parse_start, 400, body)) == (
+        "the API answered 400 InvalidName: Invalid Name: 'ü✓' (must be ASCII)"
+    )

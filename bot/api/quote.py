@@ -1,0 +1,31 @@
+"""What somebody else's answer says, fit for an error message: masked, on one line, and short.
+
+The order matters. Invisible characters go first, so that none can hide in a secret; masking comes before
+cutting, so that half a secret is not left; what remains then is stored, logged and shown as it is.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from bot.telemetry.redaction import Redactor
+
+QUOTE_MAX_CHARS: Final = 200
+
+_READ_MAX_CHARS: Final = 16 * 1024
+"""More than this is not searched for secrets, and not quoted either."""
+_SPACES: Final = re.compile(r"\s+")
+
+
+def quote(text: str, secrets: Iterable[str] = (), *, max_chars: int = QUOTE_MAX_CHARS) -> str:
+    """Return *text* without *secrets* or what looks like one, printable, in at most *max_chars*."""
+    if len(text) > _READ_MAX_CHARS:
+        # The last word may be a part of a secret.
+        text = " ".join(_SPACES.split(text[:_READ_MAX_CHARS])[:-1])
+    visible = "".join(each for each in text if each.isprintable() or each.isspace())
+    return shorten(_SPACES.sub(" ", Redactor(secrets).scrub(visible)).strip(), max_chars)
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """Return *text*, or its beginning with an ellipsis."""
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
