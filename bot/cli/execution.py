@@ -30,7 +30,7 @@ def add_execution(parser: CommandParser) -> None:
     parser.add_argument(
         "execution",
         metavar="ARN",
-        help="of the execution; its name will do if the outbox here has its receipt",
+        help="the execution's ARN, or its name if the local outbox has its receipt",
     )
 
 

@@ -72,7 +72,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=[],
         type=snowflake,
         metavar="ID",
-        help="of the event's channels; given twice, of the channel moved to and of the one left",
+        help="the channel's category; for a move, give it twice: new channel, then old",
     )
     parser.add_argument("--afk", action="store_true", help="the event's channel is the guild's AFK channel")
 

@@ -156,7 +156,7 @@ async def send_test(
     console.say_facts(describe_hops(sent, found), width=_NAMES_WIDTH)
     if not found.ended:
         remedy = f"; {ASK_AGAIN.format(sent.arn)}" if deployed else ""
-        return console.report([], [f"it did not end within {options.timeout_s:g} s{remedy}"])
+        return console.report([], [f"the execution was still running after {options.timeout_s:g} s{remedy}"])
     now_s = monotonic_s()
     posts = known is not None and known.posts
     end = describe_end(found, posts=posts, whole_s=now_s - begun_s, late_s=now_s - looks_s[-2])

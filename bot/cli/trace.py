@@ -25,7 +25,7 @@ from bot.text import count, join_blocks, render_facts, render_for_machine, rende
 from bot.ulid import milliseconds_of
 
 _UNKNOWN: Final = (
-    "{} is unknown: it was never captured here, debounce undid it, or its receipt is older than "
+    "{} is unknown: it was never captured here, was cancelled by debounce, or its receipt is older than "
     "VOICE_RELAY_RECEIPTS_KEPT_S"
 )
 

@@ -30,13 +30,13 @@ _COUNT = re.compile(
 )
 # What breaks on purpose, in order.
 _TROUBLES = (
-    "answer gets lost",
+    "next response is lost",
     "The API is down",
     "the API is back",
     "messages with 429",
     "refuses to resume",
     "a new session",
-    "The guild is gone",
+    "The server goes offline",
     "it is back",
     "kill -9",
     "a new process",
@@ -119,9 +119,9 @@ def read_count(output: str) -> tuple[int, ...]:
 
 
 @pytest.mark.skipif(not has_proc(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("moment", ["Embedded AWS", "Connected", "Suddenly", "kill -9"])
+@pytest.mark.parametrize("moment", ["Embedded AWS", "Connected", "Everyone", "kill -9"])
 def test_killed_demo_leaves_nothing(temporary: Path, moment: str) -> None:
-    pace = "0.2" if moment in ("Suddenly", "kill -9") else "100"
+    pace = "0.2" if moment in ("Everyone", "kill -9") else "100"
     with demo("--plain", "--pace", pace) as process:
         read_until(process, moment)
         children = find_descendants(process.pid)

@@ -88,7 +88,7 @@ async def test_follows_test_event_to_end(stack: Stack, tmp_path: Path) -> None:
     assert "agrees with this machine's" in facts["started"]
     assert " by AWS's clock, after 0." in facts["ended"]
     assert facts["result"].strip() == "SUCCEEDED: Discord has accepted the message"
-    assert "by this machine's clock" in facts["in all"]
+    assert "by this machine's clock" in facts["total"]
     found = read_json(await stack.run(tmp_path, "status", arn, "--json"))
     assert (found["executionArn"], found["status"], found["output"]) == (arn, "SUCCEEDED", {"posted": 1})
     assert found["startDate"] < found["stopDate"]
@@ -120,7 +120,7 @@ async def test_only_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
     arn = (await stack.run(tmp_path, "send-test", "--workflow", "digest")).stdout.strip()
     running = await stack.run(tmp_path, "status", arn, "--wait", "--timeout", "0.5", code=1)
     assert "  status   RUNNING" in running.stdout.splitlines()
-    assert "it did not end within 0.5 s" in running.stderr
+    assert "the execution was still running after 0.5 s" in running.stderr
     refused = await stack.run(tmp_path, "stop", arn, "--yes", code=1)
     assert "403" in refused.stderr
     assert "OperatorPolicyArn" in refused.stderr

@@ -41,8 +41,4 @@ def choose(inspection: Inspection, choice: Choice) -> Chosen:
 
 def name_unknown(chosen: Chosen) -> list[str]:
     """Return a sentence for each id that no dead letter has."""
-    return [no_letter(name) for name in chosen.unknown]
-
-
-def no_letter(name: str) -> str:
-    return f"there is no dead letter {name}"
+    return [f"there is no dead letter {name}" for name in chosen.unknown]

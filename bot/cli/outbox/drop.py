@@ -51,4 +51,6 @@ def run(options: Options, console: Console) -> int:
         dropped = inspection.drop(chosen.letter_ids)
     if options.json:
         return console.report(render_for_machine({"dropped": dropped, "unknown": chosen.unknown}), problems)
+    if not chosen.letter_ids and problems:
+        return console.report([], problems)
     return console.report([f"dropped {count(dropped, 'dead letter')}"], problems)

@@ -50,6 +50,8 @@ def run(options: Options, console: Console) -> int:
     if options.json:
         described = {"marked": marked, "marked_before": before, "unknown": chosen.unknown}
         return console.report(render_for_machine(described), problems)
+    if not chosen.letter_ids and problems:
+        return console.report([], problems)
     lines = [f"marked {count(marked, 'dead letter')} for redrive"]
     if before:
         lines[0] += f", {before} more {'was' if before == 1 else 'were'} marked already"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.cli.outbox.choice import ID_HELP, no_letter
+from bot.cli.outbox.choice import ID_HELP
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
 from bot.cli.outbox.view import describe_letter, describe_waiting, letter_facts, parse_body, render_lane
 from bot.cli.parser import Arguments, CommandParser
@@ -40,7 +40,7 @@ def run(options: Options, console: Console) -> int:
         letters = inspection.find_letters(options.id)
         events = inspection.find_waiting(options.id)
     if not letters and not events:
-        problem = f"{no_letter(options.id)} and no such event is waiting; see also: voice-relay trace"
+        problem = f"no dead letter or waiting event {options.id}; for a delivered event, try voice-relay trace"
         return console.report([], [problem])
     if options.json:
         described = {

@@ -1,4 +1,4 @@
-"""``voice-relay outbox status``: what waits, what is in flight, and what died of which reason."""
+"""``voice-relay outbox status``: what waits, what is in flight, and dead letters by reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Options:
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.description = "Count what waits in which lane, what is in flight, and what died of which reason."
+    parser.description = "Count what waits in which lane, what is in flight, and dead letters by reason."
     parser.epilog = "Exit codes: 0 shown, 2 wrong usage, 3 no readable outbox."
     parser.add_json()
     add_data_dir(parser)

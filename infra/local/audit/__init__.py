@@ -2,7 +2,7 @@
 
     what the stand-in played ──▶ oracle ──▶ what to expect ──┐
                                    ▲                         ├──▶ audit: lost, doubled, invented, misplaced,
-    what was delivered ────────────┴─────────────────────────┘    gaps that are too short, contradictions
+    what was delivered ────────────┴─────────────────────────┘    gaps declared too short, contradictions
 
 ``oracle`` says what ought to have arrived, given that the relay was blind at times; ``comparison`` counts the
 differences; ``gaps`` and ``consistency`` check what events claim beyond that; ``verdict`` puts it together.

@@ -49,16 +49,16 @@ class Acts:
         await self.players.play(evening.FAREWELL)
 
     async def _lose_an_answer(self) -> None:
-        await self._tell("⚡ The API's next answer gets lost. Was the request accepted? Look for doubles")
+        await self._tell("⚡ The API's next response is lost. Watch for duplicates")
         lost = self.proxy.lost
         self.proxy.lose_next_answer()
         await self.players.play(evening.ONE_MORE)
         await self.proxy.wait_for_loss(lost + 1, _TIMEOUT_S)
         await self.proxy.wait_for_answers(self.proxy.answers_at_loss + 1, _TIMEOUT_S)
-        await self._tell("… the bot asked again under the same name: one execution, one message")
+        await self._tell("… the bot retried with the same name: one execution, one message")
 
     async def _take_the_api_down(self) -> None:
-        await self._tell("⚡ The API is down. What happens now waits on disk")
+        await self._tell("⚡ The API is down. New events wait on disk")
         refused = self.proxy.refused
         self.proxy.begin_outage()
         await self.players.play(evening.API_DOWN)
@@ -66,12 +66,12 @@ class Acts:
         await self.proxy.wait_for_refusals(refused + 2, _TIMEOUT_S)
         self.webhook.throttle_next(_THROTTLED, _RETRY_AFTER_S)
         self.proxy.end_outage()
-        await self._tell("… the API is back. Look for what waited: nothing may be missing")
-        await self._tell(f"⚡ Discord has had enough: it answers the next {_THROTTLED} messages with 429")
+        await self._tell("… the API is back. The backlog arrives, with nothing missing")
+        await self._tell(f"⚡ Discord throttles: the next {_THROTTLED} messages get a 429")
 
     async def _lose_the_session(self) -> None:
         """Some seconds pass before the bot identifies again; the backlog is delivered meanwhile."""
-        await self._tell("⚡ Discord hangs up and refuses to resume: the bot misses what happens now")
+        await self._tell("⚡ Discord drops the connection and refuses to resume: the bot misses what happens now")
         began = await self._catch_up()
         answered, refused = self.proxy.answers, self._count("resume_refused")
         await self.discord.faults.expire_sessions()
@@ -82,10 +82,10 @@ class Acts:
         )
         await self._end_stretch("session_lost", began)
         await self.proxy.wait_for_answers(answered + 1, _TIMEOUT_S)
-        await self._tell("… a new session. Look for the gap, and for what is inferred afterwards")
+        await self._tell("… a new session. Note the gap, and the events inferred after it")
 
     async def _take_the_guild_down(self) -> None:
-        await self._tell("⚡ The guild is gone: an outage at Discord's")
+        await self._tell("⚡ The server goes offline: a Discord outage")
         began = await self._catch_up()
         await self.players.scene.guild.begin_outage()
         await self._catch_up()
@@ -93,17 +93,17 @@ class Acts:
         await self.players.scene.guild.end_outage()
         await self._end_stretch("guild_unavailable", began)
         await self.players.play(evening.ALL_IS_WELL)
-        await self._tell("… it is back: again a gap, and who came and went in it")
+        await self._tell("… it is back: another gap, with the changes found after it")
 
     async def _kill_the_bot(self) -> None:
-        await self._tell("⚡ kill -9 of the bot, in the middle of this")
+        await self._tell("⚡ kill -9 on the bot, mid-flight")
         # Only what is on disk outlives a kill.
         await self.wait_delivered()
         await self.players.play(evening.AT_THE_KILL)
         self.relay.kill()
         await self.discord.wait_disconnected(_TIMEOUT_S)
         await self.players.play(evening.BOT_DOWN)
-        self.say("… a new process takes over its file, and its session with Discord")
+        self.say("… a new process takes over its data, and its session with Discord")
         self.relay.start_again()
         await self._catch_up()
         await self._tell("… Discord replays what the bot missed: no gap, each event once")

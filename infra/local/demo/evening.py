@@ -188,7 +188,7 @@ class Players:
 
         Returns the places that this has among all transitions.
         """
-        self._narrate(f"Suddenly everybody plays tag: {BURST} transitions within a second")
+        self._narrate(f"Everyone starts channel-hopping: {BURST} transitions within a second")
         loop = asyncio.get_running_loop()
         started, before = loop.time(), self.sent
         for number in range(BURST):

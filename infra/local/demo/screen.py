@@ -220,13 +220,13 @@ def _figures_table(account: Account) -> Table:
     table = Table.grid(padding=(0, 2))
     others = ", ".join(f"{count} {status}" for status, count in account.unsuccessful.items())
     rows = {
-        "transitions sent": f"{account.sent}, {account.missed} of them unseen: the bot was blind",
+        "transitions sent": f"{account.sent}, {account.missed} of them while the bot was not watching",
         "executions": f"{account.executions}, {others or 'all succeeded'}",
         "names or ids used twice": str(len(account.repeated)),
-        "gaps that are too short": str(len(account.workflow.short_gaps)),
+        "gaps declared too short": str(len(account.workflow.short_gaps)),
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
-        "Discord said 'slow down'": f"{account.slow_downs} times; who waits is overtaken",
+        "Discord said 'slow down'": f"{account.slow_downs} times; later messages may overtake",
         "from transition to execution": f"{_seconds(account.to_execution.usual_s)} (median), "
         f"in the burst {_seconds(account.to_execution.in_burst_s)}",
         "from transition to message": f"{_seconds(account.to_message.usual_s)} (median), "

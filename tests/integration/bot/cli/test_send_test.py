@@ -32,7 +32,7 @@ async def test_timeout_suggests_asking_again(api: StubIngress, deployed: bool) -
     assert await send_test(options, target(api), console, deployed=deployed) == 1
     (name,) = api.executions
     again = f"; to ask again: voice-relay status --wait {ARN}{name}" if deployed else ""
-    assert console.hints == [f"voice-relay: it did not end within 0.3 s{again}"]
+    assert console.hints == [f"voice-relay: the execution was still running after 0.3 s{again}"]
     assert [line.split()[0] for line in console.lines] == ["execution", "request", "started"]
     assert {line[9:11] for line in console.lines} == {"  "}
     assert all(line[11] != " " for line in console.lines)

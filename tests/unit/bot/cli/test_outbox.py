@@ -155,7 +155,7 @@ def test_shows_waiting_event_in_full(shell: Shell, outbox: OutboxFile) -> None:
 
 def test_unknown_id_fails(shell: Shell, outbox: OutboxFile) -> None:
     assert shell.run("outbox show 7") == 1
-    assert "there is no dead letter 7" in shell.err
+    assert "no dead letter or waiting event 7; for a delivered event, try voice-relay trace" in shell.err
     assert shell.out == ""
 
 
