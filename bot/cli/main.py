@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Final
 
+from bot.cli.interruption import interrupted_by_sigterm
 from bot.cli.parser import Command, CommandGroup, CommandModule, CommandParser
 from bot.console import EXIT_FAILED, Console
 from bot.errors import RelayError, SettingsError, StoreError
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* names and return its exit code."""
     console = Console.of_process()
     try:
-        return _run_command(argv, console)
+        with interrupted_by_sigterm():
+            return _run_command(argv, console)
     except SettingsError as error:
         console.hint(*error.problems)
         return _EXIT_SETTINGS

@@ -12,7 +12,8 @@ _REFUSED: Final = "WebhookRefused"
 # The workflows' state of that name writes it like this; both spellings are AWS's.
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html
 _CAUSE: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3}): (.*)", re.DOTALL)
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+# As `voice-relay deploy` takes them.
+_NAME: Final = re.compile(r"[A-Za-z0-9]{1,16}")
 _NAMELESS: Final = "NAME"
 
 _UNKNOWN: Final = "the stack has no destination {0}: voice-relay deploy --destination {0}"
@@ -21,7 +22,7 @@ _UNKNOWN_OR_DENIED: Final = (
     "may not post there (voice-relay deploy repairs it)"
 )
 _GONE: Final = "the webhook is gone or was changed: voice-relay deploy --renew-webhook {0}"
-_IMPOSSIBLE: Final = "the stack cannot have a destination {0}: names consist of letters, digits and -"
+_IMPOSSIBLE: Final = "the stack cannot have a destination {0}: names consist of up to 16 letters and digits"
 _ONE_MACHINE: Final = (
     "single-machine mode has only the destination default, whose webhook is VOICE_RELAY_WEBHOOK_URL"
 )

@@ -66,7 +66,9 @@ async def show_status(options: Options, arn: ExecutionArn, target: Target, conso
         lines = render_execution(found, arn, system_clock())
     if found.ended:
         return console.report(lines, explain_end(found))
-    return console.report(lines, [f"the execution was still running after {options.timeout_s:g} s"] if options.wait else [])
+    return console.report(
+        lines, [f"the execution was still running after {options.timeout_s:g} s"] if options.wait else []
+    )
 
 
 async def _find(options: Options, arn: ExecutionArn, target: Target, console: Console) -> Execution:

@@ -32,7 +32,7 @@ _JSON_OPTIONS: Final = (
     orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _FRAMES_MAX: Final = 30
-_CHATTY: Final = ("botocore.credentials", "botocore.tokens", "discord.gateway")
+_CHATTY: Final = ("botocore.credentials", "botocore.tokens", "discord.client", "discord.gateway")
 """Loggers whose info records are routine, or said better by the relay itself: shown only at debug."""
 # Names chosen by users must neither break the line nor control the terminal.
 _CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}

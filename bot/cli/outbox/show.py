@@ -40,7 +40,9 @@ def run(options: Options, console: Console) -> int:
         letters = inspection.find_letters(options.id)
         events = inspection.find_waiting(options.id)
     if not letters and not events:
-        problem = f"no dead letter or waiting event {options.id}; for a delivered event, try voice-relay trace"
+        problem = (
+            f"no dead letter or waiting event {options.id}; for a delivered event, try voice-relay trace"
+        )
         return console.report([], [problem])
     if options.json:
         described = {

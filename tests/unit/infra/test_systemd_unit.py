@@ -51,6 +51,7 @@ def test_restarts_unless_misconfigured(service: dict[str, list[str]]) -> None:
     """Exit code 2 means wrong settings, which a restart does not mend."""
     assert service["Restart"] == ["on-failure"]
     assert service["RestartPreventExitStatus"] == ["2"]
+    assert service["SuccessExitStatus"] == ["130"]
 
 
 def test_gains_no_privileges(service: dict[str, list[str]]) -> None:

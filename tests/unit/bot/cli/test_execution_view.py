@@ -96,6 +96,8 @@ def test_refusal_names_remedy(spelling: str, refusal: str, remedy: str | None) -
     ("given", "words"),
     [
         ('{"destination":"a b\\u001b"}', "the stack cannot have a destination a b\\u001b"),
+        ('{"destination":"a-b"}', "a destination a-b: names consist of up to 16 letters and digits"),
+        ('{"destination":"a2345678901234567"}', "the stack cannot have a destination a2345678901234567"),
         ("no JSON", "--destination NAME"),
         (None, "--destination NAME"),
         ('{"destination":7}', "--destination NAME"),

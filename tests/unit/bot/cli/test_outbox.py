@@ -205,6 +205,13 @@ def test_names_unknown_ids(shell: Shell, outbox: OutboxFile, action: str) -> Non
     assert shell.json(f"outbox {action} 17", exit_code=1)["unknown"] == ["17"]
 
 
+@pytest.mark.parametrize("action", ["redrive", "drop"])
+@pytest.mark.usefixtures("outbox")
+def test_unknown_ids_alone_count_nothing(shell: Shell, action: str) -> None:
+    assert shell.run(f"outbox {action} 17") == 1
+    assert (shell.out, shell.err) == ("", "voice-relay: there is no dead letter 17\n")
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

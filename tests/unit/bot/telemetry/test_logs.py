@@ -153,7 +153,7 @@ def test_exception_omits_locals(output: Output, log_format: Any) -> None:
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 2), ("info", 1), ("warning", 1), ("error", 0)])
-@pytest.mark.parametrize("name", ["botocore.credentials", "discord.gateway"])
+@pytest.mark.parametrize("name", ["botocore.credentials", "discord.client", "discord.gateway"])
 def test_routine_is_quiet_at_info(output: Output, name: str, level: str, heard: int) -> None:
     """A level configured earlier does not stay."""
     configure_logging("json", "info", stream=io.StringIO())
