@@ -12,7 +12,7 @@ from hypothesis import example, given
 from bot.api.execution_responses import parse_status, parse_stop
 from bot.api.responses import RETRY_AFTER_MAX_S, parse_start
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
-from tests.support.secrets import SESSION_TOKEN, SIGNATURE
+from tests.support.secret_samples import SESSION_TOKEN, SIGNATURE
 
 NOW = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:notify:1-01JD"

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from bot.telemetry.redaction import SECRET_MIN_CHARS, Redactor
 from bot.telemetry.secret_patterns import MASK
-from tests.support.secrets import (
+from tests.support.secret_samples import (
     ACCESS_KEY,
     AUTHORIZATION,
     BOT_TOKEN,

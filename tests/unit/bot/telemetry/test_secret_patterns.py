@@ -8,7 +8,7 @@ import pytest
 
 from bot.telemetry.redaction import Redactor
 from bot.telemetry.secret_patterns import MASK, is_secret_name
-from tests.support.secrets import (
+from tests.support.secret_samples import (
     ACCESS_KEY,
     AUTHORIZATION,
     BOT_TOKEN,
