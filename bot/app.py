@@ -26,7 +26,7 @@ from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
 from bot.gateway.client import Gateway, use_api
 from bot.gateway.intake import Intake
-from bot.outbox.database import open_database
+from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Advanced, Watched
@@ -111,10 +111,27 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _read_rules(settings: Settings) -> Rules:
-    """Read the rules and look for names in them that lead nowhere.
+def check_start(settings: Settings) -> None:
+    """Raise SettingsError or StoreError for rules or a data directory that ``run`` would refuse.
 
-    Raises SettingsError where that is certain, and warns where the stack may know better.
+    For a start that takes long: ``run`` checks both again.
+    """
+    _check_rules(settings)
+    check_data_dir(settings.data_dir)
+
+
+def _read_rules(settings: Settings) -> Rules:
+    """Read the rules, and warn of names in them that the stack may not have; raises SettingsError."""
+    rules, doubts = _check_rules(settings)
+    for text in doubts:
+        log.warning("rule_leads_nowhere", problem=text)
+    return rules
+
+
+def _check_rules(settings: Settings) -> tuple[Rules, list[str]]:
+    """Return the rules, and a sentence for each name in them that may lead nowhere.
+
+    Raises SettingsError where that is certain.
     """
     rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
     targets = known_targets(
@@ -125,9 +142,7 @@ def _read_rules(settings: Settings) -> Rules:
     problems = find_unknown(rules, targets)
     if problems and targets.certain:
         raise SettingsError([f"VOICE_RELAY_RULES_FILE: {settings.rules_file}: {text}" for text in problems])
-    for text in problems:
-        log.warning("rule_leads_nowhere", problem=text)
-    return rules
+    return rules, problems
 
 
 def _limits(settings: Settings) -> Limits:

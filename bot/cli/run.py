@@ -7,7 +7,9 @@ from bot.cli.connect import connect
 from bot.cli.event_loop import run_async
 from bot.cli.parser import Arguments, CommandParser
 from bot.console import EXIT_DONE, Console
-from bot.settings.settings import load_settings
+from bot.errors import SettingsError
+from bot.routing.rules_file import load_rules
+from bot.settings.settings import Settings, load_rules_settings, load_settings
 from bot.telemetry.logs import configure_logging
 
 
@@ -25,7 +27,8 @@ def read_options(_: Arguments) -> Options:
 
 
 def run(_: Options, _console: Console) -> int:
-    settings = load_settings()
+    settings = _load_settings()
+    app.check_start(settings)
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
 
     async def relay() -> None:
@@ -34,3 +37,25 @@ def run(_: Options, _console: Console) -> int:
 
     run_async(relay())
     return EXIT_DONE
+
+
+def _load_settings() -> Settings:
+    """Load the settings; raises SettingsError with all their problems and those of the rules file."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        raise SettingsError([*error.problems, *_find_rules_problems()]) from None
+
+
+def _find_rules_problems() -> tuple[str, ...]:
+    try:
+        path = load_rules_settings().rules_file
+    except SettingsError:
+        # The settings' own problems say so already.
+        return ()
+    try:
+        if path is not None:
+            load_rules(path)
+    except SettingsError as error:
+        return error.problems
+    return ()

@@ -23,6 +23,7 @@ from bot.cli.waiting import ASK_AGAIN, hint_failures, waiting_for
 from bot.clock import format_ms, system_clock
 from bot.console import EXIT_DONE, Console
 from bot.errors import Rejected, SettingsError, TemporaryFailure
+from bot.routing.targets import explain_workflow, known_targets
 from bot.settings.settings import load_api_settings
 from bot.telemetry.logs import configure_logging
 from bot.ulid import UlidFactory
@@ -42,6 +43,7 @@ _NO_WORKFLOW: Final = (
     "the API does not know the workflow {}{}: it is not deployed, or VOICE_RELAY_API_ENDPOINT is not the "
     "stack's ApiEndpoint"
 )
+_UNREACHABLE: Final = "the webhook (VOICE_RELAY_WEBHOOK_URL) may be unreachable from this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,18 @@ def read_options(arguments: Arguments) -> Options:
 
 def run(options: Options, console: Console) -> int:
     settings = load_api_settings()
+    deployed = settings.api_endpoint is not None
+    if not deployed and settings.webhook_url is not None and options.workflow not in _STARTABLE:
+        raise SettingsError([explain_workflow(options.workflow, known_targets(single_machine=True))])
+    if options.wait:
+        # Nothing is left to wait for, or the waiting was given up.
+        settings = settings.model_copy(update={"shutdown_grace_s": 0.0})
     # The standard output has nothing but the answer.
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets(), sys.stderr)
 
     async def body() -> int:
         async with connect(settings, redactor) as target:
-            return await send_test(options, target, console, deployed=settings.api_endpoint is not None)
+            return await send_test(options, target, console, deployed=deployed)
 
     return run_async(body())
 
@@ -155,8 +163,9 @@ async def send_test(
             found = await _follow(options, sent, Executions(api), console, looks_s, monotonic_s)
     console.say_facts(describe_hops(sent, found), width=_NAMES_WIDTH)
     if not found.ended:
-        remedy = f"; {ASK_AGAIN.format(sent.arn)}" if deployed else ""
-        return console.report([], [f"the execution was still running after {options.timeout_s:g} s{remedy}"])
+        remedy = ASK_AGAIN.format(sent.arn) if deployed else _UNREACHABLE
+        problem = f"the execution was still running after {options.timeout_s:g} s; {remedy}"
+        return console.report([], [problem])
     now_s = monotonic_s()
     posts = known is not None and known.posts
     end = describe_end(found, posts=posts, whole_s=now_s - begun_s, late_s=now_s - looks_s[-2])

@@ -83,6 +83,11 @@ def open_database(
     return Database(connection, path, lost_ms, lock)
 
 
+def check_data_dir(data_dir: Path) -> None:
+    """Raise the StoreError that ``open_database`` would raise for the directory itself."""
+    _lock(data_dir).close()
+
+
 def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -> sqlite3.Connection:
     with ExitStack() as undo:
         try:

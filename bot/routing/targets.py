@@ -35,6 +35,21 @@ def known_targets(
     return Targets(_ROUTABLE | set(workflows), frozenset(destinations) or None, certain=False)
 
 
+def explain_workflow(name: str, targets: Targets) -> str:
+    """Return what to do about the workflow *name*, which *targets* does not have."""
+    near = difflib.get_close_matches(name, sorted(targets.workflows), n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    if targets.certain:
+        return (
+            f"there is no workflow {name}{hint}: this machine has {_list(targets.workflows)}; for another, "
+            "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+        )
+    return (
+        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: if the stack has it, list it "
+        "in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead letters"
+    )
+
+
 def find_unknown(rules: Rules, targets: Targets) -> list[str]:
     """Return a sentence with a remedy for each rule that names what *targets* does not have."""
     return [
@@ -47,26 +62,12 @@ def find_unknown(rules: Rules, targets: Targets) -> list[str]:
 
 def _problems(rule: Rule, targets: Targets) -> Iterator[str]:
     if rule.workflow not in targets.workflows:
-        yield _explain_workflow(rule.workflow, targets)
+        yield explain_workflow(rule.workflow, targets)
     # What a stack's own workflow does with a destination is its own business.
     elif rule.workflow in _ROUTABLE and WORKFLOWS[rule.workflow].posts:
         known = targets.destinations or {_DEFAULT}
         if rule.destination not in known:
             yield _explain_destination(rule.destination, targets)
-
-
-def _explain_workflow(name: str, targets: Targets) -> str:
-    near = difflib.get_close_matches(name, sorted(targets.workflows), n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    if targets.certain:
-        return (
-            f"there is no workflow {name}{hint}: this machine has {_list(targets.workflows)}; for another, "
-            "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
-        )
-    return (
-        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: if the stack has it, list it "
-        "in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead letters"
-    )
 
 
 def _explain_destination(name: str, targets: Targets) -> str:

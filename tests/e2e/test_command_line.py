@@ -35,6 +35,7 @@ _ARN = "arn:aws:states:us-east-1:123456789012:execution:voice-relay-notify:1-01J
         (("outbox", "retry", "--all"), 2, "it is now called redrive"),
         (("rules", "check"), 0, "the built-in rules"),
         (("send-test",), 2, "VOICE_RELAY_WEBHOOK_URL is not set, nor is VOICE_RELAY_API_ENDPOINT"),
+        (("send-test", "--workflow", "audit"), 2, "VOICE_RELAY_WEBHOOK_URL is not set"),
         (("send-test", "--workflow", "../x"), 2, "--workflow must be a name"),
         (("send-test", "--workflow", "status"), 2, "takes no event: choose notify, digest, heartbeat"),
         (("send-test", "--workflow", "heartbeat", "--destination", "x"), 2, "leave out --destination"),
@@ -54,3 +55,12 @@ async def test_exits_with_documented_code(
         assert await child.wait() == exit_code
     assert words in (child.stderr if exit_code else child.stdout)
     assert "Traceback" not in child.stdout + child.stderr
+
+
+async def test_single_machine_names_its_workflows(tmp_path: Path) -> None:
+    """Before the embedded AWS starts."""
+    webhook = {"VOICE_RELAY_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token"}
+    async with start_child(["-m", "bot.cli", "send-test", "--workflow", "audit"], tmp_path, webhook) as child:
+        assert await child.wait() == 2
+    assert "there is no workflow audit: this machine has digest and notify" in child.stderr
+    assert "single_machine_starting" not in child.stdout + child.stderr

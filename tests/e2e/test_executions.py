@@ -167,6 +167,16 @@ async def test_single_machine_times_test_event(stack: Stack, tmp_path: Path) -> 
     assert "SUCCEEDED: Discord has accepted the message" in child.stdout
 
 
+async def test_single_machine_stops_waiting(tmp_path: Path) -> None:
+    """The workflow keeps trying to post for longer, but the command does not wait for that in silence."""
+    settings = {"VOICE_RELAY_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token"}
+    command = ["-m", "bot.cli", "send-test", "--wait", "--timeout", "0.5"]
+    async with start_child(command, tmp_path, settings) as child:
+        assert await child.wait(60) == 1
+    assert "the execution was still running after 0.5 s; the webhook" in child.stderr
+    assert "executions_abandoned" not in child.stdout + child.stderr
+
+
 async def test_relay_reads_key_from_file(stack: Stack, tmp_path: Path) -> None:
     """As after ``deploy --create-access-key``, with nothing in the environment; ``status`` finds the name."""
     (guild,) = add_guilds(stack.standin, 1)
@@ -189,7 +199,11 @@ async def test_relay_reads_key_from_file(stack: Stack, tmp_path: Path) -> None:
         assert await relay.wait() == 0
     check_output(relay, [stack.machine.credentials.secret_access_key])
     named = await stack.run(tmp_path, "status", delivered["execution"], "--wait", "--json")
-    assert read_json(named)["input"]["events"][0]["data"]["user"]["id"] == member.id
+    event = read_json(named)["input"]["events"][0]
+    assert event["data"]["user"]["id"] == member.id
+    (tmp_path / "event.json").write_bytes(orjson.dumps(event))
+    checked = await stack.run(tmp_path, "rules", "check", "--event", "event.json")
+    assert checked.stdout.endswith("It goes to notify/default.\n")
 
 
 def read_json(child: Child) -> Any:

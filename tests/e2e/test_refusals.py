@@ -139,6 +139,12 @@ REFUSALS = {
         {"RULES_FILE": "rules.toml"},
         _rules_with_a_mistake,
     ),
+    "rules with a mistake, and a bad setting": Refusal(
+        2,
+        ("VOICE_RELAY_RULES_FILE: rules.toml", "rule 1", "VOICE_RELAY_LOG_LEVEL"),
+        {"RULES_FILE": "rules.toml", "LOG_LEVEL": "loud"},
+        _rules_with_a_mistake,
+    ),
     "rules for a stack on a single machine": Refusal(
         2,
         ("VOICE_RELAY_RULES_FILE: rules.toml: rule 1: there is no workflow audit",),
@@ -151,6 +157,9 @@ REFUSALS = {
     ),
     "a file in the data directory's place": Refusal(
         3, ("data directory", "VOICE_RELAY_DATA_DIR"), prepare=_file_in_the_way
+    ),
+    "a file in the data directory's place, on a single machine": Refusal(
+        3, ("data directory",), {"WEBHOOK_URL": WEBHOOK_URL}, _file_in_the_way, endpoint=None
     ),
     "a data directory that cannot be made": Refusal(
         3, ("data directory", "VOICE_RELAY_DATA_DIR"), {"DATA_DIR": "/proc/voice-relay"}
@@ -179,6 +188,7 @@ async def test_failed_start_says_why(standin: StandIn, tmp_path: Path, refusal: 
         assert await relay.wait(20) == refusal.exit_code, read_output(relay)
     for word in refusal.words:
         assert word in relay.stderr
+    assert not relay.log("single_machine_starting"), "the embedded AWS takes seconds"
     assert all(line.startswith("voice-relay: ") for line in relay.stderr.splitlines())
 
 
