@@ -11,6 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from bot.voice.events import EVENT
 from infra.local.discord import Guild, Member, StandIn
 from tests.support.crowd import EVERYTHING, add_guilds, wander
 from tests.support.ingress import StubIngress
@@ -101,6 +102,9 @@ async def test_redrives_dead_letter_once(
         (letter,) = await bury(guild, api, ask, 1)
         event_id = letter["event_id"]
         assert (letter["reason"], letter["guild_id"]) == (REASON, guild.id)
+        (shown,) = (await ask("outbox", "show", event_id))["dead_letters"]
+        # What `rules check --event` takes.
+        assert EVENT.validate_python(shown["event"])["id"] == event_id
         (place,) = (await ask("trace", event_id))["places"]
         assert (place["state"], place["reason"]) == ("dead", REASON)
         assert api.events() == []
