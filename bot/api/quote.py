@@ -21,7 +21,7 @@ def quote(text: str, secrets: Iterable[str] = (), *, max_chars: int = QUOTE_MAX_
     """Return *text* without *secrets* or what looks like one, printable, in at most *max_chars*."""
     if len(text) > _READ_MAX_CHARS:
         # The last word may be a part of a secret.
-        text = " ".join(_SPACES.split(text[:_READ_MAX_CHARS])[:-1])
+        text = "\n".join(_SPACES.split(text[:_READ_MAX_CHARS])[:-1])
     visible = "".join(each for each in text if each.isprintable() or each.isspace())
     return shorten(_SPACES.sub(" ", Redactor(secrets).scrub(visible)).strip(), max_chars)
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, MutableMapping
@@ -24,6 +25,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from bot.clock import format_ms, system_clock
 from bot.telemetry.redaction import Redactor
+from bot.text import escape
 
 Fields = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Fields], Any]
@@ -34,9 +36,7 @@ _JSON_OPTIONS: Final = (
 _FRAMES_MAX: Final = 30
 _CHATTY: Final = ("botocore.credentials", "botocore.tokens", "discord.client", "discord.gateway")
 """Loggers whose info records are routine, or said better by the relay itself: shown only at debug."""
-# Names chosen by users must neither break the line nor control the terminal.
-_CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-_CONTROLS_IN_TRACEBACK: Final = {code: text for code, text in _CONTROLS.items() if chr(code) not in "\n\t"}
+_LINE_OR_TAB: Final = re.compile(r"([\n\t])")
 
 log = structlog.get_logger(__name__)
 
@@ -210,7 +210,13 @@ def _text_output(redactor: Redactor, stream: TextIO) -> tuple[Processor, Callabl
         plain = redactor.redact(event)
         for name, value in plain.items():
             if isinstance(value, str):
-                plain[name] = value.translate(_CONTROLS_IN_TRACEBACK if name == "exception" else _CONTROLS)
+                # Names chosen by users must neither break the line nor control the terminal.
+                plain[name] = _escape_lines(value) if name == "exception" else escape(value)
         return str(console(None, "", plain))
 
     return structlog.processors.format_exc_info, render
+
+
+def _escape_lines(text: str) -> str:
+    """Return a traceback escaped, but for its line breaks and tabs."""
+    return "".join(each if each in {"\n", "\t"} else escape(each) for each in _LINE_OR_TAB.split(text))

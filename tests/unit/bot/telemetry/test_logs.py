@@ -274,6 +274,21 @@ def test_text_escapes_control_characters() -> None:
     assert not {"\x1b", "\x9b", "\r"} & set(output.getvalue())
 
 
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\u2029", "\u200b", "\x85", "\u061c"])
+def test_text_escapes_direction_and_separators(character: str) -> None:
+    """A user's name must not reverse the line, and no reader may see two lines in one."""
+    output = Output()
+    configure_logging("text", "info", stream=output)
+    log = structlog.get_logger("bot.x")
+    log.info("joined", name=f"a{character}b")
+    try:
+        raise ValueError(f"a{character}b")
+    except ValueError:
+        log.exception("failed", names=[f"a{character}b"])
+    assert character not in output.getvalue()
+    assert output.getvalue().count("\n") == len(output.getvalue().splitlines()) > 3
+
+
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_logs_any_object(output: Output, log_format: Any) -> None:
     class Broken:
