@@ -6,6 +6,7 @@ the file is damaged, or no database                set aside under another name;
 """
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import IO, Final, Literal
 import structlog
 
 from bot.errors import StoreDamagedError, StoreError
+from bot.outbox.private_files import make_private, open_private
 
 FILE_NAME: Final = "relay.sqlite3"
 LOCK_NAME: Final = "relay.lock"
@@ -56,7 +58,7 @@ class Database:
         """Return what *error* means; a damaged file is marked, so that the next start sets it aside."""
         if _is_damage(error):
             with suppress(OSError):
-                self.path.with_name(_DAMAGED_MARK).touch()
+                self.path.with_name(_DAMAGED_MARK).touch(mode=0o600)
             return StoreDamagedError(
                 f"the outbox file {self.path} is damaged ({error}): it will be set aside at the next start"
             )
@@ -73,11 +75,13 @@ def open_database(
     path = data_dir / FILE_NAME
     with ExitStack() as undo:
         lock = undo.enter_context(_lock(data_dir))
+        _keep_private(path)
         lost_ms: int | None = None
         try:
             connection = _connect(path, synchronous, schema)
         except StoreDamagedError as error:
             lost_ms = _set_aside(path, error)
+            _keep_private(path)
             connection = _connect(path, synchronous, schema)
         undo.pop_all()
     return Database(connection, path, lost_ms, lock)
@@ -86,6 +90,15 @@ def open_database(
 def check_data_dir(data_dir: Path) -> None:
     """Raise the StoreError that ``open_database`` would raise for the directory itself."""
     _lock(data_dir).close()
+
+
+def _keep_private(path: Path) -> None:
+    """Create the file where missing; SQLite gives what it puts beside it the same permissions."""
+    try:
+        for name in _SIDE_FILES:
+            make_private(path.with_name(path.name + name), create=not name)
+    except OSError as error:
+        raise StoreError(f"cannot open {path}: {error.strerror}") from error
 
 
 def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -> sqlite3.Connection:
@@ -151,7 +164,7 @@ def _lock(data_dir: Path) -> IO[str]:
     try:
         # Who was where is private.
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data_dir / LOCK_NAME).open("a")
+        lock = os.fdopen(open_private(data_dir / LOCK_NAME), "w")
     except OSError as error:
         raise StoreError(
             f"cannot use the data directory {data_dir}: {error.strerror}. Make it writable for this user, "

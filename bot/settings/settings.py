@@ -35,11 +35,11 @@ from bot.settings.values import (
     check_heartbeat,
     check_host,
     check_names,
+    check_private_url,
     check_region,
     check_shard_count,
     check_shard_ids,
     check_token,
-    check_url,
     check_webhook,
     parse_names,
     parse_port,
@@ -70,7 +70,7 @@ class Settings(SourcedSettings):
     discord_token: Annotated[SecretStr, BeforeValidator(parse_token), AfterValidator(check_token)] = Field(
         description="The bot's token. Required; a secret."
     )
-    discord_api_url: Annotated[str, AfterValidator(check_url)] = Field(
+    discord_api_url: Annotated[str, AfterValidator(check_private_url)] = Field(
         "https://discord.com/api/v10", description="The base URL of Discord's REST API, or of a proxy for it."
     )
     api_endpoint: _Endpoint = Field(

@@ -17,7 +17,10 @@ _EXECUTE_API: Final = re.compile(r"[a-z0-9]+\.execute-api\.([a-z0-9-]+)\.amazona
 
 EXPECTED: Final = {
     "discord_token": "must be the bot's token alone, without spaces or quotes",
-    "discord_api_url": "must be an http(s) URL like https://discord.com/api/v10, without query and user",
+    "discord_api_url": (
+        "must be an https URL like https://discord.com/api/v10, without query and user; "
+        "plain http is allowed only to this machine"
+    ),
     "api_endpoint": (
         "must be the https URL of the ingress API (the stack's output ApiEndpoint), without query and user; "
         "plain http is allowed only to this machine"
@@ -81,14 +84,17 @@ def check_url(value: str) -> str:
     return url
 
 
-def check_endpoint(value: str | None) -> str | None:
-    if value is None:
-        return None
+def check_private_url(value: str) -> str:
+    """Return *value* as ``check_url`` does, a URL that secrets are sent to: https, or on this machine."""
     url = check_url(value)
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname):
         raise ValueError
     return url
+
+
+def check_endpoint(value: str | None) -> str | None:
+    return None if value is None else check_private_url(value)
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -17,7 +17,15 @@ BAD = [
     ("DISCORD_TOKEN", ["a b", '"quoted"', "Bot "]),
     (
         "DISCORD_API_URL",
-        ["discord.com", "ftp://discord.com", "https://h/?a=b", "https://u:p@h", "https://h:x"],
+        [
+            "discord.com",
+            "http://discord.com/api/v10",
+            "http://127.0.0.1.example.com",
+            "ftp://discord.com",
+            "https://h/?a=b",
+            "https://u:p@h",
+            "https://h:x",
+        ],
     ),
     (
         "API_ENDPOINT",

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,15 @@ def test_reports_undecodable_file(tmp_path: Path) -> None:
 
     with pytest.raises(DeployError, match="not UTF-8 text"):
         EnvFile(path).values()
+
+
+@pytest.mark.parametrize("name", [".env", ".env.bak", ".env.production", "..env.x1y2z3", "secrets/token"])
+def test_git_ignores_secrets(name: str) -> None:
+    """A copy, or what a killed edit leaves, is not committed by mistake."""
+    done = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=Path(__file__).parent, check=False)
+    assert done.returncode == 0
+
+
+def test_git_keeps_example() -> None:
+    command = ["git", "check-ignore", "--quiet", "--no-index", ".env.example"]
+    assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 1
