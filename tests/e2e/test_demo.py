@@ -33,7 +33,7 @@ _TROUBLES = (
     "next response is lost",
     "The API is down",
     "the API is back",
-    "messages with 429",
+    "messages get a 429",
     "refuses to resume",
     "a new session",
     "The server goes offline",
