@@ -136,12 +136,12 @@ class Intake:
         if position is not None:
             self._put(Advanced({position.session.shard_id: position}))
 
-    def resync(self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> list[Captured]:
-        """Return what makes up for the observations that the outbox let go since *since_ms*.
+    def resync(self, on_disk: Mapping[str, GuildOccupancy | None]) -> list[Captured]:
+        """Return what makes up for the observations that the outbox let go in these guilds.
 
         It includes everything held back in these guilds, because some of it may not be on disk.
         """
-        observations = self._tracker.resync(on_disk, since_ms, self._clock())
+        observations = self._tracker.resync(on_disk, self._clock())
         captured = [self._route(observation, {}) for observation in observations]
         return [one._replace(held=self._debouncer.of_guild(one.observation.guild_id)) for one in captured]
 

@@ -1,7 +1,7 @@
 """The tables of who is where: guilds, the people in them, and until when each shard was watching."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import orjson
@@ -19,6 +19,10 @@ _READ_OCCUPANTS: Final = "SELECT guild_id, channel_id, since_ms, flags, user, se
 _PUT_OCCUPANT: Final = (
     "INSERT OR REPLACE INTO occupant "
     "(guild_id, user_id, channel_id, since_ms, flags, user, session_id) VALUES "
+)
+_LOSE: Final = (
+    "UPDATE guild SET unwatched_since_ms = iif(gap_reason IS NULL, ?1, min(unwatched_since_ms, ?1)), "
+    "gap_reason = coalesce(gap_reason, 'store_full') WHERE guild_id = ?2"
 )
 _PUT_WATCH: Final = "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES "
 
@@ -75,6 +79,11 @@ def write_observations(db: sqlite3.Connection, observations: Iterable[Observatio
     statements.insert(db, _PUT_OCCUPANT, present)
     gone = [key for key, occupant in occupants.items() if occupant is None]
     statements.delete(db, "occupant", ("guild_id", "user_id"), gone)
+
+
+def write_losses(db: sqlite3.Connection, since_ms: Mapping[str, int]) -> None:
+    """Note since when guilds are unwatched, because there was no room; of two reasons the first stays."""
+    db.executemany(_LOSE, [(since, guild_id) for guild_id, since in since_ms.items()])
 
 
 def write_watched(db: sqlite3.Connection, watched: Watched) -> None:

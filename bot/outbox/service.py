@@ -4,28 +4,39 @@ All disk work is done on one thread, by the ``Writer``.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import structlog
+
 from bot.clock import Clock, system_clock
 from bot.outbox.batch import Batch
 from bot.outbox.session import Position
 from bot.outbox.store import Store
-from bot.outbox.work import Captured, Drain, Item, Resynced, Sync, Tick, Watched
+from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Resynced, Sync, Tick, Watched
 from bot.outbox.writer import Writer
 from bot.voice.occupancy import GuildOccupancy
 
 MAX_IN_FLIGHT: Final = 64
 """Batches of one workflow in flight at once, each of a lane of its own."""
 
+HUNG_S: Final = 10.0
+"""A disk that takes longer for one transaction hangs."""
+INBOX_MAX: Final = 100_000
+INBOX_HUNG_MAX: Final = 20_000
+"""Items kept in memory for the thread: in a burst, and while the disk hangs."""
+
 _RETRY_S: Final = 1.0
 
 Deliver = Callable[[Sequence[Batch]], object]
 Positions = Callable[[], Mapping[int, Position]]
-Resync = Callable[[Mapping[str, GuildOccupancy | None], int], Sequence[Captured]]
+Resync = Callable[[Mapping[str, GuildOccupancy | None]], Sequence[Captured]]
+
+log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -49,6 +60,9 @@ class Outbox:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Item]] = queue.SimpleQueue()
         self._gathered: list[Item] = []
+        self._passed = 0
+        self._passed_ms = clock()
+        self._let_go_guilds: set[str] = set()
         self._writer: Writer | None = None
         self._thread: threading.Thread | None = None
         self._broken: asyncio.Future[None]
@@ -57,17 +71,17 @@ class Outbox:
         """Hand out what an earlier process left unsettled, then begin to work. All are called on the loop.
 
         *deliver* takes batches to send. *resync* is called when the disk takes writes again after some
-        observations were let go: with the guilds concerned as they are on disk, and since when. It returns
-        what makes up for them, and *positions* how far the gateway's sessions have been taken in then.
+        observations were let go: with the guilds concerned as they are on disk, unwatched. It returns what
+        makes up for them, and *positions* how far the gateway's sessions have been taken in then.
         """
         if self._thread is not None:
             raise RuntimeError("the outbox was started already")
         loop = asyncio.get_running_loop()
         self._broken = loop.create_future()
 
-        def answer_resync(on_disk: Mapping[str, GuildOccupancy | None], since_ms: int) -> None:
+        def answer_resync(on_disk: Mapping[str, GuildOccupancy | None]) -> None:
             # Whatever was put before this is in the answer; whatever is put after it comes after it.
-            self.put(Resynced(resync(on_disk, since_ms), frozenset(on_disk), positions()))
+            self.put(Resynced(resync(on_disk), frozenset(on_disk), positions()))
 
         on_loop: Callable[..., object] = loop.call_soon_threadsafe
         self._writer = Writer(
@@ -112,11 +126,14 @@ class Outbox:
     async def close(self) -> None:
         """Commit what is left, end the thread and close the file.
 
-        A disk that does not take it now is not waited for: the next process finds the difference again when
-        it compares the file with Discord's snapshots.
+        A disk that does not take it now, or hangs, is not waited for: the next process finds the difference
+        again when it compares the file with Discord's snapshots.
         """
         if self._thread is not None and self._thread.is_alive():
             await self._sync(stop=True)
+            if self._is_hung:
+                log.error("outbox_left_uncommitted", items=self._passed, reason=self.failing)
+                return
             await asyncio.to_thread(self._thread.join)
         self._store.close()
 
@@ -138,7 +155,11 @@ class Outbox:
     @property
     def failing(self) -> str | None:
         """Why nothing can be committed; ``None`` while the disk takes what it is given."""
-        return None if self._writer is None else self._writer.failing
+        if self._writer is None:
+            return None
+        if self._is_hung:
+            return f"the disk has not answered for {self._writer.busy_s:.0f} s"
+        return self._writer.failing
 
     @property
     def losing(self) -> bool:
@@ -147,10 +168,47 @@ class Outbox:
 
     def _pass_on(self) -> None:
         gathered, self._gathered = self._gathered, []
-        self._inbox.put(gathered)
+        if self._is_overflowing():
+            gathered = self._let_go(gathered)
+        elif self._let_go_guilds:
+            self._let_go_guilds.clear()
+        self._passed_ms = self._clock()
+        if gathered:
+            self._passed += len(gathered)
+            self._inbox.put(gathered)
+
+    @property
+    def _is_hung(self) -> bool:
+        return self._writer is not None and self._writer.busy_s >= HUNG_S
+
+    def _is_overflowing(self) -> bool:
+        """Tell whether the thread has taken over too little for too long."""
+        if self._writer is None:
+            return False
+        waiting = self._passed - self._writer.taken
+        return waiting > INBOX_MAX or (waiting > INBOX_HUNG_MAX and self._is_hung)
+
+    def _let_go(self, gathered: Sequence[Item]) -> list[Item]:
+        """Return *gathered* with what was captured reduced to the guilds that it was of.
+
+        The thread takes nothing over, because the disk hangs, and what waits for it must not fill the memory.
+        """
+        captured = {item.observation.guild_id for item in gathered if isinstance(item, Captured)}
+        let_go = LetGo(dict.fromkeys(captured - self._let_go_guilds, self._passed_ms))
+        self._let_go_guilds |= captured
+        rest: list[Item] = [item for item in gathered if not isinstance(item, Captured | Advanced | Tick)]
+        return [let_go, *rest] if let_go.since_ms else rest
 
     async def _sync(self, *, stop: bool) -> None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self.put(Sync(lambda: loop.call_soon_threadsafe(done.set_result, None), stop))
-        await asyncio.wait([done, self._broken], return_when=asyncio.FIRST_COMPLETED)
+
+        def set_done() -> None:
+            # The loop may be closed by now, if the disk hung.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(done.set_result, None)
+
+        self.put(Sync(set_done, stop))
+        ended = [done, self._broken]
+        while not self._is_hung and not any(future.done() for future in ended):
+            await asyncio.wait(ended, timeout=_RETRY_S, return_when=asyncio.FIRST_COMPLETED)

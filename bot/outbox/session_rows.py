@@ -24,3 +24,8 @@ def write_positions(db: sqlite3.Connection, positions: Mapping[int, Position | N
     statements.insert(db, _PUT, rows)
     gone = [(shard_id,) for shard_id, position in positions.items() if position is None]
     statements.delete(db, "session", ("shard_id",), gone)
+
+
+def forget_positions(db: sqlite3.Connection) -> None:
+    """Forget every session: a RESUME would bring no snapshot, which is what ends a gap."""
+    db.execute("DELETE FROM session")

@@ -139,6 +139,9 @@ class Store:
         with self._transaction():
             occupancy_rows.write_observations(self._db, work.observations)
             session_rows.write_positions(self._db, work.positions)
+            if work.losses:
+                occupancy_rows.write_losses(self._db, work.losses)
+                session_rows.forget_positions(self._db)
             if work.watched is not None:
                 occupancy_rows.write_watched(self._db, work.watched)
             self._write_events(events, change, now_ms)

@@ -76,6 +76,13 @@ class Advanced:
 
 
 @dataclass(frozen=True, slots=True)
+class LetGo:
+    """Since when observations of each of these guilds were let go before they came here."""
+
+    since_ms: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Resynced:
     """What makes up for lost observations; ``captured`` has everything held back in the guilds.
 
@@ -101,7 +108,7 @@ class Sync:
     stop: bool = False
 
 
-Item = Captured | Released | Tick | Advanced | Resynced | Report | Drain | Sync
+Item = Captured | Released | Tick | Advanced | LetGo | Resynced | Report | Drain | Sync
 
 
 @dataclass(slots=True)
@@ -110,7 +117,8 @@ class Work:
 
     ``held`` has what is now held under each key that changed, ``None`` for nothing; in the guilds of
     ``held_anew`` it is all there is. ``released`` are events that the debounce let go: they are taken even
-    into a full file. ``housekeeping`` redrives the dead letters that are marked, and drops old receipts.
+    into a full file. ``losses`` says since when guilds are unwatched, because observations of theirs were let
+    go. ``housekeeping`` redrives the dead letters that are marked, and drops old receipts.
     """
 
     observations: list[Observation] = field(default_factory=list)
@@ -120,6 +128,7 @@ class Work:
     held_anew: set[str] = field(default_factory=set)
     released: list[OutgoingEvent] = field(default_factory=list)
     positions: dict[int, Position | None] = field(default_factory=dict)
+    losses: Mapping[str, int] = field(default_factory=dict)
     watched: Watched | None = None
     housekeeping: bool = False
 
@@ -142,11 +151,14 @@ class Work:
     def drop_captured(self) -> Iterable[str]:
         """Let go of what was captured, and return the guilds that it concerned.
 
-        What became of batches and what the debounce let go stays: both are few, and already on disk.
+        What became of batches and what the debounce let go stays: both are few, and already on disk. So do
+        rows that say since when a guild is unwatched.
         """
-        guild_ids = {observation.guild_id for observation in self.observations}
-        self.observations.clear()
+        gone = [observation for observation in self.observations if not observation.begins_gap]
+        self.observations = [observation for observation in self.observations if observation.begins_gap]
+        guild_ids = {observation.guild_id for observation in gone}
         self.events.clear()
+        self.held_anew.clear()
         # A session that went on would never replay them.
         self.positions.clear()
         released = {event.lane for event in self.released}

@@ -6,12 +6,14 @@ serves many frames, and a single frame never waits for company.
 When the disk fails:
 
     writing     ── a commit fails ──▶ holding: keep what comes in, and try again every second
-    holding     ── too much to keep, or the file is full ──▶ losing: let go of what comes in
-    losing      ── a commit succeeds, and there is room ──▶ ask for a resync
-    resync      compares what is on disk with what is known now; puts a gap and the differences
+    holding     ── too much to keep, or the file is full ──▶ dropping: let go of what comes in
+    dropping    ── a commit succeeds, and there is room ──▶ writing, and a resync of what was lost
+
+``Losses`` has the guilds that lost something, and says how each recovers.
 """
 
 import queue
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -21,8 +23,9 @@ import structlog
 from bot.clock import Clock
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
 from bot.outbox.batch import Batch, Failed
+from bot.outbox.losses import Losses
 from bot.outbox.store import Store
-from bot.outbox.work import Advanced, Captured, Drain, Item, Released, Resynced, Sync, Tick, Work
+from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Released, Resynced, Sync, Tick, Work
 from bot.voice.occupancy import GuildOccupancy
 
 _GROUP_MAX: Final = 4096
@@ -30,6 +33,7 @@ _GROUP_MAX: Final = 4096
 _HOLD_MAX: Final = 20_000
 """Observations kept in memory while the disk fails."""
 _REMIND_MS: Final = 60_000
+_HUNG: Final = "the disk kept the outbox waiting for so long that observations were let go"
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +41,9 @@ log = structlog.get_logger(__name__)
 class Writer:
     """Owns *store* while ``run`` does. The callbacks are called on its thread.
 
-    *deliver* takes batches to send, at most *slots* of a workflow at once. *ask_resync* takes the guilds that
-    lost observations, as they are on disk, and since when; the answer comes in as a ``Resynced``. *give_up*
-    takes what ended the thread.
+    *deliver* takes batches to send, at most *slots* of a workflow at once. *ask_resync* takes guilds that
+    lost observations, as they are on disk; the answer comes in as a ``Resynced``. *give_up* takes what ended
+    the thread.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Writer:
         inbox: "queue.SimpleQueue[Sequence[Item]]",
         *,
         deliver: Callable[[Sequence[Batch]], object],
-        ask_resync: Callable[[Mapping[str, GuildOccupancy | None], int], object],
+        ask_resync: Callable[[Mapping[str, GuildOccupancy | None]], object],
         give_up: Callable[[BaseException], object],
         slots: int,
         retry_s: float,
@@ -65,15 +69,26 @@ class Writer:
         self._clock = clock
         self._work = Work()
         self._syncs: list[Sync] = []
-        self._lost_guilds: set[str] = set()
-        self._lost_since_ms = 0
+        self._losses = Losses()
         # The last two commits: whatever was captured before the earlier one is on disk.
         self._committed_ms = self._safe_ms = clock()
-        self._resync_asked = False
         self._reminded_ms: int | None = None
-        self.losing = False
+        self._busy_since_s: float | None = None
+        self.taken = 0
+        """How many items it has taken over from the inbox."""
         self.failing: str | None = None
         """Why the disk takes nothing; ``None`` while it does."""
+
+    @property
+    def losing(self) -> bool:
+        """Whether observations are let go, of some guilds at least."""
+        return self._losses.dropping or len(self._losses) > 0
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the disk has kept the thread waiting."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def run(self) -> None:
         """Hand out what an earlier process left unsettled, then write until a ``Sync`` says stop."""
@@ -83,8 +98,10 @@ class Writer:
                 # The first round is for what an earlier process left, and waits for nothing new.
                 if begun or self.failing is not None:
                     self._gather()
+                self._busy_since_s = time.monotonic()
                 begun = begun or self._begin()
                 committed = begun and self._commit()
+                self._busy_since_s = None
                 stop = any(sync.stop for sync in self._syncs)
                 if committed or stop:
                     self._answer_syncs(committed=committed)
@@ -100,13 +117,10 @@ class Writer:
         except StoreError as error:
             self._fail(error, self._clock())
             return False
-        self._hand_out(batches)
-        return True
-
-    def _hand_out(self, batches: Sequence[Batch]) -> None:
         self._taken.update(batch.lane.workflow for batch in batches)
         if batches:
             self._deliver(batches)
+        return True
 
     def _gather(self) -> None:
         """Wait for something to do, or for the next try, and take all that has come in."""
@@ -116,10 +130,11 @@ class Writer:
         try:
             items = self._inbox.get(timeout=wait_s)
             while True:
+                self.taken += len(items)
                 for item in items:
                     match item:
-                        case Captured(observation) if self.losing:
-                            self._lost_guilds.add(observation.guild_id)
+                        case Captured(observation) if self._losses.holds(observation.guild_id):
+                            self._losses.add([observation.guild_id], self._safe_ms)
                         case Captured():
                             self._work.capture(item)
                         case Released(events):
@@ -130,6 +145,8 @@ class Writer:
                             # While frames are let go, only a replay or the resync can make up for them.
                             if not self.losing:
                                 self._work.positions.update(positions)
+                        case LetGo():
+                            self._let_go(item)
                         case Resynced():
                             self._resync(item)
                         case Drain():
@@ -146,8 +163,14 @@ class Writer:
         except queue.Empty:
             pass
 
+    def _let_go(self, item: LetGo) -> None:
+        """Note what the loop let go, while the disk kept this thread waiting."""
+        for guild_id, since_ms in item.since_ms.items():
+            self._losses.add([guild_id], since_ms)
+        self._fail(StoreError(_HUNG), self._clock())
+
     def _resync(self, resynced: Resynced) -> None:
-        self.losing = self._resync_asked = False
+        self._losses.answer(resynced.guild_ids)
         self._work.held_anew |= resynced.guild_ids
         for captured in resynced.captured:
             self._work.capture(captured)
@@ -156,12 +179,16 @@ class Writer:
     def _commit(self) -> bool:
         """Write what there is; False if the disk does not take it, and it is kept or let go."""
         if self.failing is not None and len(self._work.observations) > _HOLD_MAX:
-            self._begin_losing()
+            self._drop()
         now_ms = self._clock()
+        self._work.losses = self._losses.unwritten()
+        if self.losing:
+            # A session that went on would never replay what was let go.
+            self._work.positions.clear()
         try:
             batches = self._store.apply(self._work, slots=self._slots, taken=self._taken, now_ms=now_ms)
         except StoreFullError as error:
-            self._begin_losing()
+            self._drop()
             self._fail(error, now_ms)
             return False
         except StoreDamagedError:
@@ -170,17 +197,12 @@ class Writer:
             self._fail(error, now_ms)
             return False
         self._work = Work()
-        self._hand_out(batches)
-        if not self.losing:
-            self._safe_ms, self._committed_ms = self._committed_ms, now_ms
-            self._recover()
-        elif not self._store.has_room():
-            self._remind(now_ms)
-        elif not self._resync_asked:
-            self._resync_asked = True
-            on_disk = self._store.load_occupancy()
-            lost = {guild_id: on_disk.get(guild_id) for guild_id in self._lost_guilds}
-            self._ask_resync(lost, self._lost_since_ms)
+        self._losses.commit()
+        self._safe_ms, self._committed_ms = self._committed_ms, now_ms
+        self._taken.update(batch.lane.workflow for batch in batches)
+        if batches:
+            self._deliver(batches)
+        self._recover(now_ms)
         return True
 
     def _answer_syncs(self, *, committed: bool) -> None:
@@ -190,12 +212,10 @@ class Writer:
             sync.done()
         self._syncs.clear()
 
-    def _begin_losing(self) -> None:
-        if not self._lost_guilds:
-            self._lost_since_ms = self._safe_ms
-        self.losing = True
-        self._resync_asked = False
-        self._lost_guilds.update(self._work.drop_captured())
+    def _drop(self) -> None:
+        """Let go of what was captured, and of what is captured from now on."""
+        self._losses.dropping = True
+        self._losses.add(self._work.drop_captured(), self._safe_ms)
 
     def _fail(self, error: StoreError, now_ms: int) -> None:
         self.failing = str(error)
@@ -206,8 +226,24 @@ class Writer:
             self._reminded_ms = now_ms
             log.error("outbox_commit_failed", reason=self.failing, losing=self.losing, retry_s=self._retry_s)
 
-    def _recover(self) -> None:
-        if self.failing is not None:
-            log.info("outbox_commit_recovered", guilds_resynced=len(self._lost_guilds))
-            self.failing = self._reminded_ms = None
-        self._lost_guilds.clear()
+    def _recover(self, now_ms: int) -> None:
+        """After a commit: ask for the resync of what was lost, or note that nothing is any more."""
+        try:
+            if self._losses.dropping and not self._store.has_room():
+                self._remind(now_ms)
+                return
+            self._losses.dropping = False
+            if lost := self._losses.to_ask():
+                on_disk = self._store.load_occupancy()
+                self._losses.ask(lost)
+                self._ask_resync({guild_id: on_disk.get(guild_id) for guild_id in lost})
+        except StoreDamagedError:
+            raise
+        except StoreError as error:
+            self._fail(error, now_ms)
+            return
+        if not self._losses:
+            if self.failing is not None:
+                log.info("outbox_commit_recovered", guilds_resynced=self._losses.mended)
+                self.failing = self._reminded_ms = None
+            self._losses.mended = 0

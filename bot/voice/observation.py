@@ -30,3 +30,9 @@ class Observation:
     occupants: dict[str, Occupant | None] = field(default_factory=dict)
     guild: GuildRow | None = None
     forgotten: bool = False
+
+    @property
+    def begins_gap(self) -> bool:
+        """Whether it says that the guild is unwatched, and nothing else."""
+        unwatched = self.guild is not None and self.guild.gap_reason is not None
+        return unwatched and not self.events and not self.occupants

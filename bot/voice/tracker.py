@@ -128,34 +128,37 @@ class Tracker:
         observation.guild = _row(guild)
         return observation
 
-    def resync(
-        self, on_disk: Mapping[str, GuildOccupancy | None], since_ms: int, now_ms: int
-    ) -> list[Observation]:
-        """Make up for the observations that were let go since *since_ms*, while the disk took nothing.
+    def resync(self, on_disk: Mapping[str, GuildOccupancy | None], now_ms: int) -> list[Observation]:
+        """Make up for the observations that were let go, while the disk took nothing.
 
-        *on_disk* is what was last written of each guild concerned, ``None`` for nothing. The difference from
-        what is known now is declared as after any other gap.
+        *on_disk* is what was last written of each guild concerned, with since when it is unwatched and why;
+        ``None`` for nothing. The difference from what is known now is declared as after any other gap.
         """
-        observations = []
-        for guild_id, written in on_disk.items():
-            guild = self._guilds.get(guild_id)
-            if guild is None:
-                observations.append(Observation(guild_id, forgotten=True))
-                continue
-            present = list(guild.occupants.values())
-            observation = Observation(guild_id, guild=_row(guild))
-            guild.empty()
-            for occupant in written.occupants.values() if written else ():
-                guild.put(occupant)
-            was_known = written is not None and written.known
-            if was_known:
-                gap = build_gap(guild, self._new_id(now_ms), since_ms, "store_full", now_ms)
-                observation.events.append(gap)
-            self._infer(observation, guild, present, now_ms)
-            if not was_known:
-                observation.events.clear()
-            observations.append(observation)
-        return observations
+        return [self._resync(guild_id, written, now_ms) for guild_id, written in on_disk.items()]
+
+    def _resync(self, guild_id: str, written: GuildOccupancy | None, now_ms: int) -> Observation:
+        guild = self._guilds.get(guild_id)
+        if guild is None:
+            return Observation(guild_id, forgotten=True)
+        was_known = written is not None and written.known
+        present = list(guild.occupants.values())
+        guild.empty()
+        for occupant in written.occupants.values() if written else ():
+            guild.put(occupant)
+        if not guild.watched:
+            # The next snapshot tells, from the same beginning.
+            guild.known = was_known
+            if written is not None:
+                begin_gap(guild, written.gap_reason, written.unwatched_since_ms)
+            return Observation(guild_id, guild=_row(guild))
+        observation = Observation(guild_id, guild=_row(guild))
+        if written is not None:
+            since_ms, reason = written.unwatched_since_ms, written.gap_reason
+            observation.events.append(build_gap(guild, self._new_id(now_ms), since_ms, reason, now_ms))
+        self._infer(observation, guild, present, now_ms)
+        if not was_known:
+            observation.events.clear()
+        return observation
 
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
         """Begin a gap in the guild at *since_ms*, else where the process before ended.

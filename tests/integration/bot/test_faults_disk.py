@@ -6,15 +6,18 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.app import Relay
-from bot.outbox import writer
+from bot.outbox import service, writer
+from bot.outbox.batch import Batch
 from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.store import Store
 from infra.local.discord import Guild, StandIn
@@ -145,6 +148,39 @@ async def test_full_outbox_declares_gap(
     assert found.reasons == {"store_full"}
     assert found.gaps >= GUILDS
     assert size < 2 << 20
+
+
+async def test_hung_disk_is_not_ready(
+    standin: StandIn,
+    guilds: list[Guild],
+    api: Ledger,
+    tmp_path: Path,
+    rules: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does the heartbeat go on; what happened meanwhile is delivered once the disk answers."""
+    monkeypatch.setattr(service, "HUNG_S", 0.1)
+    works = threading.Event()
+    works.set()
+    apply = Store.apply
+
+    def wait(store: Store, *work: Any, **options: Any) -> list[Batch]:
+        assert works.wait(20)
+        return apply(store, *work, **options)
+
+    monkeypatch.setattr(Store, "apply", wait)
+    dice, lives = random.Random(44), Lives()
+    async with lives.another(), relaying(tmp_path, standin, api.endpoint, rules_file=rules) as relay:
+        await join_last(guilds, api)
+        works.clear()
+        reason = await walk_until_not_ready(relay, guilds, dice)
+        assert "the disk has not answered for" in reason
+        assert relay._heartbeat._not_ready()
+        works.set()
+        await join_last(guilds, api)
+        await wait_ready(relay)
+    found = check_told(standin, api, lives)
+    assert (found.missed, found.gaps) == (0, 0)
 
 
 UPGRADE = """

@@ -1,110 +1,19 @@
 """The outbox when the disk does not take what it is given."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
 from bot.clock import format_ms
 from bot.errors import StoreDamagedError, StoreError
-from bot.gateway.intake import Intake
 from bot.outbox import writer
-from bot.outbox.batch import Batch, Delivered
 from bot.outbox.database import open_database
-from bot.outbox.service import Outbox
-from bot.outbox.session import Position, Session
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Advanced, Work
-from bot.routing.rules import DEFAULT_RULES, Rule, Rules
-from bot.ulid import UlidFactory
+from bot.outbox.work import Advanced
+from bot.routing.rules import Rule, Rules
 from bot.voice.occupancy import GuildOccupancy
-from bot.voice.tracker import Tracker
-
-GUILD = "41771983423143937"
-TIMEOUT_S = 20
-
-
-class FlakyStore(Store):
-    """A real file that fails when told to."""
-
-    error: StoreError | None = None
-    works: list[Work]
-
-    def apply(self, work: Work, **options: Any) -> list[Batch]:
-        if self.error is not None:
-            raise self.error
-        batches = super().apply(work, **options)
-        self.works.append(work)
-        return batches
-
-
-class Relay:
-    """Tracker, rules, outbox and a file; deliveries are accepted at once, unless held."""
-
-    def __init__(self, directory: Path, limits: Limits, rules: Rules = DEFAULT_RULES) -> None:
-        self.now_ms = 1_763_708_400_000
-        self.seq = 0
-        self.store = FlakyStore(open_database(directory), limits)
-        self.store.works = []
-        self.delivered: list[dict[str, Any]] = []
-        self.changed = asyncio.Event()
-        self.accepting = True
-        self.held: list[Batch] = []
-        self.outbox = Outbox(self.store, retry_s=0.01, clock=lambda: self.now_ms)
-        self.intake = Intake(Tracker({}, UlidFactory()), rules, self.outbox.put, clock=lambda: self.now_ms)
-
-        self.intake.source = self
-
-    @property
-    def position(self) -> Position:
-        return Position(Session(0, 1, "1", "s", "ws://x"), self.seq)
-
-    def say(self, user: int, channel: int | None) -> None:
-        self.seq += 1
-        state = {"guild_id": GUILD, "user_id": str(user), "channel_id": channel and str(channel)}
-        self.intake.voice_state(state)
-
-    def kinds(self) -> list[str]:
-        return [event["type"].removeprefix("discord.voice.") for event in self.delivered]
-
-    async def wait(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not condition():
-                self.changed.clear()
-                await asyncio.wait([asyncio.create_task(self.changed.wait())], timeout=0.02)
-
-    def accept_held(self) -> None:
-        self.accepting = True
-        self.deliver(self.held)
-
-    def deliver(self, batches: Sequence[Batch]) -> None:
-        if not self.accepting:
-            self.held.extend(batches)
-            return
-        for batch in batches:
-            self.delivered.extend(orjson.loads(batch.body)["events"])
-            self.outbox.put(Delivered(batch, "arn", 1))
-        self.changed.set()
-
-
-@asynccontextmanager
-async def relaying(
-    directory: Path, limits: Limits | None = None, rules: Rules = DEFAULT_RULES
-) -> AsyncIterator[Relay]:
-    relay = Relay(directory, limits or Limits(), rules)
-    relay.outbox.start(
-        deliver=relay.deliver, resync=relay.intake.resync, positions=lambda: {0: relay.position}
-    )
-    relay.intake.guild_created({"id": GUILD, "name": "Base", "voice_states": []})
-    try:
-        yield relay
-    finally:
-        await relay.outbox.close()
+from tests.support.flaky_outbox import GUILD, TIMEOUT_S, relaying, replay
 
 
 async def test_short_disk_failure_loses_nothing(tmp_path: Path) -> None:
@@ -179,13 +88,7 @@ async def test_lost_frames_can_be_replayed(tmp_path: Path, monkeypatch: pytest.M
 async def test_full_file_is_declared_and_recovers(tmp_path: Path) -> None:
     limits = Limits(file_bytes=400_000)
     async with relaying(tmp_path, limits) as relay:
-        relay.accepting = False
-        for n in itertools.count():
-            relay.say(n % 7, 5 + n % 2 if n % 3 else None)
-            if n % 100 == 0:
-                await relay.outbox.flush()
-            if relay.outbox.failing is not None:
-                break
+        await relay.fill()
         assert "OUTBOX_MAX_BYTES" in str(relay.outbox.failing)
         relay.say(100, 5)
         relay.accept_held()
@@ -193,9 +96,7 @@ async def test_full_file_is_declared_and_recovers(tmp_path: Path) -> None:
         await relay.wait(lambda: relay.outbox.waiting == 0)
         relay.say(101, 5)
         await relay.wait(lambda: relay.delivered[-1]["data"].get("user", {}).get("id") == "101")
-    read = replay(relay.delivered)
-    known = relay.intake._tracker._guilds[GUILD]
-    assert read == {user: occupant.channel_id for user, occupant in known.occupants.items()}
+    assert replay(relay.delivered) == relay.places()
     assert relay.kinds().count("gap") == 1
 
 
@@ -271,15 +172,3 @@ async def test_damaged_file_ends_the_run(tmp_path: Path) -> None:
         with pytest.raises(StoreDamagedError, match="damaged"):
             async with asyncio.timeout(TIMEOUT_S):
                 await relay.outbox.wait_broken()
-
-
-def replay(events: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return who is where according to *events* alone."""
-    places: dict[str, str] = {}
-    for event in events:
-        data = event["data"]
-        if "user" in data:
-            places.pop(data["user"]["id"], None)
-            if data["channel"]:
-                places[data["user"]["id"]] = data["channel"]["id"]
-    return places

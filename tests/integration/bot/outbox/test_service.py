@@ -90,7 +90,7 @@ def disk_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Store], Disk]:
 @asynccontextmanager
 async def working(store: Store, post: Post, **options: Any) -> AsyncIterator[Outbox]:
     outbox = Outbox(store, retry_s=0.01, **options)
-    outbox.start(deliver=post.deliver, resync=lambda _on_disk, _since_ms: [], positions=dict)
+    outbox.start(deliver=post.deliver, resync=lambda _on_disk: [], positions=dict)
     try:
         yield outbox
     finally:
