@@ -3,6 +3,10 @@
 the directory is unusable, or another process's    StoreError, with the remedy
 the file is of a newer version                     StoreError; the file stays as it is
 the file is damaged, or no database                set aside under another name; a new one is begun
+
+A new file knows since when the damaged one is lost: the time of its last good commit, if that was in use when
+the damage was found, else until when it says that it was watching, else when it was last written. The mark
+beside the file keeps that time until the new file has it, so that no crash in between loses it.
 """
 
 import fcntl
@@ -10,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -40,25 +44,30 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open, locked file.
-
-    ``lost_ms`` is when the damaged file before it was last written, ``None`` if there was none.
-    """
+    """An open, locked file."""
 
     connection: sqlite3.Connection
     path: Path
-    lost_ms: int | None
     _lock: IO[str]
+
+    @property
+    def lost_ms(self) -> int | None:
+        """When the damaged file before it was last known to be good, ``None`` if there was none."""
+        row = self.connection.execute("SELECT max(lost_ms) FROM lost_file").fetchone()
+        return None if row[0] is None else int(row[0])
 
     def close(self) -> None:
         self.connection.close()
         self._lock.close()
 
-    def explain(self, error: sqlite3.Error) -> StoreError:
-        """Return what *error* means; a damaged file is marked, so that the next start sets it aside."""
+    def explain(self, error: sqlite3.Error, *, committed_ms: int | None = None) -> StoreError:
+        """Return what *error* means; a damaged file is marked, so that the next start sets it aside.
+
+        *committed_ms* is the time of the last commit.
+        """
         if _is_damage(error):
             with suppress(OSError):
-                self.path.with_name(_DAMAGED_MARK).touch(mode=0o600)
+                _write_mark(self.path, committed_ms)
             return StoreDamagedError(
                 f"the outbox file {self.path} is damaged ({error}): it will be set aside at the next start"
             )
@@ -76,15 +85,30 @@ def open_database(
     with ExitStack() as undo:
         lock = undo.enter_context(_lock(data_dir))
         _keep_private(path)
-        lost_ms: int | None = None
         try:
+            _check_mark(path)
             connection = _connect(path, synchronous, schema)
         except StoreDamagedError as error:
-            lost_ms = _set_aside(path, error)
-            _keep_private(path)
-            connection = _connect(path, synchronous, schema)
+            connection = _begin_anew(path, error, synchronous, schema)
         undo.pop_all()
-    return Database(connection, path, lost_ms, lock)
+    return Database(connection, path, lock)
+
+
+def _begin_anew(
+    path: Path, error: StoreDamagedError, synchronous: Synchronous, schema: Traversable | None
+) -> sqlite3.Connection:
+    """Set the damaged file aside, and open a new one that knows since when the other is lost."""
+    lost_ms = _read_mark(path) or _find_end(path)
+    _set_aside(path, error, lost_ms)
+    _keep_private(path)
+    connection = _connect(path, synchronous, schema)
+    try:
+        connection.execute("INSERT INTO lost_file (lost_ms) VALUES (?)", (lost_ms,))
+        path.with_name(_DAMAGED_MARK).unlink(missing_ok=True)
+    except (sqlite3.Error, OSError) as failure:
+        connection.close()
+        raise StoreError(f"cannot write {path}: {failure}") from failure
+    return connection
 
 
 def check_data_dir(data_dir: Path) -> None:
@@ -120,28 +144,53 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check_mark(path: Path) -> None:
     if path.with_name(_DAMAGED_MARK).exists():
         raise StoreDamagedError("found damaged while it was in use")
+
+
+def _write_mark(path: Path, good_ms: int | None) -> None:
+    """Mark the file as damaged, and write down when it was last good, if that is known."""
+    mark = path.with_name(_DAMAGED_MARK)
+    mark.touch(mode=0o600)
+    mark.write_text("" if good_ms is None else str(good_ms))
+
+
+def _read_mark(path: Path) -> int | None:
+    """Return the time in the mark; ``None`` without one."""
+    try:
+        return int(path.with_name(_DAMAGED_MARK).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _find_end(path: Path) -> int:
+    """Return until when the damaged file says that it was watching, else when it was last written."""
+    sides = [path.with_name(path.name + name) for name in _SIDE_FILES[:2]]
+    written_ms = max((int(side.stat().st_mtime * 1000) for side in sides if side.exists()), default=0)
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as connection:
+        until_ms = connection.execute("SELECT max(until_ms) FROM watch").fetchone()[0]
+        if isinstance(until_ms, int) and 0 < until_ms < written_ms:
+            return until_ms
+    return written_ms
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= _CHECKED_BYTES:
         verdict: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise StoreDamagedError(verdict)
 
 
-def _set_aside(path: Path, error: StoreDamagedError) -> int:
-    """Rename the damaged file and what belongs to it; return when it was last written."""
-    lost_ms = max(
-        int(side.stat().st_mtime * 1000)
-        for name in _SIDE_FILES[:2]
-        if (side := path.with_name(path.name + name)).exists()
-    )
+def _set_aside(path: Path, error: StoreDamagedError, lost_ms: int) -> None:
+    """Write down when the damaged file was good, then rename it and what belongs to it."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     try:
+        _write_mark(path, lost_ms)
         for name in _SIDE_FILES:
             with suppress(FileNotFoundError):
                 path.with_name(path.name + name).rename(path.with_name(f"{path.name}.damaged-{stamp}{name}"))
-        path.with_name(_DAMAGED_MARK).unlink(missing_ok=True)
     except OSError as failure:
         raise StoreError(
             f"{path} is damaged ({error}) and cannot be set aside: {failure.strerror}"
@@ -152,7 +201,6 @@ def _set_aside(path: Path, error: StoreDamagedError) -> int:
         set_aside=f"{path.name}.damaged-{stamp}",
         lost="its undelivered events; the guilds are learned anew, after a gap",
     )
-    return lost_ms
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -74,6 +74,7 @@ class Store:
         self._db = connection = database.connection
         self._limits = limits or Limits()
         self._new_id = UlidFactory()
+        self._committed_ms: int | None = None
         with self._transaction():
             lanes = connection.execute(
                 "SELECT lane_id, workflow, guild_id, batch_max_events FROM lane"
@@ -152,6 +153,7 @@ class Store:
             due = self._schedule.choose(change, slots, taken)
             batches = [batch for lane_id in due if (batch := self._begin_batch(lane_id, change, now_ms))]
         self._schedule.commit(change, [batch.lane_id for batch in batches])
+        self._committed_ms = now_ms
         return batches
 
     def has_room(self) -> bool:
@@ -175,7 +177,7 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise self._database.explain(error) from error
+            raise self._database.explain(error, committed_ms=self._committed_ms) from error
 
     def _is_full(self) -> bool:
         """Tell whether the file is full of what waits: receipts make room first."""

@@ -11,7 +11,7 @@
 A gap ends with the guild's next snapshot (``Tracker.snapshot``) or the outbox's resync (``Tracker.resync``).
 Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the
 beginning is unknown, ``from`` is null. The first snapshot of a guild declares no gap, unless the file that
-would know of an earlier one is lost.
+would know of an earlier one is lost and the bot was in the guild by then.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def find_gap(
 ) -> GapEvent | None:
     """Return the gap that a snapshot of the guild ends now, ``None`` for none.
 
-    *file_lost_ms* is when the file was last written that is lost, if one is.
+    *file_lost_ms* is when the file that knew of the guild was last good, if it is lost.
     """
     if guild.known and not guild.watched:
         return build_gap(guild, new_id(now_ms), guild.unwatched_since_ms, guild.gap_reason, now_ms)

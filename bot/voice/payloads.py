@@ -7,6 +7,7 @@ would be a lost transition.
 # https://docs.discord.com/developers/resources/voice and .../resources/channel
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from bot.voice.events import Channel, ChannelKind, User
@@ -133,3 +134,12 @@ def _member_user(voice_state: Payload) -> Payload:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def parse_joined_ms(payload: Payload) -> int | None:
+    """Return when the bot joined the guild of a GUILD_CREATE, ``None`` if it does not say."""
+    # https://docs.discord.com/developers/events/gateway-events#guild-create
+    try:
+        return int(datetime.fromisoformat(str(payload.get("joined_at"))).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return None

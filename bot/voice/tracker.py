@@ -28,6 +28,7 @@ from bot.voice.payloads import (
     parse_channel,
     parse_flags,
     parse_id,
+    parse_joined_ms,
     parse_objects,
     parse_present,
     parse_session_id,
@@ -40,8 +41,8 @@ from bot.voice.transitions import build_transition, seconds_in_channel
 class Tracker:
     """Holds the occupancy of every guild; *guilds* is what was on disk, by guild id.
 
-    *file_lost_ms* is when the file was last written that is lost, if one is: guilds met for the first time
-    are declared unwatched since then. Not for use from several threads. Times are milliseconds since 1970.
+    *file_lost_ms* is when the file that is lost was last good, if one is: guilds that the bot was in by then
+    are declared unwatched since. Not for use from several threads. Times are milliseconds since 1970.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Tracker:
         self._describe(guild, payload)
         present = parse_present(payload, guild.occupants)
         observation = Observation(guild_id)
-        gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._file_lost_ms)
+        gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._lost_ms(payload))
         self._infer(observation, guild, present, now_ms)
         if not guild.known:
             observation.events.clear()
@@ -230,6 +231,13 @@ class Tracker:
             self._arrive(observation, guild, occupant, now_ms, inferred=True)
             if occupant.since_ms is not None:
                 guild.occupants[user_id].since_ms = occupant.since_ms
+
+    def _lost_ms(self, payload: Payload) -> int | None:
+        """Return since when the guild of a GUILD_CREATE is unwatched, should nothing be known of it."""
+        joined_ms = parse_joined_ms(payload)
+        if self._file_lost_ms is None or (joined_ms is not None and joined_ms > self._file_lost_ms):
+            return None
+        return self._file_lost_ms
 
     def _guild(self, guild_id: str) -> GuildOccupancy:
         guild = self._guilds.get(guild_id)

@@ -1,11 +1,14 @@
 """The file that nothing is lost from."""
 
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
+from bot.outbox import database as database_module
 from bot.outbox.batch import Delivered
 from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.session import Position, Session
@@ -144,8 +147,52 @@ def test_sets_aside_broken_file(tmp_path: Path, content: bytes) -> None:
     (aside,) = tmp_path.glob(FILE_NAME + ".damaged-*Z")
     assert aside.read_bytes() == content
     database = open_database(tmp_path)
-    assert database.lost_ms is None
+    assert database.lost_ms == written_ms  # until every guild has been seen again
     database.close()
+    assert len(list(tmp_path.glob(FILE_NAME + ".damaged-*Z"))) == 1
+
+
+def test_damage_dates_from_last_watching(tmp_path: Path) -> None:
+    """Whatever damaged the file wrote to it later than the relay did."""
+    store = open_store(tmp_path, 3)
+    store.apply(Work(watched=Watched(2, {0: NOW, 1: NOW - 5})), slots=0, now_ms=NOW + 1000)
+    store.apply(Work(events=[outgoing(str(n), size=1000) for n in range(100)]), slots=0, now_ms=NOW)
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    size = (tmp_path / FILE_NAME).stat().st_size
+    with (tmp_path / FILE_NAME).open("r+b") as file:
+        file.seek(size - 60_000)
+        file.write(b"\xff" * 60_000)
+    database = open_database(tmp_path)
+    assert database.lost_ms == NOW
+    database.close()
+
+
+@pytest.mark.parametrize("step", ["_connect", "_set_aside"])
+def test_crash_while_set_aside_keeps_time(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the new file is there, the next start still knows since when the old one is lost."""
+    (tmp_path / FILE_NAME).write_bytes(b"not a database, by any means" * 100)
+    os.utime(tmp_path / FILE_NAME, (NOW / 1000, NOW / 1000))
+    real = getattr(database_module, step)
+    calls = 0
+
+    def crash(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if step == "_connect" and calls == 1:
+            return real(*args)
+        if step == "_set_aside":
+            real(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database_module, step, crash)
+        with pytest.raises(KeyboardInterrupt):
+            open_database(tmp_path)
+    for _ in range(2):
+        database = open_database(tmp_path)
+        assert database.lost_ms == NOW
+        database.close()
 
 
 def test_sets_aside_file_damaged_in_use(tmp_path: Path) -> None:
@@ -161,7 +208,7 @@ def test_sets_aside_file_damaged_in_use(tmp_path: Path) -> None:
         store.apply(Work(events=[outgoing("x")]), slots=9, now_ms=NOW)
     store.close()
     database = open_database(tmp_path)
-    assert database.lost_ms is not None
+    assert database.lost_ms == NOW  # the last good commit
     database.close()
 
 

@@ -110,3 +110,24 @@ def test_forgotten_guild_starts_afresh(tracker: Tracker) -> None:
     assert observation is not None
     assert observation.forgotten
     assert events(tracker.snapshot(guild_create({OTHER: GENERAL}), T0)) == []
+
+
+@pytest.mark.parametrize(
+    ("joined_at", "told"),
+    [
+        ("2025-11-20T07:00:00.000000+00:00", True),
+        ("2025-11-21T07:00:02.000000+00:00", False),
+        (None, True),
+        ("some day", True),
+        (["x"], True),
+    ],
+)
+def test_lost_file_declares_gap_of_earlier_guilds(joined_at: object, told: bool) -> None:
+    """Not of a guild that the bot joined later; and once."""
+    tracker = Tracker({}, UlidFactory(), file_lost_ms=T0 + 1000)
+    snapshot = {**guild_create({NELLY: GENERAL}), "joined_at": joined_at}
+    found = events(tracker.snapshot(snapshot, T0 + 9000))
+    assert [event["type"] for event in found] == ["discord.voice.gap"] * told
+    if told:
+        assert found[0]["data"]["from"] == "2025-11-21T07:00:01.000Z"  # type: ignore[typeddict-item]
+    assert events(tracker.snapshot(snapshot, T0 + 9500)) == []
