@@ -71,9 +71,7 @@ class Acts:
 
     async def _lose_the_session(self) -> None:
         """Some seconds pass before the bot identifies again; the backlog is delivered meanwhile."""
-        await self._tell(
-            "⚡ Discord drops the connection and refuses to resume: the bot misses what happens now"
-        )
+        await self._tell("⚡ Discord disconnects and refuses to resume: the bot misses what happens now")
         began = await self._catch_up()
         answered, refused = self.proxy.answers, self._count("resume_refused")
         await self.discord.faults.expire_sessions()
