@@ -136,7 +136,7 @@ class ApiClient:
 def _secrets(headers: Mapping[str, str]) -> list[str]:
     """Return what a response must not be quoted with: some proxies repeat a request in their answer."""
     authorization = headers["authorization"]
-    sent = [authorization, authorization.rpartition("=")[2], headers.get("x-amz-security-token", "")]
+    sent = [authorization.rpartition("=")[2], headers.get("x-amz-security-token", "")]
     return [each for each in sent if each]
 
 

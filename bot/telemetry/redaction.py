@@ -5,7 +5,8 @@ for in every spelling that quoting, escaping or encoding may give it. An unknown
 form or its name (``secret_patterns``). Both work on plain data, because a secret may be in a dict of
 headers, in an exception or in an object's ``repr``:
 
-    known value in a text           masked in every spelling: raw, JSON, repr, percent-encoded, base 64
+    known value in a text           masked in every spelling: raw, JSON, repr, percent-encoded, base 64, hex,
+                                    also escaped or encoded again, wrapped, or cut
     text in the form of a secret    masked
     text under a secret's name      masked whole: {"token": …}, ("Authorization", …)
 
@@ -18,11 +19,12 @@ import itertools
 import json
 import re
 import urllib.parse
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any, Final
 
 from bot.telemetry.plain_data import expand
+from bot.telemetry.repeated_escapes import compile_unsettled, may_settle, settle
 from bot.telemetry.secret_patterns import MASK, is_secret_name, mask_secrets, may_hold_secret
 
 SECRET_MIN_CHARS: Final = 8
@@ -30,6 +32,9 @@ SECRET_MIN_CHARS: Final = 8
 
 _ADDED_MAX: Final = 48
 _DEPTH_MAX: Final = 12
+_CUT_MIN_CHARS: Final = 24
+"""Of a spelling at least this long, each end is searched for alone."""
+_END_CHARS: Final = 16
 _PERCENT: Final = re.compile("%[0-9A-F]{2}")
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
@@ -45,7 +50,9 @@ class Redactor:
         self._kept = tuple(secret for secret in secrets if len(secret) >= SECRET_MIN_CHARS)
         self._added: deque[str] = deque(maxlen=_ADDED_MAX)
         self._spellings: tuple[str, ...] = ()
-        self._spellings_in_json: tuple[str, ...] = ()
+        self._cuts = _Cuts(())
+        self._settled: tuple[str, ...] = ()
+        self._pieces: tuple[str, ...] = ()
         self._update_spellings()
 
     def add(self, secret: str) -> None:
@@ -56,7 +63,7 @@ class Redactor:
 
     def passes(self, line: str) -> bool:
         """Tell whether *line*, plain data as JSON, certainly has no secret."""
-        return not may_hold_secret(line) and not any(each in line for each in self._spellings_in_json)
+        return not (may_hold_secret(line) or may_settle(line) or any(each in line for each in self._pieces))
 
     def scrub(self, text: str) -> str:
         """Return *text* with every secret masked."""
@@ -95,15 +102,73 @@ class Redactor:
         for spelling in self._spellings:
             if spelling in text:
                 text = text.replace(spelling, MASK)
-        return text
+        if may_settle(text) and (settled := settle(text)) != text:
+            for spelling in self._settled:
+                if spelling in settled:
+                    text = compile_unsettled(spelling).sub(MASK, text)
+        return self._cuts.mask(text)
 
     def _update_spellings(self) -> None:
-        found = set(itertools.chain.from_iterable(map(_spellings_of, (*self._kept, *self._added))))
+        spellings = {secret: _spellings_of(secret) for secret in (*self._kept, *self._added)}
+        found = set(itertools.chain.from_iterable(spellings.values()))
         # Longest first, because one may be part of another.
         self._spellings = tuple(sorted(found, key=len, reverse=True))
-        self._spellings_in_json = tuple(
-            found | {json.dumps(each, ensure_ascii=False)[1:-1] for each in found}
+        # The beginning of a URL is no secret, and its end is known by itself.
+        long = {
+            spelling
+            for secret, each in spellings.items()
+            for spelling in each
+            if len(spelling) >= _CUT_MIN_CHARS and "://" not in secret
+        }
+        self._cuts = _Cuts(long)
+        self._pieces = (*(found - long), *self._cuts.ends)
+        self._settled = tuple(
+            sorted(filter(_is_long_enough, map(settle, self._spellings)), key=len, reverse=True)
         )
+
+
+class _Cuts:
+    """Finds *spellings* of which one end is missing."""
+
+    def __init__(self, spellings: Iterable[str]) -> None:
+        self._heads: defaultdict[str, list[str]] = defaultdict(list)
+        self._tails: defaultdict[str, list[str]] = defaultdict(list)
+        for spelling in spellings:
+            self._heads[spelling[:_END_CHARS]].append(spelling)
+            self._tails[spelling[-_END_CHARS:]].append(spelling[::-1])
+
+    @property
+    def ends(self) -> set[str]:
+        return {*self._heads, *self._tails}
+
+    def mask(self, text: str) -> str:
+        for head, spellings in self._heads.items():
+            if head in text:
+                text = _mask_from(head, spellings, text)
+        for tail, reversed_spellings in self._tails.items():
+            if tail in text:
+                text = _mask_from(tail[::-1], reversed_spellings, text[::-1])[::-1]
+        return text
+
+
+def _mask_from(head: str, spellings: Iterable[str], text: str) -> str:
+    """Mask each *head* and as much after it as any of *spellings*, which begin with it, has."""
+    parts, done = [], 0
+    while (at := text.find(head, done)) >= 0:
+        length = max(_shared_chars(text[at : at + len(spelling)], spelling) for spelling in spellings)
+        parts += [text[done:at], MASK]
+        done = at + length
+    return "".join([*parts, text[done:]])
+
+
+def _shared_chars(one: str, other: str) -> int:
+    """Return the length of the beginning that both have."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
+def _is_long_enough(spelling: str) -> bool:
+    return len(spelling) >= SECRET_MIN_CHARS
 
 
 def _spellings_of(secret: str) -> set[str]:
@@ -118,6 +183,8 @@ def _spellings_of(secret: str) -> set[str]:
         repr(secret)[1:-1],
         ascii(secret)[1:-1],
         repr(data)[2:-1],
+        data.hex(),
+        data.hex().upper(),
         *percent,
         *(_PERCENT.sub(lambda code: code.group().lower(), each) for each in percent),
         *_in_base64(data),
