@@ -102,7 +102,7 @@ def test_telling_names_what_went_wrong() -> None:
     assert read(moved, joined, left) == (3, 0, 0, 0, 0)
 
 
-def test_telling_asks_no_more_than_plain_bot_says() -> None:
+def test_telling_needs_only_plain_fields() -> None:
     """It says no flags, and takes those of somebody who joins for changes."""
     story = Story()
     nelly, lobby = story.guild.add_member("nelly"), story.guild.add_voice_channel("Lobby")

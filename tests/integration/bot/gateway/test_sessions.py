@@ -144,7 +144,7 @@ async def test_refused_identifies_stay_in_budget(code: int) -> None:
         assert {line["next"] for line in refused} == {"IDENTIFY"}
 
 
-async def test_last_identify_of_the_day_is_used() -> None:
+async def test_uses_last_identify_of_day() -> None:
     """What was set aside for a shard that is connected now is not missing to another."""
     async with StandIn(token=TOKEN, shards=2, session_starts=3) as standin:
         for number in range(4):

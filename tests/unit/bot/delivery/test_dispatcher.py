@@ -307,7 +307,7 @@ async def test_batch_in_flight_ages_out() -> None:
 
 
 @pytest.mark.parametrize("error", [Rejected("never"), TemporaryFailure("down")])
-async def test_keeps_batch_while_dead_letters_are_full(error: DeliveryError) -> None:
+async def test_full_dead_letters_keep_batch(error: DeliveryError) -> None:
     room = iter([False, False, True, True])
     sent = dataclasses.replace(batch("x"), expires_ms=1000)
     failed, last = await give_up(Api(error, error), sent, can_bury=lambda: next(room))

@@ -58,7 +58,7 @@ def test_order_counts_within_guild() -> None:
     assert (comparison.guilds, comparison.exact_guilds) == (2, 2)
 
 
-def test_same_thing_twice_may_be_lost_once() -> None:
+def test_repeated_event_lost_once() -> None:
     comparison = compare([ONE, TWO, ONE], [ONE, TWO])
     assert (comparison.lost, comparison.delivered) == ({ONE: 1}, 2)
 

@@ -45,7 +45,7 @@ def test_other_line_is_no_fact(line: str) -> None:
     assert read(line).kind == f"unreadable: {line}"
 
 
-def test_each_line_of_each_embed_is_read() -> None:
+def test_reads_every_embed_line() -> None:
     one, two, three, *_ = LINES
     body = {"embeds": [{"description": f"{one}\n{two}"}, {"description": three}]}
     assert list(parse_message(body)) == [LINES[one], LINES[two], LINES[three]]

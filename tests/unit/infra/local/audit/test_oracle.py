@@ -235,7 +235,7 @@ def test_gap_that_ends_too_early(story: Story) -> None:
     assert "gap 0 ends before something that was missed" in check(told, story).short_gaps
 
 
-def test_live_frame_may_be_older_than_gap(story: Story) -> None:
+def test_live_frame_may_precede_gap(story: Story) -> None:
     """It was on its way when the relay was killed, which may have seen something later before."""
     since = story.told[4]["data"]["from"]
     told = gap_of(story, **{"from": later(since, 2)})
@@ -246,7 +246,7 @@ def test_live_frame_may_be_older_than_gap(story: Story) -> None:
     assert audit(sent, told, stretches=STRETCHES, lag_s=0).exact
 
 
-def test_gap_first_of_all_may_have_no_beginning() -> None:
+def test_first_gap_may_lack_beginning() -> None:
     """Of a guild of which nothing was told before, the relay may not know since when."""
     story = Story()
     channel, nelly = story.guild.add_voice_channel("Lobby"), story.guild.add_member("nelly")
@@ -294,7 +294,7 @@ def test_full_disk_keeps_arrivals() -> None:
         assert audit(story.transitions, story.told).exact is exact
 
 
-def test_transition_of_unknown_flags_is_no_match(story: Story) -> None:
+def test_unknown_flags_match_nothing(story: Story) -> None:
     sent: list[Transition] = [
         transition._replace(flags=Flag.DEAF) if place == 8 else transition
         for place, transition in enumerate(story.transitions)

@@ -84,7 +84,7 @@ def test_gap_is_not_cut(plain: Stage) -> None:
     assert shown[-1] == "▌ … and 17 more lines"
 
 
-def test_message_of_eight_lines_is_not_cut(plain: Stage) -> None:
+def test_shows_eight_lines_whole(plain: Stage) -> None:
     """A gap and what was inferred in it are read in one piece."""
     assert len(plain.show(*[plain.line("Nelly")] * 8).splitlines()) == 9
 
@@ -111,7 +111,7 @@ def test_bar_stands_beside_every_row(terminal: Stage) -> None:
     assert all(cell_len(without_escapes(row)) <= 80 for row in shown)
 
 
-def test_markup_in_a_name_has_no_effect(terminal: Stage) -> None:
+def test_names_render_without_markup(terminal: Stage) -> None:
     member = terminal.scene.members["Nelly"]
     member.nick = "[red]x[/] :boom:"
     assert "@[red]x[/] :boom: joined" in without_escapes(terminal.show(terminal.line("Nelly")))
