@@ -27,6 +27,9 @@ _SLASH: Final = r"(?:\\*/|%2[Ff]|\\*u002[Ff])"
 _QUOTE: Final = r"(?:\\*[\"'])"
 _BARE: Final = r"(?:[^\s\"'\\,;<>&(){}\[\]]|\\+/|\\+u00[0-9A-Fa-f]{2})"
 
+# Also after an escaped line break or tab, whose letter would join the word.
+_START: Final = r"(?:\b|(?<=\\[nrt]))"
+
 _DIGITS_IN_BASE64: Final = "(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5])"
 """Three digits."""
 
@@ -36,10 +39,10 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # A Discord token: the bot's id in base 64, a timestamp, a MAC. https://docs.discord.com/developers/reference
     # The id has 17 to 20 digits, so few characters are possible in each place.
     (re.compile(rf"{_DIGITS_IN_BASE64}{{5,6}}[\w-]{{0,3}}\.[\w-]{{5,8}}\.[\w-]{{25,}}"), MASK),
-    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), MASK),
+    (re.compile(r"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), MASK),
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
-    (re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}"), MASK),
-    (re.compile(r"\bAWS4-HMAC-SHA256\s+Credential=[^\n\"'<>]+"), MASK),
+    (re.compile(rf"{_START}(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{12,}}"), MASK),
+    (re.compile(rf"{_START}AWS4-HMAC-SHA256\s+Credential=[^\n\"'<>]+"), MASK),
     (re.compile(r"(://)[^\s/@:\"'<>]{0,200}:[^\s/@\"'<>]{0,200}@"), rf"\1{MASK}@"),
 )
 
@@ -50,7 +53,9 @@ _NAMED: Final = re.compile(
     rf"(?P<first>{_BARE}+)(?P<second>\s+{_BARE}{{6,}})?",
     re.IGNORECASE,
 )
-_SCHEME: Final = re.compile(rf"(?P<lead>\b(?:Bot|Bearer|Basic)\s+)(?=\S*[\d._-])(?P<value>{_BARE}{{6,}})")
+_SCHEME: Final = re.compile(
+    rf"(?P<lead>{_START}(?:Bot|Bearer|Basic)\s+)(?=\S*[\d._-])(?P<value>{_BARE}{{6,}})"
+)
 _SCHEMES: Final = frozenset({"bot", "bearer", "basic", "digest", "negotiate", "ntlm"})
 _VALUE_MIN_CHARS: Final = 6
 _ALWAYS_SECRET: Final = ("passw", "cookie")

@@ -19,7 +19,15 @@ READABLE: list[str] = CORPUS["readable"]
 
 def fill(text: str) -> str:
     """Return *text* with the secrets that it names."""
-    for name in ("BOT_TOKEN", "WEBHOOK", "SECRET_KEY", "SESSION_TOKEN", "SIGNATURE"):
+    for name in (
+        "ACCESS_KEY",
+        "AUTHORIZATION",
+        "BOT_TOKEN",
+        "WEBHOOK",
+        "SECRET_KEY",
+        "SESSION_TOKEN",
+        "SIGNATURE",
+    ):
         text = text.replace(f"{{{name}}}", getattr(secret_samples, name))
     return text
 
@@ -45,6 +53,15 @@ def test_readable_text_stays(text: str) -> None:
 @pytest.mark.parametrize(("text", "hidden"), SECRET)
 def test_secret_text_is_masked(text: str, hidden: list[str]) -> None:
     assert not [each for each in hidden if each in mask_secrets(text)]
+
+
+@pytest.mark.parametrize(("text", "hidden"), SECRET)
+@pytest.mark.parametrize("carry", [repr, json.dumps])
+def test_secret_is_masked_after_escaped_line_break(
+    text: str, hidden: list[str], carry: Callable[[str], str]
+) -> None:
+    masked = mask_secrets(carry(f"not this\n{text}"))
+    assert not [each for each in hidden if each in masked]
 
 
 @given(
