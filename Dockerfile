@@ -39,7 +39,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     VOICE_RELAY_DATA_DIR=/data
-WORKDIR /data
+# Not /data: a .env that something wrote to the volume must not become the settings.
+WORKDIR /
 VOLUME /data
 # Numeric, so that an orchestrator can see that it is not root.
 USER 10001:10001

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import structlog
+
 from bot import app
 from bot.cli.connect import connect
 from bot.cli.event_loop import run_async
@@ -10,6 +12,7 @@ from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
 from bot.routing.rules_file import load_rules
 from bot.settings.settings import Settings, load_rules_settings, load_settings
+from bot.settings.sources import ENV_FILE, find_exposed, find_secrets_dir
 from bot.telemetry.logs import configure_logging
 
 
@@ -30,6 +33,7 @@ def run(_: Options, _console: Console) -> int:
     settings = _load_settings()
     app.check_start(settings)
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
+    _say_sources()
 
     async def relay() -> None:
         async with connect(settings, redactor) as target:
@@ -37,6 +41,19 @@ def run(_: Options, _console: Console) -> int:
 
     run_async(relay())
     return EXIT_DONE
+
+
+def _say_sources() -> None:
+    """Log where the settings come from, and a warning for those that every user can read."""
+    log = structlog.get_logger(__name__)
+    env_file, secrets_dir = ENV_FILE.absolute(), find_secrets_dir()
+    log.info(
+        "settings_read",
+        env_file=str(env_file) if env_file.is_file() else f"none at {env_file}",
+        secrets_dir=None if secrets_dir is None else str(secrets_dir),
+    )
+    if exposed := find_exposed(env_file, secrets_dir):
+        log.warning("secrets_exposed", files=[str(path) for path in exposed], next="chmod 600 these files")
 
 
 def _load_settings() -> Settings:

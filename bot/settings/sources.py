@@ -5,6 +5,7 @@ The first source with a value wins. An empty value counts as unset, so that ``.e
 """
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,21 @@ def find_secrets_dir() -> Path | None:
 def read_env_file(path: Path) -> dict[str, str | None]:
     """Return the variables in *path*, names in lower case, as pydantic reads them; empty without a file."""
     return dict(DotEnvSettingsSource(SourcedSettings, env_file=path).env_vars)
+
+
+def find_exposed(env_file: Path, secrets_dir: Path | None) -> list[Path]:
+    """Return the files that every user of this machine can read, though secrets may be in them.
+
+    A directory closed to others protects its files. Those that an orchestrator mounts are its own matter.
+    """
+    paths = [env_file]
+    if secrets_dir is not None and secrets_dir != _SECRETS_DIR:
+        paths += sorted(secrets_dir.iterdir())
+    return [path for path in paths if path.is_file() and _is_exposed(path.resolve())]
+
+
+def _is_exposed(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IROTH and path.parent.stat().st_mode & stat.S_IXOTH)
 
 
 def find_names(env_file: Path | None, secrets_dir: Path | None) -> set[str]:

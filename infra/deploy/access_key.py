@@ -69,6 +69,7 @@ def ensure_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> list[str
     held = values.get(KEY_ID)
     if held and values.get(SECRET_KEY) and not rotate:
         return [f"{env_file.path} already has an access key of the user {keys.name}."]
+    env_file.make_private()
     with explained(f"could not create an access key for user {keys.name}"):
         created = keys.iam.create_access_key(UserName=keys.name)["AccessKey"]
     try:

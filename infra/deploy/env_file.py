@@ -68,6 +68,17 @@ class EnvFile:
             raise DeployError(f"{self.path} cannot be written: {error.strerror}") from error
         return [name for name, value in values.items() if held.get(name) != value]
 
+    def make_private(self) -> None:
+        """Take the file, if there is one, from all but its owner; DeployError if that is another user."""
+        try:
+            self.path.chmod(0o600)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DeployError(
+                f"{self.path} cannot be made private ({error.strerror}): chmod 600 {self.path} as its owner"
+            ) from error
+
     def readable_by_others(self) -> bool:
         with suppress(OSError):
             return bool(self.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

@@ -25,7 +25,8 @@ def say(line: str) -> None:
 
 
 def check_confined() -> None:
-    """The user is not root, has no capabilities, and can write to /data and /tmp only."""
+    """The user is not root, has no capabilities, and can write to /data and /tmp only, but works in /."""
+    assert Path.cwd() == Path("/")
     assert (os.getuid(), os.getgid()) == (10001, 10001)
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0

@@ -13,10 +13,12 @@ from tests.integration.infra.relay import Webhook, unique
 @pytest.mark.parametrize("wish", ["--create-access-key", "--rotate-access-key"])
 def test_adds_user_and_key_later(aws: EmbeddedAws, operator: Operator, wish: str) -> None:
     operator.deploy("--webhook-file", "webhook")
+    operator.env.chmod(0o644)
 
     ran = operator.deploy(wish)
 
     assert ran.code == 0, ran.err
+    assert operator.env.stat().st_mode & 0o777 == 0o600
     assert "add          AWS::IAM::User" in ran.out
     assert keys_of(aws, f"{operator.stack}-bot") == [operator.values()["AWS_ACCESS_KEY_ID"]]
 

@@ -162,6 +162,17 @@ def test_reports_undecodable_file(tmp_path: Path) -> None:
         EnvFile(path).values()
 
 
+def test_makes_file_private(tmp_path: Path) -> None:
+    file = EnvFile(tmp_path / ".env")
+    file.make_private()
+    assert not file.path.exists()
+    file.path.write_text("A=1\n")
+    file.path.chmod(0o644)
+    file.make_private()
+    file.write({"K": "v"})
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("name", [".env", ".env.bak", ".env.production", "..env.x1y2z3", "secrets/token"])
 def test_git_ignores_secrets(name: str) -> None:
     """A copy, or what a killed edit leaves, is not committed by mistake."""
