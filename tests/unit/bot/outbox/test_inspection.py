@@ -1,7 +1,6 @@
 """The outbox as another process sees it, in files that the store has made."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,19 +13,6 @@ from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
 from tests.support.outboxes import HERE, NOW, THERE, OutboxFile
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[OutboxFile]:
-    outbox = OutboxFile(tmp_path)
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def inspection(outbox: OutboxFile) -> Iterator[Inspection]:
-    with open_inspection(outbox.directory, mode="rw") as inspection:
-        yield inspection
 
 
 def test_status_counts_waiting_by_lane(outbox: OutboxFile, inspection: Inspection) -> None:

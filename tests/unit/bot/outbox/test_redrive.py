@@ -3,30 +3,14 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from bot.outbox.database import FILE_NAME
 from bot.outbox.inspection import Inspection, open_inspection
 from bot.outbox.records import Chosen
 from bot.outbox.work import Work
 from tests.support.outboxes import NOW, THERE, OutboxFile
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[OutboxFile]:
-    outbox = OutboxFile(tmp_path)
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def inspection(outbox: OutboxFile) -> Iterator[Inspection]:
-    with open_inspection(outbox.directory, mode="rw") as inspection:
-        yield inspection
 
 
 class FullSpeed(threading.Thread):
