@@ -92,3 +92,8 @@ def test_secret_is_masked_among_others(
     masked = mask_secrets(carry(joint.join([*before, text, *after])))
     assert not [each for each in hidden if each in masked]
     assert mask_secrets(masked) == masked
+
+
+def test_readable_texts_hold_no_secret() -> None:
+    """Otherwise the texts of both kinds could not be told apart once they are joined."""
+    assert not [each for _, hidden in SECRET for each in hidden if any(each in text for text in READABLE)]
