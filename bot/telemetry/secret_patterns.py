@@ -60,6 +60,7 @@ _SCHEMES: Final = frozenset({"bot", "bearer", "basic", "digest", "negotiate", "n
 _VALUE_MIN_CHARS: Final = 6
 _LABEL: Final = re.compile(rf"(?:{_WORDS})s?{_QUOTE}?[:=]\Z", re.IGNORECASE)
 """What follows a name but is itself the name of the next secret, as after a closing tag."""
+_LABEL_MAX_CHARS: Final = 40
 _ALWAYS_SECRET: Final = ("passw", "cookie")
 """Names whose value may be an ordinary word."""
 
@@ -114,7 +115,7 @@ def _mask_each(pattern: re.Pattern[str], find_end: Callable[[re.Match[str]], int
 def _named_end(match: re.Match[str]) -> int | None:
     """Return where the secret ends that follows a secret's name."""
     name, first, second = match["name"].lower(), match["first"], (match["second"] or "").strip()
-    if _LABEL.search(first):
+    if len(first) <= _LABEL_MAX_CHARS and _LABEL.search(first):
         return None
     known_scheme = first.lower() in _SCHEMES
     may_be_scheme = known_scheme or match["quote"] or name.startswith("authori")
