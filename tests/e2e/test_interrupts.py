@@ -108,7 +108,7 @@ async def test_interrupts_start(tmp_path: Path, number: signal.Signals) -> None:
     async with starting(tmp_path) as (relay, _):
         relay.send_signal(number)
         assert await relay.wait() == 130
-    assert [line["event"] for line in relay.log()] == ["single_machine_starting"]
+    assert [line["event"] for line in relay.log()] == ["settings_read", "single_machine_starting"]
     assert relay.stderr == ""
 
 
@@ -122,5 +122,5 @@ async def test_second_signal_ends_start(tmp_path: Path, number: signal.Signals) 
                 relay.send_signal(number)
                 await asyncio.sleep(0.02)
         assert relay.exit_code == 128 + number
-    assert [line["event"] for line in relay.log()] == ["single_machine_starting"]
+    assert [line["event"] for line in relay.log()] == ["settings_read", "single_machine_starting"]
     assert relay.stderr == ""
