@@ -1,6 +1,12 @@
+"""The machine that the tests of this folder run on."""
+
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+
+from tests.support.credentials import Container
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +33,18 @@ def _no_aws_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     # botocore asks a container's endpoint three times, a second apart.
     monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+
+
+@pytest.fixture
+async def container(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Container]:
+    endpoint = Container()
+    app = web.Application()
+    app.router.add_get("/credentials", endpoint.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/credentials"
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint.url)
+    yield endpoint
+    endpoint.may_answer.set()
+    await runner.cleanup()

@@ -1,70 +1,21 @@
 """Credentials found by botocore's real chain and refreshed off the event loop."""
 
 import asyncio
-import json
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
-from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 from botocore.session import Session
 
 from bot.api.credentials import ChainCredentials
 from bot.errors import TemporaryFailure, Unauthorized
+from tests.support.credentials import WAIT_MAX_S, Container, make_credentials, until, use_environment
 
-WAIT_MAX_S = 10
 ALMOST_DUE_S = 14 * 60.0
 """botocore refreshes credentials that expire sooner than in 15 minutes, and so asks twice for these."""
 OVERDUE_S = 9 * 60.0
 """With less than 10 minutes left, botocore raises when a refresh fails."""
-
-
-class Container:
-    """A container's credential endpoint that counts the requests."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.lifetime_s = 3600.0
-        self.status = 200
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.url = ""
-
-    async def answer(self, _: web.Request) -> web.Response:
-        self.asked += 1
-        await self.may_answer.wait()
-        if self.status != 200:
-            return web.json_response({"message": "a-private-detail"}, status=self.status)
-        until = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
-        return web.json_response(
-            {
-                "AccessKeyId": f"ASIA-{self.asked}",
-                "SecretAccessKey": f"secret-{self.asked}",
-                "Token": f"token-{self.asked}",
-                "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }
-        )
-
-
-@pytest.fixture
-async def container(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Container]:
-    endpoint = Container()
-    app = web.Application()
-    app.router.add_get("/credentials", endpoint.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/credentials"
-    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint.url)
-    yield endpoint
-    endpoint.may_answer.set()
-    await runner.cleanup()
 
 
 class Clock:
@@ -75,18 +26,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-def make_credentials(
-    add_secret: Callable[[str], object] = lambda _: None, **options: Any
-) -> ChainCredentials:
-    return ChainCredentials(add_secret=add_secret, **options)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_MAX_S):
-        while not condition():  # noqa: ASYNC110  # there is no event to wait for
-            await asyncio.sleep(0.005)
 
 
 def looking_up() -> bool:
@@ -100,43 +39,6 @@ async def changed(credentials: ChainCredentials, first: ReadOnlyCredentials) -> 
         while (now := await credentials.get()) == first:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return now
-
-
-def use_environment(monkeypatch: pytest.MonkeyPatch, number: int = 1) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIA-{number}")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"secret-{number}")
-
-
-async def test_finds_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_environment(monkeypatch)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-1")
-    secrets: list[str] = []
-    found = await make_credentials(secrets.append).get()
-    assert tuple(found)[:3] == ("AKIA-1", "secret-1", "token-1")
-    assert set(secrets) == {"AKIA-1", "secret-1", "token-1"}
-
-
-async def test_finds_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "credentials").write_text(
-        "[relay]\naws_access_key_id = AKIA-P\naws_secret_access_key = secret-p\n"
-    )
-    monkeypatch.setenv("AWS_PROFILE", "relay")
-    assert (await make_credentials().get()).access_key == "AKIA-P"
-
-
-async def test_finds_credential_process(tmp_path: Path) -> None:
-    answer = {"Version": 1, "AccessKeyId": "AKIA-X", "SecretAccessKey": "secret-x"}
-    (tmp_path / "give.py").write_text(f"print({json.dumps(answer)!r})")
-    process = f"{sys.executable} {tmp_path / 'give.py'}"
-    (tmp_path / "config").write_text(f"[default]\ncredential_process = {process}\n")
-    assert (await make_credentials().get()).secret_key == "secret-x"
-
-
-async def test_finds_container(container: Container) -> None:
-    secrets: list[str] = []
-    found = await make_credentials(secrets.append).get()
-    assert tuple(found)[:3] == ("ASIA-1", "secret-1", "token-1")
-    assert set(secrets) == {"ASIA-1", "secret-1", "token-1"}
 
 
 async def test_looks_up_once_on_thread(container: Container) -> None:
@@ -308,74 +210,6 @@ async def test_forget_outdates_lookup() -> None:
     source.may_answer.set()
     assert [(await first).secret_key, (await second).secret_key] == ["secret-1", "secret-2"]
     assert (await credentials.get()).secret_key == "secret-2"
-
-
-@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
-async def test_line_break_is_unauthorized(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    use_environment(monkeypatch)
-    monkeypatch.setenv(name, "half\nhalf")
-    with pytest.raises(Unauthorized, match="line break") as caught:
-        await make_credentials().get()
-    assert "half" not in str(caught.value)
-
-
-async def test_failing_endpoint_is_temporary(container: Container) -> None:
-    container.status = 404
-    with pytest.raises(TemporaryFailure, match="returned none: check the container") as caught:
-        await make_credentials().get()
-    assert "a-private-detail" not in repr(caught.value)
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
-
-
-def config(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config").write_text(text)
-
-
-SSO = """
-sso_start_url = https://x.awsapps.com/start
-sso_region = eu-west-1
-sso_account_id = 1
-sso_role_name = r
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "kind", "match"),
-    [
-        ("", {"AWS_PROFILE": "gone"}, Unauthorized, "profile that is not in the AWS config files"),
-        ("", {"AWS_ACCESS_KEY_ID": "AKIA"}, Unauthorized, "incomplete"),
-        (f"[default]{SSO}", {}, Unauthorized, "aws sso login"),
-        ("[default\n", {}, Unauthorized, "config files are not usable"),
-        ("[default]\nrole_arn = r\nsource_profile = gone\n", {}, Unauthorized, "config files are not usable"),
-        (
-            "[default]\nrole_arn = r\ncredential_source = Moon\n",
-            {},
-            Unauthorized,
-            "config files are not usable",
-        ),
-        (
-            "[default]\ncredential_process = /nonexistent\n",
-            {},
-            TemporaryFailure,
-            "credential_process by hand",
-        ),
-        (f"[default]\ncredential_process = {sys.executable} -c 1\n", {}, TemporaryFailure, "by hand"),
-    ],
-)
-async def test_explains_wrong_configuration(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    text: str,
-    environment: dict[str, str],
-    kind: type[Exception],
-    match: str,
-) -> None:
-    config(tmp_path, text)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(kind, match=match):
-        await make_credentials().get()
 
 
 async def test_every_lookup_opens_new_session() -> None:
