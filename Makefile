@@ -50,7 +50,8 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain approach
 	@$(BIN)/python -m tests.bench
 
-soak: $(STAMP) ## kill the relay for a quarter of an hour and drain a million events, with an exact account
+soak: $(STAMP) ## fuzz every boundary, kill the relay for a quarter of an hour, drain a million events, and account exactly
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=soak --timeout=1800 tests/fuzz
 	@$(BIN)/python -m tests.soak
 
 docs: $(STAMP) ## regenerate the tables in infra/README.md
