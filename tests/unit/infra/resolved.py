@@ -1,4 +1,4 @@
-"""The relay's template with its loops gone through and its references filled in, as an account has it."""
+"""A template with its loops gone through and its references filled in, as an account has it."""
 
 import json
 import re
@@ -23,8 +23,8 @@ ARN = "arn:aws:{service}:us-east-1:123456789012:{rest}"
 class Resolved:
     """The expanded template; conditions hold, and an API's id is its logical id."""
 
-    def __init__(self, **parameters: str) -> None:
-        template = load_template(TEMPLATE.read_text())
+    def __init__(self, path: Path = TEMPLATE, **parameters: str) -> None:
+        template = load_template(path.read_text())
         given = {"Destinations": ",".join(DESTINATIONS), "WebhookSecret": "secret", "AllowedCidrs": "::/0"}
         self._parameters: dict[str, str] = {
             name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()

@@ -37,6 +37,7 @@ UNUSED = {
     ),
     "inline policies of the user": r"iam:(Put|Delete)UserPolicy",
     "removal of a boundary": r"iam:Delete(Role|User)PermissionsBoundary",
+    "a change of a role's trust, which a person deploys": r"iam:UpdateAssumeRolePolicy",
     "data protection, indexes, bearer tokens and deletion protection of a log, or its delivery elsewhere": (
         r"firehose:.*|s3:REST\.PUT\.OBJECT|logs:(Put|Delete)(DataProtection|Index)Policy"
         r"|logs:PutBearerTokenAuthentication|logs:PutLogGroupDeletionProtection|logs:DeleteResourcePolicy"
