@@ -1,6 +1,10 @@
-# checkov:skip=CKV_DOCKER_7: the tag is in BASE
-# Any image with Python 3.11 or newer as python3, with venv.
-ARG BASE=python:3.13-slim-bookworm
+# checkov:skip=CKV_DOCKER_7: the tag is in the first FROM
+# Any image with Python 3.11 or newer as python3, with venv. The default is the stage below; .ci/build pins its digest.
+ARG BASE=official
+
+# Dependabot keeps this tag current. It reads FROM, but no ARG.
+# https://github.com/dependabot/dependabot-core/issues/2057
+FROM python:3.13-slim-bookworm AS official
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -38,7 +38,7 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/cfn-lint infra/*.yaml
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck .ci/run $(wildcard .ci/image)
+	$(BIN)/shellcheck .ci/run .ci/build $(wildcard .ci/image)
 	$(TOOLING).locks
 	@# checkov does not look into Fn::ForEach, so it gets the relay's template with the loops expanded.
 	$(TOOLING).expand_loops infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json

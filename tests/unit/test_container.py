@@ -96,8 +96,16 @@ def test_rotates_logs_and_restarts() -> None:
 
 
 def test_base_image_can_be_replaced() -> None:
-    assert re.search(r"^ARG BASE=python:3\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    """Dependabot reads the tag in a FROM, so the default is a stage of its own."""
+    assert re.search(r"^ARG BASE=official$", DOCKERFILE, re.MULTILINE)
+    official, *rest = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+", official[0])
+    assert official[1] == "official"
+    assert rest == [("${BASE}", "build"), ("${BASE}", "")]
+    dependabot = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())
+    assert {"docker", "github-actions", "pip", "npm"} == {
+        each["package-ecosystem"] for each in dependabot["updates"]
+    }
 
 
 def test_removes_setuid_and_setgid() -> None:
