@@ -8,10 +8,10 @@ from typing import Any, Final
 from bot.api.executions import Execution
 from bot.text import escape
 
-_REFUSED: Final = "WebhookRefused"
-# The workflows' state of that name writes it like this; both spellings are AWS's.
+# The task that posts fails with the status as its error and the answer's body as its cause; AWS spells the
+# error in two ways.
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html
-_CAUSE: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3}): (.*)", re.DOTALL)
+_REFUSED: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3})")
 # As `voice-relay deploy` takes them.
 _NAME: Final = re.compile(r"[A-Za-z0-9]{1,16}")
 _NAMELESS: Final = "NAME"
@@ -53,10 +53,10 @@ def explain_refusal(found: Execution, *, deployed: bool = True) -> str | None:
 
     In single-machine mode, where nothing is *deployed* to AWS, it is another.
     """
-    match = _CAUSE.fullmatch(found.cause or "") if found.error == _REFUSED else None
+    match = _REFUSED.fullmatch(found.error or "")
     if match is None:
         return None
-    status, body = int(match[1]), _parse_object(match[2])
+    status, body = int(match[1]), _parse_object(found.cause or "")
     destination = _parse_object(found.input or "").get("destination")
     name = destination if isinstance(destination, str) else _NAMELESS
     for statuses, said, remedy in _REMEDIES:

@@ -99,11 +99,11 @@ async def test_follows_test_event_to_end(stack: Stack, tmp_path: Path) -> None:
 async def test_refused_test_event_names_remedy(stack: Stack, tmp_path: Path) -> None:
     stack.webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
     child = await stack.run(tmp_path, "send-test", "--wait", code=1)
-    assert "voice-relay: the execution ended as FAILED: WebhookRefused: ApiGateway.404" in child.stderr
+    assert "voice-relay: the execution ended as FAILED: ApiGateway.404: " in child.stderr
     assert "voice-relay deploy --renew-webhook default" in child.stderr
     assert "SUCCEEDED" not in child.stdout
     status = await stack.run(tmp_path, "status", child.stdout.split()[1], code=1)
-    assert "  error    WebhookRefused" in status.stdout.splitlines()
+    assert "  error    ApiGateway.404" in status.stdout.splitlines()
     assert "10015" in status.stdout
 
 

@@ -185,7 +185,7 @@ async def test_single_machine_names_refused_execution(
         relay.terminate()
         assert await relay.wait() == 0
     (line,) = relay.log("execution_failed")
-    assert (line["execution"], line["error"]) == (delivered["execution"], "WebhookRefused")
+    assert (line["execution"], line["error"]) == (delivered["execution"], "ApiGateway.404")
     assert "10015" in line["cause"]
 
 

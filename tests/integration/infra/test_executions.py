@@ -73,8 +73,8 @@ def test_status_of_failed_execution(relay: Relay) -> None:
 
     found = _found(relay.status(relay.execution_arn(name)))
 
-    assert (found["status"], found["error"]) == ("FAILED", "WebhookRefused")
-    assert "404" in found["cause"]
+    assert (found["status"], found["error"]) == ("FAILED", "ApiGateway.404")
+    assert "Not Found" in found["cause"]
 
 
 def test_stop_records_caller(slow: Relay) -> None:

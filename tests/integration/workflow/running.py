@@ -17,8 +17,9 @@ POLL_S = 0.01
 
 @dataclass(frozen=True)
 class Ended:
-    """An execution that came to its end, and its history."""
+    """An execution that came to its end, what it was given, and its history."""
 
+    given: dict[str, Any]
     status: str
     error: str
     cause: str
@@ -55,6 +56,24 @@ class Relay:
         given = {"id": uuid.uuid4().hex, "destination": destination, "events": list(events)}
         return await asyncio.to_thread(self._run, given, self._outputs[f"{workflow.title()}StateMachineArn"])
 
+    async def redrive(self, ended: Ended, workflow: str = "notify") -> Ended:
+        """Repeat a failed execution from the state that failed, on a copy of the state machine.
+
+        The embedded AWS has no RedriveExecution, which does that in the same execution.
+        """
+        # https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
+        return await asyncio.to_thread(
+            self._redrive, ended, self._outputs[f"{workflow.title()}StateMachineArn"]
+        )
+
+    def _redrive(self, ended: Ended, machine: str) -> Ended:
+        found = self._states.describe_state_machine(stateMachineArn=machine)
+        definition = json.loads(found["definition"]) | {"StartAt": ended.entered[-1]}
+        copy = self._states.create_state_machine(
+            name=f"redrive-{uuid.uuid4().hex}", definition=json.dumps(definition), roleArn=found["roleArn"]
+        )
+        return self._run(ended.given, copy["stateMachineArn"])
+
     def _run(self, given: dict[str, Any], machine: str) -> Ended:
         arn = self._states.start_execution(
             stateMachineArn=machine, name=given["id"], input=json.dumps(given)
@@ -64,6 +83,7 @@ class Relay:
             assert time.monotonic() < deadline, "the execution does not end"
             time.sleep(POLL_S)
         return Ended(
+            given=given,
             status=ended["status"],
             error=ended.get("error", ""),
             cause=ended.get("cause", ""),

@@ -1,7 +1,6 @@
 """The digest: what it says, that it says no names, and that it posts with the same care as notify."""
 
 import copy
-import datetime as dt
 import json
 import re
 from collections.abc import Callable
@@ -234,36 +233,14 @@ def test_posts_to_the_same_place(digest: States, states: States) -> None:
     assert mine == theirs
 
 
-def test_fails_as_notify_does(digest: States, states: States) -> None:
-    own = {"WaitForQuiet", "Post", "StillWorthWaiting"}
+def test_waits_out_as_notify_does(digest: States, states: States) -> None:
+    own = {"WaitForQuiet", "Post"}
     shared = states.keys() - own
 
     assert digest.keys() == shared | own
     assert {name: digest[name] for name in shared} == {name: states[name] for name in shared}
-    assert digest["StillWorthWaiting"]["Default"] == states["StillWorthWaiting"]["Default"]
 
 
-@pytest.mark.parametrize(
-    ("throttled", "ago_s", "worth_it"),
-    [
-        (1, DELAY_S + 6 * 3600 - 60, True),
-        (1, DELAY_S + 6 * 3600 + 60, False),
-        (120, DELAY_S, True),
-        (121, DELAY_S, False),
-    ],
-)
-def test_patience_starts_after_delay(
-    throttled: int, ago_s: int, worth_it: bool, digest: States, evaluate: Evaluate
-) -> None:
-    started = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago_s)
-    text = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    (rule,) = digest["StillWorthWaiting"]["Choices"]
-
-    gives_up = evaluate(rule["Condition"], input={"throttled": throttled, "wait_s": 1}, started=text)
-
-    assert gives_up is not worth_it
-
-
-def test_ends_before_its_timeout(machine: dict[str, Any], text: str) -> None:
+def test_timeout_follows_longest_delay(machine: dict[str, Any], text: str) -> None:
     """Notify's own patience, behind the longest delay that the template takes."""
     assert machine["TimeoutSeconds"] == json.loads(text)["TimeoutSeconds"] + MAX_DELAY_S

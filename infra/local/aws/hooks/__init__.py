@@ -26,6 +26,7 @@ from infra.local.aws.hooks import (
     service_integrations,
     service_roles,
     start_execution,
+    stopped_executions,
     volumes,
 )
 from infra.local.aws.hooks.asgi_client import AsgiClient
@@ -39,6 +40,7 @@ SEAMS: tuple[Seam, ...] = (
     *error_matching.SEAMS,
     *start_execution.SEAMS,
     *express_workflows.SEAMS,
+    *stopped_executions.SEAMS,
     *service_roles.SEAMS,
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
@@ -67,6 +69,7 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     error_matching.install()
     start_execution.install(retained=retained_executions)
     express_workflows.install()
+    stopped_executions.install()
     service_integrations.install(client)
     machine_role.install()
     apigateway_invoke.install(client)

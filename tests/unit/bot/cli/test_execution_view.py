@@ -13,7 +13,13 @@ ARN = ExecutionArn("arn:aws:states:us-east-1:123456789012:execution:m:n", "us-ea
 STARTED_MS = 1_795_244_400_123
 RUNS = Execution(ARN.text, "n", "RUNNING", STARTED_MS, None, '{"a":[1]}', None, None, None)
 ENDED = replace(RUNS, status="SUCCEEDED", ended_ms=STARTED_MS + 61_500, output='{"posted":1}')
-FAILED = replace(ENDED, status="FAILED", output=None, error="WebhookRefused", cause="404: gone\nfor good")
+FAILED = replace(ENDED, status="FAILED", output=None, error="ApiGateway.404", cause="gone\nfor good")
+
+
+def refused(refusal: str, *, spelling: str = "ApiGateway", given: str | None = None) -> Execution:
+    """An execution with the input *given*, whose task was answered with "STATUS: BODY"."""
+    status, _, body = refusal.partition(": ")
+    return replace(FAILED, error=f"{spelling}.{status}", cause=body, input=given)
 
 
 def render(found: Execution) -> list[str]:
@@ -37,10 +43,10 @@ def test_shows_end_and_duration() -> None:
 
 def test_shows_cause_by_line() -> None:
     lines = render(FAILED)
-    assert "  error    WebhookRefused" in lines
+    assert "  error    ApiGateway.404" in lines
     where = lines.index("cause")
-    assert lines[where + 1 : where + 3] == ["  404: gone", "  for good"]
-    assert explain_end(FAILED) == ["the execution ended as FAILED: WebhookRefused: 404: gone\\nfor good"]
+    assert lines[where + 1 : where + 3] == ["  gone", "  for good"]
+    assert explain_end(FAILED) == ["the execution ended as FAILED: ApiGateway.404: gone\\nfor good"]
 
 
 @pytest.mark.parametrize("text", ["not JSON \x1b[2J", '"\x1b[2J"', '"\\u001b[2J \\u202e"', "[" * 100_000])
@@ -81,15 +87,15 @@ def test_escapes_terminal_controls(text: str) -> None:
         ('404: {"message":"Not Found","more":1}', None),
         ("404: <html>", None),
         ("404: [" + "[" * 100_000, None),
-        ("gone", None),
+        ("404: gone", None),
     ],
 )
 def test_refusal_names_remedy(spelling: str, refusal: str, remedy: str | None) -> None:
     """API Gateway's own answer is about the stack, and Discord's about the webhook."""
-    cause = f"{spelling}.{refusal}"
-    found = replace(FAILED, input='{"destination":"raid"}', cause=cause)
+    found = refused(refusal, spelling=spelling, given='{"destination":"raid"}')
     assert explain_end(found)[1:] == ([] if remedy is None else [remedy])
-    assert explain_end(replace(found, error="MessageNotBuilt"))[1:] == []
+    assert explain_end(replace(found, error="States.QueryEvaluationError"))[1:] == []
+    assert explain_end(replace(found, error=None))[1:] == []
 
 
 @pytest.mark.parametrize(
@@ -104,13 +110,13 @@ def test_refusal_names_remedy(spelling: str, refusal: str, remedy: str | None) -
     ],
 )
 def test_remedy_escapes_destination(given: str | None, words: str) -> None:
-    found = replace(FAILED, input=given, cause='ApiGateway.404: {"message":"Not Found"}')
+    found = refused('404: {"message":"Not Found"}', given=given)
     assert words in explain_end(found)[1]
 
 
 @pytest.mark.parametrize("refusal", ['404: {"message":"Not Found"}', '401: {"message": "m", "code": 50027}'])
 def test_single_machine_remedy_is_setting(refusal: str) -> None:
-    (_, remedy) = explain_end(replace(FAILED, cause=f"ApiGateway.{refusal}"), deployed=False)
+    (_, remedy) = explain_end(refused(refusal), deployed=False)
     assert "VOICE_RELAY_WEBHOOK_URL" in remedy
     assert "deploy" not in remedy
 
