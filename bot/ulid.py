@@ -25,8 +25,8 @@ class UlidFactory:
     def __init__(self, random_bits: Callable[[], int] = lambda: secrets.randbits(_RANDOM_BITS)) -> None:
         self._random_bits = random_bits
         self._last_ms = -1
-        self._prefix = ""
         self._bits = 0
+        self._stem = ""
 
     def __call__(self, now_ms: int) -> str:
         if now_ms > self._last_ms:
@@ -35,24 +35,20 @@ class UlidFactory:
             self._begin(self._last_ms + 1, 0)
         else:
             self._bits += 1
-        bits = self._bits
-        return (
-            self._prefix
-            + _PAIRS[bits >> 70]
-            + _PAIRS[bits >> 60 & 1023]
-            + _PAIRS[bits >> 50 & 1023]
-            + _PAIRS[bits >> 40 & 1023]
-            + _PAIRS[bits >> 30 & 1023]
-            + _PAIRS[bits >> 20 & 1023]
-            + _PAIRS[bits >> 10 & 1023]
-            + _PAIRS[bits & 1023]
-        )
+            if not self._bits & 1023:
+                self._write_stem()
+        return self._stem + _PAIRS[self._bits & 1023]
 
     def _begin(self, now_ms: int, bits: int) -> None:
         self._last_ms = now_ms
-        self._prefix = "".join(_PAIRS[now_ms >> shift & 1023] for shift in (40, 30, 20, 10, 0))
         # The top bit is cleared so that incrementing within a millisecond cannot overflow.
         self._bits = bits & (_RANDOM_MASK >> 1)
+        self._write_stem()
+
+    def _write_stem(self) -> None:
+        """Write all but the last two characters, which alone differ in the next thousand or so."""
+        bits = self._last_ms << _RANDOM_BITS | self._bits
+        self._stem = "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, 0, -10)])
 
 
 def milliseconds_of(ulid: str) -> int:

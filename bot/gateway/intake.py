@@ -13,9 +13,9 @@ import structlog
 
 from bot.clock import Clock, system_clock
 from bot.outbox.session import Position
-from bot.outbox.work import UNCHANGED, Advanced, Captured, OutgoingEvent, Released
+from bot.outbox.work import NOTHING_HELD, UNCHANGED, Advanced, Captured, OutgoingEvent, Released
 from bot.routing.debounce import Debouncer, Held, HeldKey
-from bot.routing.lane import Lane
+from bot.routing.lane import find_lane
 from bot.routing.rules import UNKNOWN, Rules, Surroundings
 from bot.voice.events import Event, GapReason
 from bot.voice.observation import Observation
@@ -169,7 +169,7 @@ class Intake:
         for event in observation.events:
             routes = rules.route(event, around)
             for workflow, destination, debounce_s, batch_max_events in routes:
-                lane = Lane(workflow, observation.guild_id)
+                lane = find_lane(workflow, observation.guild_id)
                 if debounce_s or len(self._debouncer):
                     debounce_ms = int(debounce_s * 1000)
                     taken = self._debouncer.take(
@@ -186,7 +186,10 @@ class Intake:
                 self._log.debug(
                     "event_captured", event_id=event["id"], type=event["type"], rules=met, routes=routes
                 )
-        return Captured(observation, outgoing, held, None if self.source is None else self.source.position)
+        # They go to disk as JSON. Held as dictionaries too, they were most of what a burst has in memory.
+        observation.events.clear()
+        position = None if self.source is None else self.source.position
+        return Captured(observation, outgoing, held or NOTHING_HELD, position)
 
     def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
         categories, afk_channel_id = self._tracker.places(guild_id)

@@ -17,6 +17,7 @@ from bot.voice.observation import Observation
 from bot.voice.payloads import shard_of
 
 UNCHANGED: Final = 0
+NOTHING_HELD: Final[Mapping[HeldKey, Held | None]] = MappingProxyType({})
 
 
 class OutgoingEvent(NamedTuple):
@@ -40,7 +41,7 @@ class Captured(NamedTuple):
 
     observation: Observation
     events: Sequence[OutgoingEvent]
-    held: Mapping[HeldKey, Held | None] = MappingProxyType({})
+    held: Mapping[HeldKey, Held | None] = NOTHING_HELD
     position: Position | None = None
 
 

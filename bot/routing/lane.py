@@ -1,5 +1,6 @@
 """Lanes: the queues in which events wait, each delivered in order and independent of the others."""
 
+import functools
 from typing import NamedTuple
 
 
@@ -8,3 +9,9 @@ class Lane(NamedTuple):
 
     workflow: str
     guild_id: str
+
+
+@functools.lru_cache(maxsize=10_000)
+def find_lane(workflow: str, guild_id: str) -> Lane:
+    """Return the lane: in a burst the same object for all its events, of which memory holds thousands."""
+    return Lane(workflow, guild_id)

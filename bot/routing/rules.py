@@ -119,7 +119,9 @@ class Rules:
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
         """Return where *event* goes, each workflow and destination once; empty for nowhere."""
-        facts, by_guild, elsewhere = self._index[event["type"]]
+        always, facts, by_guild, elsewhere = self._index[event["type"]]
+        if always is not None:
+            return always
         data: Any = event["data"]
         so = [fact(data, around) for fact in facts] if facts else ()
         found: dict[tuple[str, str], Route] = {}
@@ -164,8 +166,12 @@ class _Candidate(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """The rules that events of one type can meet; those of guilds that rules name are separate."""
+    """The rules that events of one type can meet; those of guilds that rules name are separate.
 
+    ``always`` is where all these events go, ``None`` where that depends on more than their type.
+    """
+
+    always: tuple[Route, ...] | None
     facts: tuple[_Fact, ...]
     by_guild: Mapping[str, Sequence[_Candidate]]
     elsewhere: Sequence[_Candidate]
@@ -193,7 +199,17 @@ def _build_index(type_: str, rules: Sequence[Rule]) -> _Index:
 
     named: set[str] = set().union(*(rule.guilds for rule in able if rule.guilds))
     by_guild = {guild_id: candidates(guild_id) for guild_id in named}
-    return _Index(tuple(FACTS[key] for key in columns), by_guild, candidates(None))
+    elsewhere = candidates(None)
+    always = None if named else _decide(elsewhere)
+    return _Index(always, tuple(FACTS[key] for key in columns), by_guild, elsewhere)
+
+
+def _decide(candidates: Sequence[_Candidate]) -> tuple[Route, ...] | None:
+    """Return the routes that *candidates* give to every event, ``None`` if they do not decide alike."""
+    if not candidates:
+        return ()
+    first = candidates[0]
+    return None if first.conditions or first.continues else first.routes
 
 
 def _channel_ids(data: VoiceData, _: Surroundings) -> Collection[str]:

@@ -4,6 +4,7 @@ discord.py keeps such a table too, but drops people in unknown channels, keeps g
 starts empty after a restart. This one is written to disk in the same transaction as the events.
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import orjson
@@ -113,12 +114,14 @@ def _unpack(flags: int) -> VoiceFlags:
 _UNPACKED = tuple(_unpack(flags) for flags in range(1 << len(FLAGS)))
 
 
+@functools.cache
 def flag_changes(before: int, after: int) -> VoiceChanges:
-    """Return the flags in which *after* differs from *before*, with their values in *after*."""
+    """Return the flags in which *after* differs from *before*, with their values in *after*.
+
+    A shared dictionary, not to be changed.
+    """
     changes: VoiceChanges = {}
-    difference = before ^ after
-    if difference:
-        for bit, name in enumerate(FLAGS):
-            if difference >> bit & 1:
-                changes[name] = bool(after >> bit & 1)  # type: ignore[literal-required]
+    for bit, name in enumerate(FLAGS):
+        if (before ^ after) >> bit & 1:
+            changes[name] = bool(after >> bit & 1)  # type: ignore[literal-required]
     return changes

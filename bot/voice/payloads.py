@@ -8,7 +8,9 @@ would be a lost transition.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from itertools import product
+from operator import itemgetter
+from typing import Any, Final
 
 from bot.voice.events import Channel, ChannelKind, User
 from bot.voice.occupancy import FLAGS, Occupant
@@ -19,7 +21,16 @@ _KINDS: dict[Any, ChannelKind] = {2: "voice", 13: "stage"}
 _OBFUSCATED = 1 << 17
 """The channel flag for a channel whose name and other details are withheld from the bot."""
 
-_FLAG_BITS = tuple((name, 1 << bit) for bit, name in enumerate(FLAGS))
+_FLAG_BITS: Final = {name: 1 << bit for bit, name in enumerate(FLAGS)}
+
+# Discord sends all but this one always. Six are read in one step, because this is done for every frame.
+_OPTIONAL_FLAG: Final = "self_stream"
+_SENT_FLAGS: Final = tuple(name for name in FLAGS if name != _OPTIONAL_FLAG)
+_read_sent_flags = itemgetter(*_SENT_FLAGS)
+_BITS_OF_SENT: Final = {
+    values: sum(_FLAG_BITS[name] for name, value in zip(_SENT_FLAGS, values, strict=True) if value)
+    for values in product((False, True), repeat=len(_SENT_FLAGS))
+}
 
 
 def parse_id(value: object) -> str | None:
@@ -94,11 +105,11 @@ def parse_session_id(voice_state: Payload) -> str | None:
 
 def parse_flags(voice_state: Payload) -> int:
     """Return the voice flags as a bit set in the order of ``FLAGS``; a missing flag is off."""
-    flags = 0
-    for name, bit in _FLAG_BITS:
-        if voice_state.get(name):
-            flags |= bit
-    return flags
+    try:
+        flags = _BITS_OF_SENT[_read_sent_flags(voice_state)]
+    except (KeyError, TypeError):
+        flags = sum(_FLAG_BITS[name] for name in _SENT_FLAGS if voice_state.get(name))
+    return flags | _FLAG_BITS[_OPTIONAL_FLAG] if voice_state.get(_OPTIONAL_FLAG) else flags
 
 
 def parse_present(payload: Payload, known: Mapping[str, Occupant]) -> list[Occupant]:

@@ -16,7 +16,7 @@ from bot.gateway.shard import Shard
 from bot.outbox.work import Advanced, Captured, Released
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
-from bot.voice.events import Event
+from bot.voice.events import EVENT, Event
 from bot.voice.tracker import Tracker
 from infra.local.audit import Audit
 from infra.local.discord import Guild, StandIn
@@ -163,7 +163,7 @@ class Wire:
 
     def _put(self, item: Captured | Released | Advanced) -> None:
         if isinstance(item, Captured):
-            self.events.extend(item.observation.events)
+            self.events.extend(EVENT.validate_json(event.body) for event in item.events)
 
     def receive(self, name: str, payload: dict[str, Any], at_s: int) -> None:
         self.now_ms = 1_795_259_000_000 + at_s * 1000

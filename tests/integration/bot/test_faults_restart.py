@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bot.clock import format_ms
@@ -38,10 +39,11 @@ class Process:
     def commit(self, *, watched_ms: int | None = None) -> list[dict[str, Any]]:
         """Write what is pending, and until when the guild was watched; return the events."""
         observations = [seen.observation for seen in self.pending]
+        events = [orjson.loads(event.body) for seen in self.pending for event in seen.events]
         watched = None if watched_ms is None else Watched(1, {0: watched_ms})
         self.store.apply(Work(observations, watched=watched), slots=0, now_ms=self.now_ms)
         self.pending.clear()
-        return [dict(event) for observation in observations for event in observation.events]
+        return events
 
     def snapshot(self, *people: str) -> None:
         states = [{"user_id": one, "channel_id": "5"} for one in people]

@@ -19,6 +19,22 @@ def test_carry_their_time(time: int) -> None:
     assert milliseconds_of(UlidFactory()(time)) == time
 
 
+@given(st.integers(0, 2**79 - 1))
+def test_count_up_within_millisecond(bits: int) -> None:
+    """Each is the one before it and one more, also where more than the last characters change."""
+    new_id = UlidFactory(random_bits=lambda: bits)
+    numbers = [_parse(new_id(7)) for _ in range(1_100)]
+    first = 7 << 80 | bits
+    assert numbers == list(range(first, first + 1_100))
+
+
+def _parse(ulid: str) -> int:
+    number = 0
+    for character in ulid:
+        number = number << 5 | "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)
+    return number
+
+
 def test_overflow_into_next_millisecond() -> None:
     new_id = UlidFactory(random_bits=lambda: 2**80 - 1)
     first = new_id(5)

@@ -46,9 +46,7 @@ class Watcher:
 
     def _put(self, item: Captured | Released | Advanced) -> None:
         if isinstance(item, Captured):
-            observation = item.observation
-            assert len(item.events) == len(observation.events)
-            self.events.extend(EVENT.validate_python(event) for event in observation.events)
+            self.events.extend(EVENT.validate_json(event.body) for event in item.events)
         elif isinstance(item, Advanced):
             self.advanced.append(item.positions)
         self.changed.set()

@@ -5,7 +5,6 @@ file; what stands between them is so little code that the machine does it by han
 so, and a crash drops what was not committed.
 """
 
-import itertools
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -140,8 +139,7 @@ class OutboxMachine(RuleBasedStateMachine):
         events = [event for seen in self.pending for event in seen.events]
         work = Work(observations, events, list(settlements), watched=Watched(1, {0: self.now_ms}))
         batches = self.store.apply(work, slots=min(slots, SLOTS - len(self.in_flight)), now_ms=self.tick())
-        for event in itertools.chain.from_iterable(observation.events for observation in observations):
-            EVENT.validate_python(event)
+        for event in (EVENT.validate_json(outgoing.body) for outgoing in events):
             assert event["id"] not in self.events
             self.events[event["id"]] = event
             self.committed[event["data"]["guild"]["id"]].append(event["id"])
