@@ -112,7 +112,11 @@ async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, 
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     app = module("ministack.app").app
-    async with hooks.installed(app, retained_executions=settings["retained_executions"]):
+    async with hooks.installed(
+        app,
+        retained_executions=settings["retained_executions"],
+        retained_input_bytes=settings["retained_input_bytes"],
+    ):
         served = _without_admin_paths(app, started)
         await hypercorn.asyncio.serve(served, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 

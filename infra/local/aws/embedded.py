@@ -33,15 +33,19 @@ class EmbeddedAws:
     """An embedded AWS, empty at the start and gone at the end; use it in ``with`` or ``async with``.
 
     *wait_scale* scales the waits and retry intervals of state machines (0 skips them), for tests. Only the
-    newest *retained_executions* are kept; each takes about four times its input in memory.
+    newest *retained_executions* ended executions are kept, and fewer if their inputs take more than
+    *retained_input_bytes*; each takes about four times its input in memory.
     """
 
     region = "us-east-1"
     account_id = "123456789012"
 
-    def __init__(self, *, wait_scale: float = 1.0, retained_executions: int = 2_000) -> None:
+    def __init__(
+        self, *, wait_scale: float = 1.0, retained_executions: int = 2_000, retained_input_bytes: int = 2**23
+    ) -> None:
         self._wait_scale = wait_scale
         self._retained_executions = retained_executions
+        self._retained_input_bytes = retained_input_bytes
         # Root credentials, generated for one run and known only to the child.
         self.admin = Credentials(
             access_key_id="AKIA" + secrets.token_hex(8).upper(), secret_access_key=secrets.token_urlsafe(30)
@@ -126,6 +130,7 @@ class EmbeddedAws:
             "region": self.region,
             "wait_scale": self._wait_scale,
             "retained_executions": self._retained_executions,
+            "retained_input_bytes": self._retained_input_bytes,
         }
         answer = _exchange(child, json.dumps(settings).encode() + b"\n")
         if not answer:

@@ -14,6 +14,7 @@ from infra.local.aws.hooks import (
     change_set_conditions,
     composite_alarms,
     error_matching,
+    event_log,
     express_workflows,
     forbidden,
     http_proxy,
@@ -39,6 +40,7 @@ SEAMS: tuple[Seam, ...] = (
     *jsonata_engine.SEAMS,
     *error_matching.SEAMS,
     *start_execution.SEAMS,
+    *event_log.SEAMS,
     *express_workflows.SEAMS,
     *stopped_executions.SEAMS,
     *service_roles.SEAMS,
@@ -56,7 +58,7 @@ SEAMS: tuple[Seam, ...] = (
 
 
 @asynccontextmanager
-async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None]:
+async def installed(app: Any, *, retained_executions: int, retained_input_bytes: int) -> AsyncIterator[None]:
     """Install every hook into the ministack of *app*, once per process."""
     check_version()
     for seam in SEAMS:
@@ -67,7 +69,8 @@ async def installed(app: Any, *, retained_executions: int) -> AsyncIterator[None
     provisioning.install()
     jsonata_engine.install()
     error_matching.install()
-    start_execution.install(retained=retained_executions)
+    start_execution.install(retained=retained_executions, retained_input_bytes=retained_input_bytes)
+    event_log.install()
     express_workflows.install()
     stopped_executions.install()
     service_integrations.install(client)

@@ -1,8 +1,8 @@
 """Makes StartExecution idempotent while the execution runs, and validates its input as AWS does.
 
 ministack answers ExecutionAlreadyExists for every known name, and accepts any name and input. It also keeps
-every execution forever, where AWS drops closed ones after 90 days; this hook drops the oldest closed ones
-but remembers their names. A few Express executions are kept, of which AWS keeps none.
+every execution forever; this hook drops the oldest ended ones but remembers their names. A few Express
+executions are kept, of which AWS keeps none.
 """
 
 # facts: Step Functions, StartExecution; the service model's documentation of StartExecution
@@ -10,10 +10,10 @@ but remembers their names. A few Express executions are kept, of which AWS keeps
 import json
 import re
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from infra.local.aws.hooks.retained_executions import RetainedExecutions
 from infra.local.aws.hooks.seam import Seam, module
 
 _START = Seam("ministack.services.stepfunctions", "_start_execution", ("data",))
@@ -29,8 +29,6 @@ SEAMS = (
 MAX_INPUT_BYTES = 262_144
 # A separate bound, because every heartbeat starts one and must not evict Standard executions.
 _EXPRESS_RETAINED = 100
-# Names that stay taken after their executions were dropped.
-_NAMES_KEPT = 100_000
 _NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,80}""")
 # AWS puts the full name of the exception's Java class before the "#".
 PREFIX = "com.amazonaws.swf.service.v2.model#"
@@ -55,13 +53,13 @@ def problem(data: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def install(*, retained: int) -> None:
-    """Install the hook; only the newest *retained* executions are kept."""
+def install(*, retained: int, retained_input_bytes: int) -> None:
+    """Install the hook; the newest *retained* executions are kept, or fewer if their inputs are large."""
     start: Callable[[dict[str, Any]], Any] = _START.original()
     states = module("ministack.services.stepfunctions")
     responses = module("ministack.core.responses")
-    executions = _Executions(states._executions, retained)
-    express = _Executions(states._executions, min(retained, _EXPRESS_RETAINED))
+    executions = RetainedExecutions(states._executions, retained, retained_input_bytes)
+    express = RetainedExecutions(states._executions, min(retained, _EXPRESS_RETAINED), retained_input_bytes)
 
     def start_express(data: dict[str, Any]) -> Any:
         # Express executions may share a name, so each gets its own ARN.
@@ -105,32 +103,3 @@ def _execution_arn(states: Any, data: dict[str, Any]) -> str | None:
     if machine is None or machine["type"] != "STANDARD" or not data.get("name"):
         return None
     return f"{machine['stateMachineArn'].replace(':stateMachine:', ':execution:', 1)}:{data['name']}"
-
-
-class _Executions:
-    """ministack's executions; beyond *retained*, the oldest closed ones are dropped."""
-
-    def __init__(self, stored: Any, retained: int) -> None:
-        self._stored = stored
-        self._retained = retained
-        self._by_age: deque[str] = deque()
-        self._forgotten: dict[str, None] = {}
-
-    def knows(self, arn: str) -> bool:
-        return arn in self._stored or arn in self._forgotten
-
-    def add(self, arn: str) -> None:
-        self._by_age.append(arn)
-        if len(self._by_age) <= self._retained:
-            return
-        oldest = self._by_age.popleft()
-        execution = self._stored.get(oldest)
-        if execution is None:
-            return
-        if execution["status"] == "RUNNING":
-            self._by_age.append(oldest)
-            return
-        del self._stored[oldest]
-        self._forgotten[oldest] = None
-        if len(self._forgotten) > _NAMES_KEPT:
-            del self._forgotten[next(iter(self._forgotten))]
