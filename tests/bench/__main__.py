@@ -14,12 +14,14 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
+from tests.bench.bots import choose_bots
 from tests.bench.machine import describe_machine
 from tests.bench.report import render, to_json
 from tests.bench.suite import FULL, MEASUREMENTS, QUICK, run_suite
 from tests.support.backlog import drain_both
 
 _BACKLOG = "backlog"
+_WIDTH = 110
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,16 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         directory = Path(name).resolve()
         machine = describe_machine(directory)
-        results = runner.run(
-            run_suite(plan, [name for name in names if name != _BACKLOG], directory, status.update)
-        )
+        bots = choose_bots(arguments.before and arguments.before.resolve(strict=True))
+        measured = [name for name in names if name != _BACKLOG]
+        results = runner.run(run_suite(plan, measured, bots, directory, status.update))
         drained = None
         if _BACKLOG in names:
             status.update(f"a backlog of {plan.backlog:,} events")
             drained = runner.run(drain_both(directory, 20, plan.backlog))
-    Console().print(render(plan, machine, results))
+    console = Console()
+    console.width = max(console.width, _WIDTH)
+    console.print(render(plan, machine, results))
     for one in drained or ():
-        Console().print(f"Backlog: {one}")
+        console.print(f"Backlog: {one}")
     if arguments.json is not None:
         arguments.json.write_bytes(to_json(plan, machine, results))
     return 0
@@ -56,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small and once: to see that it works")
     parser.add_argument(
         "--only", action="append", choices=[*MEASUREMENTS, _BACKLOG], help="may be given repeatedly"
+    )
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="compare with the relay of another checkout"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, every run, there too")
     return parser

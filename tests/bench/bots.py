@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 from infra.local.discord import StandIn
@@ -11,21 +12,33 @@ from tests.support.process import CREDENTIALS, Child, start_child, start_relay
 Start = Callable[[Path, StandIn, StubIngress], AbstractAsyncContextManager[Child]]
 
 # Unlike the built-in rules, these forward every transition, also changes of mute and the like.
-_RULES = '[[rule]]\nworkflow = "notify"\ndestination = "default"\n'
+_RULES = '[[rule]]\nworkflow = "{workflow}"\ndestination = "default"\n'
+# One that does not post, so that the relay does not wait for the ends of its executions.
+_WORKFLOW = "archive"
 
 
 def start_voice_relay(
-    directory: Path, discord: StandIn, ingress: StubIngress, **settings: str
+    directory: Path,
+    discord: StandIn,
+    ingress: StubIngress,
+    *,
+    workflow: str = _WORKFLOW,
+    checkout: Path | None = None,
+    **settings: str,
 ) -> AbstractAsyncContextManager[Child]:
-    """Start the relay with its default settings, apart from the rules, the heartbeat and *settings*."""
+    """Start the relay, of this or of another *checkout*, and send everything to *workflow*.
+
+    Apart from the rules, the heartbeat and *settings* it has its default settings.
+    """
     rules = directory / "rules.toml"
-    rules.write_text(_RULES)
+    rules.write_text(_RULES.format(workflow=workflow))
     return start_relay(
         directory,
         discord_api_url=discord.api_url,
         token=discord.token,
         api_endpoint=ingress.endpoint,
         settings={"RULES_FILE": str(rules), **settings},
+        checkout=checkout,
     )
 
 
@@ -52,3 +65,9 @@ def start_plain(
 
 
 BOTS: dict[str, Start] = {"relay": start_voice_relay, "relaxed": start_relaxed, "plain": start_plain}
+BEFORE = "before"
+
+
+def choose_bots(before: Path | None) -> dict[str, Start]:
+    """Return the bots to measure, with the relay of the checkout *before* where one is given."""
+    return BOTS if before is None else {**BOTS, BEFORE: partial(start_voice_relay, checkout=before)}

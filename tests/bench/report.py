@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tests.bench.bots import BEFORE
 from tests.bench.machine import Machine
 from tests.bench.suite import Plan, Result
 
@@ -57,9 +58,11 @@ _BURST: tuple[tuple[str, str, Format], ...] = (
 ROWS: dict[str, tuple[tuple[str, str, Format], ...]] = {
     "sustained": _BURST,
     "slow-api": _BURST,
+    "one-guild": _BURST,
     "latency": (
         ("p50_s", "latency, median", _milliseconds),
         ("p99_s", "latency, 99th percentile", _milliseconds),
+        ("warm_p99_s", "the same, after the first second", _milliseconds),
         ("cpu_s", "CPU per transition", _microseconds),
         *_ACCOUNT,
     ),
@@ -70,27 +73,29 @@ ROWS: dict[str, tuple[tuple[str, str, Format], ...]] = {
 }
 
 
+_HEADINGS = {"relay": "Voice Relay", "relaxed": "synchronous\nnormal", "plain": "plain bot", BEFORE: "before"}
+_RIVALS = {"plain": "to\nplain", BEFORE: "to\nbefore"}
+
+
 def render(plan: Plan, machine: Machine, results: Sequence[Result]) -> RenderableType:
     """Return the table, below a line about the machine."""
+    shown = [bot for bot in _HEADINGS if any(bot in result.runs for result in results)]
+    rivals = [bot for bot in _RIVALS if bot in shown]
     table = Table()
     table.add_column()
-    for heading in ("Voice Relay", "synchronous\nnormal", "plain bot", "ratio"):
+    for heading in [*(_HEADINGS[bot] for bot in shown), *(_RIVALS[bot] for bot in rivals)]:
         table.add_column(heading, justify="right")
     for result in results:
         table.add_section()
         table.add_row(Text(_title(result.name, plan), style="bold"))
         busy = "unknown" if result.others_cores is None else f"{result.others_cores:.2f} cores"
         table.add_row(Text(f"  other programs meanwhile: {busy}", style="dim"))
-        relay, plain = result.sum_up("relay"), result.sum_up("plain")
-        relaxed = result.sum_up("relaxed") if "relaxed" in result.runs else None
+        figures = {bot: result.sum_up(bot) for bot in result.runs}
         for name, label, show in ROWS[result.name]:
-            table.add_row(
-                f"  {label}",
-                show(relay[name]),
-                "" if relaxed is None else show(relaxed[name]),
-                show(plain[name]),
-                _ratio(relay[name], plain[name]),
-            )
+            row = {bot: found[name] for bot, found in figures.items()}
+            cells = [show(row[bot]) if bot in row else "" for bot in shown]
+            ratios = [_ratio(row["relay"], row[bot]) if bot in row else "" for bot in rivals]
+            table.add_row(f"  {label}", *cells, *ratios)
     facts = (
         f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}, "
         f"SQLite {machine.sqlite}; a commit that is flushed to this disk takes "
@@ -122,6 +127,7 @@ def _title(name: str, plan: Plan) -> str:
     return {
         "sustained": "As fast as it takes them, 20 guilds, API answers at once",
         "slow-api": f"The same, API answers after {plan.slow_api_s * 1000:.0f} ms",
+        "one-guild": f"The same in one guild, API answers after {plan.slow_api_s * 1000:.0f} ms",
         "latency": f"At {plan.per_second:.0f} per second, frame to request",
         "memory": f"Memory, with 1 and with {plan.many_guilds:,} guilds",
     }[name]

@@ -1,11 +1,11 @@
 """Defines the measurements and their sizes, runs them and sums them up."""
 
 import statistics
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.bots import BOTS
+from tests.bench.bots import BEFORE, Start
 from tests.bench.machine import watch_others
 from tests.bench.measure import measure_latency, measure_memory, measure_sustained
 from tests.bench.telling import Telling
@@ -16,10 +16,11 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """*transitions* are by bot: the plain one is slow, and gets fewer."""
+    """The plain bot is slow, and gets *plain_transitions* in a burst."""
 
     repeats: int
-    transitions: dict[str, int]
+    transitions: int
+    plain_transitions: int
     slow_api_s: float
     per_second: float
     seconds: float
@@ -30,17 +31,19 @@ class Plan:
 
 FULL = Plan(
     repeats=3,
-    transitions={"relay": 60_000, "relaxed": 60_000, "plain": 5_000},
+    transitions=100_000,
+    plain_transitions=5_000,
     slow_api_s=0.020,
     per_second=200,
     seconds=8,
-    many_guilds=1_000,
+    many_guilds=10_000,
     traffic=2_000,
     backlog=1_000_000,
 )
 QUICK = Plan(
     repeats=1,
-    transitions={"relay": 10_000, "relaxed": 10_000, "plain": 1_000},
+    transitions=10_000,
+    plain_transitions=1_000,
     slow_api_s=0.020,
     per_second=200,
     seconds=2,
@@ -73,9 +76,12 @@ _SUMS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-async def _sustained(plan: Plan, bot: str, directory: Path, latency_s: float) -> Figures:
+async def _sustained(
+    plan: Plan, bot: str, start: Start, directory: Path, *, latency_s: float, guilds: int = 20
+) -> Figures:
+    transitions = plan.plain_transitions if bot == "plain" else plan.transitions
     found = await measure_sustained(
-        BOTS[bot], directory, transitions=plan.transitions[bot], latency_s=latency_s
+        start, directory, transitions=transitions, guilds=guilds, latency_s=latency_s
     )
     return {
         "per_s": found.per_s,
@@ -85,35 +91,41 @@ async def _sustained(plan: Plan, bot: str, directory: Path, latency_s: float) ->
     }
 
 
-async def _at_once(plan: Plan, bot: str, directory: Path) -> Figures:
-    return await _sustained(plan, bot, directory, 0.0)
+async def _at_once(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
+    return await _sustained(plan, bot, start, directory, latency_s=0.0)
 
 
-async def _slow_api(plan: Plan, bot: str, directory: Path) -> Figures:
-    return await _sustained(plan, bot, directory, plan.slow_api_s)
+async def _slow_api(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
+    return await _sustained(plan, bot, start, directory, latency_s=plan.slow_api_s)
 
 
-async def _latency(plan: Plan, bot: str, directory: Path) -> Figures:
-    found = await measure_latency(BOTS[bot], directory, per_second=plan.per_second, seconds=plan.seconds)
+async def _one_guild(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
+    return await _sustained(plan, bot, start, directory, latency_s=plan.slow_api_s, guilds=1)
+
+
+async def _latency(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
+    found = await measure_latency(start, directory, per_second=plan.per_second, seconds=plan.seconds)
     return {
         "p50_s": found.p50_s,
         "p99_s": found.p99_s,
+        "warm_p99_s": found.warm_p99_s,
         "cpu_s": found.cpu_per_transition_s,
         **_share(found.telling),
     }
 
 
-async def _memory(plan: Plan, bot: str, directory: Path) -> Figures:
+async def _memory(plan: Plan, _bot: str, start: Start, directory: Path) -> Figures:
     return {
-        name: await measure_memory(BOTS[bot], directory, guilds=guilds, transitions=plan.traffic)
+        name: await measure_memory(start, directory, guilds=guilds, transitions=plan.traffic)
         for name, guilds in (("one_bytes", 1), ("many_bytes", plan.many_guilds))
     }
 
 
-Measurement = Callable[[Plan, str, Path], Awaitable[Figures]]
+Measurement = Callable[[Plan, str, Start, Path], Awaitable[Figures]]
 MEASUREMENTS: dict[str, Measurement] = {
     "sustained": _at_once,
     "slow-api": _slow_api,
+    "one-guild": _one_guild,
     "latency": _latency,
     "memory": _memory,
 }
@@ -122,23 +134,28 @@ MEASUREMENTS: dict[str, Measurement] = {
 _BOTS_OF: dict[str, tuple[str, ...]] = {
     "sustained": ("relay", "relaxed", "plain"),
     "latency": ("relay", "relaxed", "plain"),
+    "one-guild": ("relay",),
 }
-"""The cost of a flushed commit shows where the API answers at once."""
+"""The cost of a flushed commit shows where the API answers at once, the plain bot has no order in a guild."""
 
 
 async def run_suite(
-    plan: Plan, names: Iterable[str], directory: Path, tell: Callable[[str], object]
+    plan: Plan,
+    names: Iterable[str],
+    bots: Mapping[str, Start],
+    directory: Path,
+    tell: Callable[[str], object],
 ) -> list[Result]:
-    """Run the named measurements, alternating the bots so that all meet the same conditions."""
+    """Run the named measurements, alternating the *bots* so that all meet the same conditions."""
     results = []
     for name in names:
-        bots = _BOTS_OF.get(name, ("relay", "plain"))
-        runs: dict[str, list[Figures]] = {bot: [] for bot in bots}
+        wanted = (*_BOTS_OF.get(name, ("relay", "plain")), BEFORE)
+        runs: dict[str, list[Figures]] = {bot: [] for bot in wanted if bot in bots}
         with watch_others() as others:
             for number in range(plan.repeats):
-                for bot in bots:
+                for bot in runs:
                     tell(f"{name}: {bot}, {number + 1} of {plan.repeats}")
-                    runs[bot].append(await MEASUREMENTS[name](plan, bot, directory))
+                    runs[bot].append(await MEASUREMENTS[name](plan, bot, bots[bot], directory))
         results.append(Result(name, runs, others.cores))
     return results
 

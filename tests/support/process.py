@@ -157,8 +157,12 @@ async def start_relay(
     credentials: Mapping[str, str] = CREDENTIALS,
     settings: Mapping[str, str] | None = None,
     arguments: Sequence[str] = ("run",),
+    checkout: Path | None = None,
 ) -> AsyncIterator[Child]:
-    """Run ``voice-relay`` in *directory*, its data in ``data`` there; *settings* adds some, by name."""
+    """Run ``voice-relay`` in *directory*, its data in ``data`` there; *settings* adds some, by name.
+
+    Another *checkout* runs with this one's packages.
+    """
     values = {
         "DISCORD_TOKEN": token,
         "DISCORD_API_URL": discord_api_url,
@@ -171,7 +175,10 @@ async def start_relay(
         **(settings or {}),
     }
     environment = {f"VOICE_RELAY_{name}": value for name, value in values.items()}
-    async with start_child(["-m", "bot.cli", *arguments], directory, {**environment, **credentials}) as child:
+    environment |= credentials
+    if checkout is not None:
+        environment["PYTHONPATH"] = str(checkout)
+    async with start_child(["-m", "bot.cli", *arguments], directory, environment) as child:
         yield child
 
 
