@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bot.settings.settings import Settings
+from tests.support.footprint import needed_mib
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -93,6 +94,16 @@ def test_rotates_logs_and_restarts() -> None:
     assert RELAY["logging"]["driver"] == "json-file"
     assert set(RELAY["logging"]["options"]) == {"max-size", "max-file"}
     assert RELAY["restart"] == "unless-stopped"
+
+
+def test_limits_memory_and_processes() -> None:
+    """The limits hold what a relay on one machine was measured to need with so many executions, and /tmp."""
+    (tmpfs,) = RELAY["tmpfs"]
+    tmpfs_mib = int(tmpfs.partition("size=")[2].partition("m,")[0])
+    assert RELAY["mem_limit"] == RELAY["memswap_limit"] == "1g"
+    assert needed_mib(RELAY["pids_limit"]) + tmpfs_mib < 1024
+    # A thousand digests wait five minutes each.
+    assert RELAY["pids_limit"] >= 1_000 + 256
 
 
 def test_base_image_can_be_replaced() -> None:

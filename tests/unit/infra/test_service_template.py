@@ -1,6 +1,7 @@
 """The service's template: at most one task, confined, with durable data and minimal roles."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bot.settings.settings import Settings
 from bot.settings.sources import PREFIX
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
+from tests.support.footprint import RELAY_MIB, RELAY_THREADS
 from tooling.template_yaml import load_template
 
 TEMPLATE = load_template(RELAY_TEMPLATE.with_name("service.yaml").read_text())
@@ -89,6 +91,18 @@ def test_container_is_confined() -> None:
     assert (scratch["ContainerPath"], "noexec" in scratch["MountOptions"]) == ("/tmp", True)
     assert not {"Privileged", "PortMappings", "DockerSecurityOptions"} & CONTAINER.keys()
     assert RESOURCES["Service"]["EnableExecuteCommand"] is False
+
+
+def test_limits_memory_and_processes() -> None:
+    """Even the smallest limit holds the relay, which has no embedded AWS beside it there."""
+    (scratch,) = CONTAINER["LinuxParameters"]["Tmpfs"]
+    limit = TEMPLATE["Parameters"]["MemoryMiB"]
+    assert CONTAINER["Memory"] == {"Ref": "MemoryMiB"}
+    assert limit["Default"] >= 2 * (RELAY_MIB + scratch["Size"])
+    assert limit["MinValue"] > RELAY_MIB + scratch["Size"]
+    script = INSTANCE["UserData"]["Fn::Base64"]["Fn::Sub"]
+    (tasks,) = re.findall(r"ECS_TASK_PIDS_LIMIT=(\d+) .*ecs\.config$", script, re.MULTILINE)
+    assert int(tasks) > 4 * RELAY_THREADS
 
 
 def test_container_settings_exist() -> None:

@@ -6,22 +6,27 @@ from pathlib import Path
 import pytest
 
 from bot.settings.settings import Settings
+from tests.support.footprint import needed_mib
 
 UNIT = Path(__file__).parents[3] / "infra/systemd/voice-relay.service"
 
 
-@pytest.fixture
-def service() -> dict[str, list[str]]:
-    """The unit's ``[Service]`` options; one may be given several times."""
-    options = defaultdict(list)
+def options(wanted: str) -> dict[str, list[str]]:
+    """Return the options of a section of the unit; one may be given several times."""
+    found = defaultdict(list)
     section = ""
     for line in UNIT.read_text().splitlines():
         if line.startswith("["):
             section = line
-        elif section == "[Service]" and "=" in line and not line.startswith("#"):
+        elif section == wanted and "=" in line and not line.startswith("#"):
             name, _, value = line.partition("=")
-            options[name].append(value)
-    return options
+            found[name].append(value)
+    return found
+
+
+@pytest.fixture
+def service() -> dict[str, list[str]]:
+    return options("[Service]")
 
 
 def test_secrets_are_settings(service: dict[str, list[str]]) -> None:
@@ -52,6 +57,33 @@ def test_restarts_unless_misconfigured(service: dict[str, list[str]]) -> None:
     assert service["Restart"] == ["on-failure"]
     assert service["RestartPreventExitStatus"] == ["2"]
     assert service["SuccessExitStatus"] == ["130"]
+
+
+def test_restarts_back_off(service: dict[str, list[str]]) -> None:
+    """An hour of crashes stays below the start limit, and a day of them below Discord's thousand logins."""
+    unit = options("[Unit]")
+    assert unit["StartLimitIntervalSec"] == ["1h"]
+    (steps,), (first,), (last,) = (
+        service["RestartSteps"],
+        service["RestartSec"],
+        service["RestartMaxDelaySec"],
+    )
+    first_s, last_s = float(first.removesuffix("s")), float(last.removesuffix("min")) * 60
+    starts = [0.0]
+    while starts[-1] < 86_400:
+        growth = min((len(starts) - 1) / int(steps), 1)
+        starts.append(starts[-1] + first_s * (last_s / first_s) ** growth)
+
+    assert len([at for at in starts if at < 3_600]) <= int(unit["StartLimitBurst"][0])
+    assert len(starts) < 500
+
+
+def test_limits_memory_and_tasks(service: dict[str, list[str]]) -> None:
+    assert service["MemoryMax"] == ["1G"]
+    assert service["MemorySwapMax"] == ["0"]
+    (tasks,) = map(int, service["TasksMax"])
+    assert needed_mib(tasks) < 1024
+    assert tasks >= 1_000 + 256
 
 
 def test_gains_no_privileges(service: dict[str, list[str]]) -> None:
