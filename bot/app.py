@@ -25,7 +25,7 @@ from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
 from bot.gateway.client import Gateway, use_api
-from bot.gateway.intake import Intake
+from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
@@ -82,7 +82,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, can_bury=lambda: outbox.can_bury)
         occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
-        tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms)
+        tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms, on_skipped=log_skipped)
         intake = Intake(tracker, rules, outbox.put, held=held)
         gateway = Gateway(
             intake,

@@ -5,8 +5,8 @@ outbox come here; to handle others, see ``Gateway._take_over_parsers``.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, Protocol
 
 import orjson
 import structlog
@@ -23,11 +23,25 @@ from bot.voice.occupancy import GuildOccupancy
 from bot.voice.payloads import Payload, parse_id, parse_roles
 from bot.voice.tracker import Tracker
 
+_NAMED_MAX: Final = 10
+"""Of what was skipped in one payload, so many are named in the log."""
+
 log = structlog.get_logger(__name__)
 
 
+def log_skipped(guild_id: str, parts: Sequence[str]) -> None:
+    """Log what a payload of the guild has in an unknown shape; the rest of the payload is used."""
+    log.warning("payload_parts_skipped", guild_id=guild_id, parts=list(parts[:_NAMED_MAX]), count=len(parts))
+
+
 class Source(Protocol):
-    """Where frames come from; ``position`` is that of the last one in its session."""
+    """Where frames come from; ``position`` is that of the last one in its session.
+
+    Not ``connected`` means that the frames are replayed: they happened earlier.
+    """
+
+    @property
+    def connected(self) -> bool: ...
 
     @property
     def position(self) -> Position | None: ...
@@ -94,9 +108,9 @@ class Intake:
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        observation = self._tracker.voice_state(payload, self._clock())
-        if observation is not None:
-            self._put(self._route(observation, payload))
+        replayed = self.source is not None and not self.source.connected
+        observation = self._tracker.voice_state(payload, self._clock(), replayed=replayed)
+        self._take(observation, payload)
 
     def guild_created(self, payload: Payload) -> None:
         """Take a GUILD_CREATE: a snapshot, unless it only announces an unavailable guild."""

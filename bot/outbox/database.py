@@ -79,8 +79,13 @@ def open_database(
 ) -> Database:
     """Open the file in *data_dir*, creating both where missing, and upgrade its schema.
 
-    With *synchronous* ``full`` every commit survives a power cut, with ``normal`` the last few may not.
+    With *synchronous* ``full`` every commit survives a power cut. With ``normal`` the log is synchronised at
+    checkpoints only: a power cut leaves the file consistent, but may undo every commit since the last one.
+    What was sent meanwhile is then captured and sent again, as other events. A crash of the process undoes
+    nothing.
     """
+    # https://sqlite.org/pragma.html#pragma_synchronous
+    # https://sqlite.org/wal.html#performance_considerations
     path = data_dir / FILE_NAME
     with ExitStack() as undo:
         lock = undo.enter_context(_lock(data_dir))

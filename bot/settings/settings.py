@@ -106,7 +106,8 @@ class Settings(SourcedSettings):
         1_073_741_824, ge=1_048_576, description="The largest size of the outbox file, in bytes."
     )
     outbox_synchronous: Annotated[Literal["full", "normal"], BeforeValidator(parse_word)] = Field(
-        "full", description="full (a power cut loses no commit) or normal (it may lose the last few)."
+        "full",
+        description="full (a power cut undoes no commit) or normal (it may: events doubled or missing).",
     )
     receipts_kept_s: float = Field(
         604_800, ge=0, allow_inf_nan=False, description="How long to keep receipts for trace, in seconds."

@@ -77,7 +77,7 @@ class VoiceData(TypedDict):
     ``channel`` is where the person is now (``None`` after ``left``), ``previous_channel`` where they were
     (``None`` after ``joined`` and ``updated``). ``occupants`` counts the people in ``channel`` after the
     event, or in ``previous_channel`` after ``left``. ``duration_s`` is the time spent in the channel that
-    was left, ``None`` where the arrival was not seen.
+    was left; ``None`` where the arrival or the departure was not seen when it happened.
     """
 
     guild: Guild

@@ -1,12 +1,14 @@
 """Reads what the relay needs from Discord's gateway payloads, and tolerates what is missing.
 
 A field that is absent, null or of the wrong type is read as unknown, never as an error: an unreadable payload
-would be a lost transition.
+would be a lost transition. Where what remains could only be guessed, such as a person's channel, it raises
+UnreadableError, and that channel or person alone is skipped.
 """
 
 # https://docs.discord.com/developers/resources/voice and .../resources/channel
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from operator import itemgetter
@@ -31,6 +33,12 @@ _BITS_OF_SENT: Final = {
     values: sum(_FLAG_BITS[name] for name, value in zip(_SENT_FLAGS, values, strict=True) if value)
     for values in product((False, True), repeat=len(_SENT_FLAGS))
 }
+UNKNOWN_USER: Final = "voice state of an unknown user"
+_ABSENT: Final = object()
+
+
+class UnreadableError(ValueError):
+    """A channel or voice state of an unknown shape; the text has its id, and nothing else of it."""
 
 
 def parse_id(value: object) -> str | None:
@@ -49,14 +57,17 @@ def shard_of(guild_id: str, shard_count: int) -> int:
 
 
 def parse_channel(payload: Payload) -> Channel | None:
-    """Return a voice or stage channel, or ``None`` for any other kind."""
+    """Return a voice or stage channel, or ``None`` for any other kind; raises UnreadableError."""
     channel_id = parse_id(payload.get("id"))
-    kind = _KINDS.get(payload.get("type"))
-    if channel_id is None or kind is None:
+    type_ = payload.get("type")
+    if channel_id is None or not isinstance(type_, int):
+        raise UnreadableError(f"channel {channel_id or 'of unknown id'}")
+    kind = _KINDS.get(type_)
+    if kind is None:
         return None
     flags = payload.get("flags")
     hidden = isinstance(flags, int) and flags & _OBFUSCATED
-    return {"id": channel_id, "name": None if hidden else _text(payload.get("name")), "kind": kind}
+    return {"id": channel_id, "name": None if hidden else parse_text(payload.get("name")), "kind": kind}
 
 
 def parse_category_id(channel: Payload) -> str | None:
@@ -88,19 +99,30 @@ def parse_user(voice_state: Payload, user_id: str, known: User | None) -> User:
     user = _member_user(voice_state)
     if not user:
         return known or {"id": user_id, "name": None, "display_name": None, "bot": None}
-    name = _text(user.get("username"))
+    name = parse_text(user.get("username"))
     member = voice_state["member"]
     return {
         "id": user_id,
         "name": name,
-        "display_name": _text(member.get("nick")) or _text(user.get("global_name")) or name,
+        "display_name": parse_text(member.get("nick")) or parse_text(user.get("global_name")) or name,
         "bot": bool(user.get("bot", False)),
     }
 
 
+def parse_place(voice_state: Payload, user_id: str | None) -> str | None:
+    """Return the channel of a voice state, ``None`` for nowhere; UnreadableError if it does not say."""
+    channel_id = voice_state.get("channel_id", _ABSENT)
+    if channel_id is None:
+        return None
+    found = parse_id(channel_id)
+    if found is None:
+        raise UnreadableError(UNKNOWN_USER if user_id is None else f"voice state of user {user_id}")
+    return found
+
+
 def parse_session_id(voice_state: Payload) -> str | None:
     """Return what names a stay in voice: it changes when the person leaves and comes back."""
-    return _text(voice_state.get("session_id"))
+    return parse_text(voice_state.get("session_id"))
 
 
 def parse_flags(voice_state: Payload) -> int:
@@ -112,19 +134,51 @@ def parse_flags(voice_state: Payload) -> int:
     return flags | _FLAG_BITS[_OPTIONAL_FLAG] if voice_state.get(_OPTIONAL_FLAG) else flags
 
 
-def parse_present(payload: Payload, known: Mapping[str, Occupant]) -> list[Occupant]:
-    """Return the people in voice by a GUILD_CREATE; what it does not say of a person comes from *known*."""
+def parse_present(payload: Payload, known: Mapping[str, Occupant], skipped: list[str]) -> list[Occupant]:
+    """Return the people in voice by a GUILD_CREATE; what it does not say of a person comes from *known*.
+
+    So does since when they are in their channel, if their session shows that they have stayed in voice. A
+    person whose state cannot be read stays where they were *known* to be, since an unknown time. *skipped*
+    takes what was unreadable.
+    """
+    if not isinstance(payload.get("voice_states", []), list):
+        skipped.append("all voice states")
+        return [replace(occupant, since_ms=None) for occupant in known.values()]
     members = {parse_user_id({"member": member}): member for member in parse_objects(payload, "members")}
     present = []
-    for state in parse_objects(payload, "voice_states"):
-        user_id = parse_user_id(state)
-        channel_id = parse_id(state.get("channel_id"))
-        if user_id is not None and channel_id is not None:
-            before = known.get(user_id)
-            whole = {**state, "member": state.get("member") or members.get(user_id)}
-            user = parse_user(whole, user_id, before.user if before else None)
-            present.append(Occupant(user, channel_id, None, parse_flags(state), parse_session_id(state)))
+    for state in payload.get("voice_states", []):
+        try:
+            occupant = _parse_occupant(state, members, known)
+        except UnreadableError as error:
+            skipped.append(str(error))
+            before = known.get(parse_user_id(state) or "") if isinstance(state, dict) else None
+            occupant = before and replace(before, since_ms=None)
+        if occupant is not None:
+            present.append(occupant)
     return present
+
+
+def _parse_occupant(
+    state: object, members: Mapping[str | None, Payload], known: Mapping[str, Occupant]
+) -> Occupant | None:
+    """Return the person of a snapshot's voice state, ``None`` if they are in no channel."""
+    user_id = parse_user_id(state) if isinstance(state, dict) else None
+    if not isinstance(state, dict) or user_id is None:
+        raise UnreadableError(UNKNOWN_USER)
+    channel_id = parse_place(state, user_id)
+    if channel_id is None:
+        return None
+    before = known.get(user_id)
+    whole = {**state, "member": state.get("member") or members.get(user_id)}
+    user = parse_user(whole, user_id, before.user if before else None)
+    occupant = Occupant(user, channel_id, None, parse_flags(state), parse_session_id(state))
+    if before is not None and before.channel_id == channel_id and _is_one_stay(before, occupant):
+        occupant.since_ms = before.since_ms
+    return occupant
+
+
+def _is_one_stay(before: Occupant, now: Occupant) -> bool:
+    return before.session_id is not None and before.session_id == now.session_id
 
 
 def parse_objects(payload: Payload, key: str) -> Iterator[Payload]:
@@ -143,8 +197,12 @@ def _member_user(voice_state: Payload) -> Payload:
     return {}
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def parse_text(value: object) -> str | None:
+    """Return a text that can be written again, ``None`` for no text."""
+    if not isinstance(value, str) or not value:
+        return None
+    # Half a surrogate pair is valid JSON, but cannot be written again.
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def parse_joined_ms(payload: Payload) -> int | None:

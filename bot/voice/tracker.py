@@ -12,37 +12,45 @@ difference from the occupancy table, taken in the order of the frames, is the ev
 A GUILD_CREATE is a snapshot. The first of a guild is learned in silence. A later one ends a gap: it gives a
 gap event, then an inferred event for each difference from the table.
 
+A duration is told only where both ends of the stay were seen when they happened. What is replayed to a
+resumed session, and what a snapshot shows, happened at some earlier time: a stay that begins or ends so has
+no duration.
+
 Nothing here does I/O. Each method returns an ``Observation``, which the outbox commits in one transaction;
 the table in memory is ahead of the one on disk by what is still being committed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from bot.voice.events import GapReason, User, VoiceEventType
 from bot.voice.gaps import begin_gap, build_gap, end_gap, find_gap
 from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes
 from bot.voice.payloads import (
+    UNKNOWN_USER,
     Payload,
-    parse_category_id,
-    parse_channel,
+    UnreadableError,
     parse_flags,
     parse_id,
     parse_joined_ms,
-    parse_objects,
+    parse_place,
     parse_present,
     parse_session_id,
     parse_user,
     parse_user_id,
 )
+from bot.voice.places import change_channel, change_guild, delete_channel, describe_guild
 from bot.voice.transitions import build_transition, seconds_in_channel
+
+OnSkipped = Callable[[str, Sequence[str]], object]
 
 
 class Tracker:
     """Holds the occupancy of every guild; *guilds* is what was on disk, by guild id.
 
     *file_lost_ms* is when the file that is lost was last good, if one is: guilds that the bot was in by then
-    are declared unwatched since. Not for use from several threads. Times are milliseconds since 1970.
+    are declared unwatched since. *on_skipped* takes a guild, and names what a payload of it has in an unknown
+    shape. Not for use from several threads. Times are milliseconds since 1970.
     """
 
     def __init__(
@@ -51,10 +59,12 @@ class Tracker:
         new_id: Callable[[int], str],
         *,
         file_lost_ms: int | None = None,
+        on_skipped: OnSkipped = lambda *_: None,
     ) -> None:
         self._guilds = guilds
         self._new_id = new_id
         self._file_lost_ms = file_lost_ms
+        self._on_skipped = on_skipped
 
     @property
     def guild_ids(self) -> Collection[str]:
@@ -91,23 +101,33 @@ class Tracker:
                 observations.append(Observation(guild_id, guild=_row(guild)))
         return observations
 
-    def voice_state(self, payload: Payload, now_ms: int) -> Observation | None:
-        """Take a VOICE_STATE_UPDATE; ``None`` where it changes nothing."""
+    def voice_state(self, payload: Payload, now_ms: int, *, replayed: bool = False) -> Observation | None:
+        """Take a VOICE_STATE_UPDATE; ``None`` where it says nothing new.
+
+        One that is *replayed* happened before *now_ms*, when is unknown.
+        """
         guild_id = parse_id(payload.get("guild_id"))
-        user_id = parse_user_id(payload)
         guild = None if guild_id is None else self._guilds.get(guild_id)
         # Before its snapshot a guild is not watched: the snapshot will tell where people are.
-        if guild_id is None or user_id is None or guild is None or not guild.watched:
+        if guild_id is None or guild is None or not guild.watched:
+            return None
+        user_id = parse_user_id(payload)
+        try:
+            channel_id = parse_place(payload, user_id)
+            if user_id is None:
+                raise UnreadableError(UNKNOWN_USER)
+        except UnreadableError as error:
+            self._on_skipped(guild_id, [str(error)])
             return None
         before = guild.occupants.get(user_id)
         user = parse_user(payload, user_id, before.user if before else None)
-        channel_id = parse_id(payload.get("channel_id"))
         observation = Observation(guild_id)
         if channel_id is not None:
-            occupant = Occupant(user, channel_id, now_ms, parse_flags(payload), parse_session_id(payload))
-            self._arrive(observation, guild, occupant, now_ms)
+            since_ms = None if replayed else now_ms
+            occupant = Occupant(user, channel_id, since_ms, parse_flags(payload), parse_session_id(payload))
+            self._arrive(observation, guild, occupant, now_ms, timed=not replayed)
         elif before is not None:
-            self._depart(observation, guild, user, parse_flags(payload), now_ms)
+            self._depart(observation, guild, user, parse_flags(payload), now_ms, timed=not replayed)
         return observation if observation.events or observation.occupants else None
 
     def snapshot(self, payload: Payload, now_ms: int) -> Observation | None:
@@ -116,8 +136,11 @@ class Tracker:
         if guild_id is None or payload.get("unavailable") is True:
             return None
         guild = self._guild(guild_id)
-        self._describe(guild, payload)
-        present = parse_present(payload, guild.occupants)
+        skipped: list[str] = []
+        describe_guild(guild, payload, skipped)
+        present = parse_present(payload, guild.occupants, skipped)
+        if skipped:
+            self._on_skipped(guild_id, skipped)
         observation = Observation(guild_id)
         gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._lost_ms(payload))
         self._infer(observation, guild, present, now_ms)
@@ -179,58 +202,42 @@ class Tracker:
 
     def channel_changed(self, payload: Payload) -> Observation | None:
         """Take a CHANNEL_CREATE or CHANNEL_UPDATE; ``None`` if it changes nothing that is kept."""
-        channel = parse_channel(payload)
-        guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
-        if channel is None or guild is None:
-            return None
-        category_id = parse_category_id(payload)
-        channel_id = channel["id"]
-        if guild.channels.get(channel_id) == channel and guild.categories.get(channel_id) == category_id:
-            return None
-        guild.describe(channel, category_id)
-        return Observation(guild.guild["id"], guild=_row(guild))
+        return self._change(payload, "guild_id", change_channel)
 
     def channel_deleted(self, payload: Payload) -> Observation | None:
         """Take a CHANNEL_DELETE; the people in it leave by voice states of their own."""
-        guild = self._guilds.get(parse_id(payload.get("guild_id")) or "")
-        channel_id = parse_id(payload.get("id")) or ""
-        if guild is None or channel_id not in guild.channels:
-            return None
-        del guild.channels[channel_id]
-        # A rule about the category still holds for people who are leaving.
-        if not guild.people_in(channel_id):
-            guild.categories.pop(channel_id, None)
-        return Observation(guild.guild["id"], guild=_row(guild))
+        return self._change(payload, "guild_id", delete_channel)
 
     def guild_changed(self, payload: Payload) -> Observation | None:
         """Take a GUILD_UPDATE; ``None`` unless the guild's name or its AFK channel changed."""
-        guild = self._guilds.get(parse_id(payload.get("id")) or "")
+        return self._change(payload, "id", change_guild)
+
+    def _change(
+        self, payload: Payload, id_key: str, change: Callable[[GuildOccupancy, Payload], bool]
+    ) -> Observation | None:
+        guild = self._guilds.get(parse_id(payload.get(id_key)) or "")
         if guild is None:
             return None
-        before = guild.guild["name"], guild.afk_channel_id
-        name = payload.get("name")
-        if isinstance(name, str):
-            guild.guild = {"id": guild.guild["id"], "name": name}
-        if "afk_channel_id" in payload:
-            guild.afk_channel_id = parse_id(payload["afk_channel_id"])
-        if before == (guild.guild["name"], guild.afk_channel_id):
+        try:
+            changed = change(guild, payload)
+        except UnreadableError as error:
+            self._on_skipped(guild.guild["id"], [str(error)])
             return None
-        return Observation(guild.guild["id"], guild=_row(guild))
+        return Observation(guild.guild["id"], guild=_row(guild)) if changed else None
 
     def _infer(
         self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
     ) -> None:
         """Make the guild's people those who are *present*; each difference is an inferred event.
 
-        Whose session is another than before has left and come back, perhaps to the same channel.
+        Whose session is another than before has left and come back, perhaps to the same channel. Since when
+        they are where they are now is for *present* to say.
         """
         here = {occupant.user["id"]: occupant for occupant in present}
         for gone in [each for each in guild.occupants.values() if _has_left(each, here)]:
             self._depart(observation, guild, gone.user, gone.flags, now_ms, inferred=True)
-        for user_id, occupant in here.items():
+        for occupant in here.values():
             self._arrive(observation, guild, occupant, now_ms, inferred=True)
-            if occupant.since_ms is not None:
-                guild.occupants[user_id].since_ms = occupant.since_ms
 
     def _lost_ms(self, payload: Payload) -> int | None:
         """Return since when the guild of a GUILD_CREATE is unwatched, should nothing be known of it."""
@@ -245,16 +252,6 @@ class Tracker:
             guild = self._guilds[guild_id] = GuildOccupancy({"id": guild_id, "name": None})
         return guild
 
-    def _describe(self, guild: GuildOccupancy, payload: Payload) -> None:
-        name = payload.get("name")
-        guild.guild = {"id": guild.guild["id"], "name": name if isinstance(name, str) else None}
-        guild.afk_channel_id = parse_id(payload.get("afk_channel_id"))
-        guild.channels, guild.categories = {}, {}
-        for item in parse_objects(payload, "channels"):
-            channel = parse_channel(item)
-            if channel is not None:
-                guild.describe(channel, parse_category_id(item))
-
     def _arrive(
         self,
         observation: Observation,
@@ -262,18 +259,22 @@ class Tracker:
         now: Occupant,
         now_ms: int,
         *,
+        timed: bool = True,
         inferred: bool = False,
     ) -> None:
-        """Move the person to where they are *now* from wherever they were, and add the event."""
+        """Move the person to where they are *now* from wherever they were, and add the event.
+
+        It is *timed* if it happens at *now_ms*.
+        """
         user, channel_id, flags = now.user, now.channel_id, now.flags
         before = guild.occupants.get(user["id"])
         changes = flag_changes(before.flags, flags) if before else {}
         stayed = before is not None and before.channel_id == channel_id
         if before is not None and stayed:
-            if flags == before.flags and now.session_id == before.session_id and user == before.user:
-                return
-            if now.since_ms is None or not inferred:
+            if not inferred:
                 now.since_ms = before.since_ms
+            if now == before:
+                return
         guild.put(now)
         observation.occupants[user["id"]] = now
         if stayed and not changes:
@@ -291,7 +292,7 @@ class Tracker:
                 channel=guild.channel(channel_id),
                 previous=guild.channel(before.channel_id) if before and not stayed else None,
                 changes=changes,
-                duration_s=None if stayed or inferred else seconds_in_channel(before, now_ms),
+                duration_s=None if stayed or inferred or not timed else seconds_in_channel(before, now_ms),
                 flags=flags,
                 inferred=inferred,
             )
@@ -305,6 +306,7 @@ class Tracker:
         flags: int,
         now_ms: int,
         *,
+        timed: bool = True,
         inferred: bool = False,
     ) -> None:
         """Take *user* out of voice, and add the event."""
@@ -322,7 +324,7 @@ class Tracker:
                 channel=None,
                 previous=guild.channel(before.channel_id) if before else None,
                 changes={},
-                duration_s=None if inferred else seconds_in_channel(before, now_ms),
+                duration_s=None if inferred or not timed else seconds_in_channel(before, now_ms),
                 flags=flags,
                 inferred=inferred,
             )

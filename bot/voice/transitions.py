@@ -43,10 +43,10 @@ def build_transition(
 
 
 def seconds_in_channel(occupant: Occupant | None, now_ms: int) -> float | None:
-    """Return how long *occupant* has been there, ``None`` if unknown; never negative, as clocks step back."""
-    if occupant is None or occupant.since_ms is None:
+    """Return how long *occupant* has been there; ``None`` if unknown, as after a clock was set back."""
+    if occupant is None or occupant.since_ms is None or occupant.since_ms > now_ms:
         return None
-    return max(0, now_ms - occupant.since_ms) / 1000
+    return (now_ms - occupant.since_ms) / 1000
 
 
 def source_of(guild: Guild) -> str:

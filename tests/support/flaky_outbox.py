@@ -63,6 +63,7 @@ class Relay:
         self.outbox = Outbox(self.store, retry_s=0.01, clock=lambda: self.now_ms)
         self.tracker = Tracker(self.store.load_occupancy(), UlidFactory())
         self.intake = Intake(self.tracker, rules, self.outbox.put, clock=lambda: self.now_ms)
+        self.connected = True
         self.intake.source = self
 
     @property

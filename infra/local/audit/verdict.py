@@ -10,7 +10,7 @@ from infra.local.audit.comparison import Comparison, compare
 from infra.local.audit.consistency import find_contradictions
 from infra.local.audit.facts import Event, parse_event
 from infra.local.audit.gaps import Life, find_short_gaps
-from infra.local.audit.oracle import Expectation, Log, Stretch, expect
+from infra.local.audit.oracle import Expectation, Log, Stretch, expect, measure_stays
 from infra.local.discord import Transition
 
 _LAG_S = 0.01
@@ -89,11 +89,13 @@ def audit(
     lives: Sequence[Life] = (),
     lag_s: float = _LAG_S,
     open_gaps: bool = False,
+    resumed: bool = False,
 ) -> Audit:
     """Hold all *events* that arrived, in their order within a guild, against all *transitions* there were.
 
     Without *stretches*, in which the relay may have been blind, each gap that it declared is believed. With
-    *open_gaps*, a gap need not say when it began. For *lives* and *lag_s* see ``find_short_gaps``.
+    *open_gaps*, a gap need not say when it began. Where sessions were *resumed*, a duration may be absent.
+    For *lives* and *lag_s* see ``find_short_gaps``.
     """
     by_guild: dict[str, list[Event]] = {transition.guild_id: [] for transition in transitions}
     for event in events:
@@ -102,7 +104,10 @@ def audit(
     for guild_id, arrived in by_guild.items():
         log = Log.build(guild_id, transitions)
         expected = expect(log, list(map(parse_event, arrived)), stretches)
-        audits.append(audit_guild(log, expected, arrived, lives=lives, lag_s=lag_s, open_gaps=open_gaps))
+        found = audit_guild(
+            log, expected, arrived, lives=lives, lag_s=lag_s, open_gaps=open_gaps, resumed=resumed
+        )
+        audits.append(found)
     return reduce(add, audits, _NOTHING)
 
 
@@ -114,10 +119,12 @@ def audit_guild(
     lives: Sequence[Life] = (),
     lag_s: float = _LAG_S,
     open_gaps: bool = False,
+    resumed: bool = False,
 ) -> Audit:
     """Audit the *events* of one guild against what was *expected* of it."""
     ids = Counter(event["id"] for event in events)
     facts = list(map(parse_event, events))
+    stays = measure_stays(log, expected, events) if resumed else None
     return Audit(
         sent=len(log.facts),
         missed=len(log.facts) - len(expected.seen),
@@ -127,7 +134,7 @@ def audit_guild(
         short_gaps=list(find_short_gaps(log, expected, events, lives, lag_s=lag_s)),
         contradictions=[
             *(f"transition {place} cannot have been seen" for place in log.find_unseeable(expected.seen)),
-            *find_contradictions(events, open_gaps=open_gaps),
+            *find_contradictions(events, open_gaps=open_gaps, stays=stays),
         ],
     )
 

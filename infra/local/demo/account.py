@@ -137,7 +137,7 @@ def draw_up(
     in_channel = [(place, fact.as_told_in_channel(), at) for place, fact, at in under_way]
     names = Counter(run.name for run in executions)
     return Account(
-        workflow=audit_guild(log, expected, events),
+        workflow=audit_guild(log, expected, events, resumed=True),
         channel=compare(told, [fact for fact, _ in lines]),
         executions=len(executions),
         unsuccessful=Counter(run.status for run in executions if run.status != "SUCCEEDED"),

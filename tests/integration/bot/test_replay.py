@@ -39,6 +39,7 @@ class Process:
         tracker = Tracker(store.load_occupancy(), UlidFactory())
         rules = Rules([Rule(categories=frozenset({FLOOR}), destination="floor", continues=True), Rule()])
         self.intake = Intake(tracker, rules, self._put)
+        self.connected = True
         self.intake.source = self
         self.intake.begin(lambda _: self.seq > 0, ())
 

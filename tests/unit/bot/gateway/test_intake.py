@@ -1,13 +1,14 @@
 """From a payload to the lanes: what rules are told of it, and what goes out."""
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 import structlog
 
-from bot.gateway.intake import Intake
+from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.work import Advanced, Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
 from bot.routing.rules import Rule, Rules
@@ -169,3 +170,35 @@ def test_debug_log_names_rules() -> None:
         intake.voice_state(voice_state(LOUNGE))
     (line,) = [line for line in lines if line["event"] == "event_captured"]
     assert line["rules"] == ["rule 1 (streams)", "rule 3"]
+
+
+def test_frames_before_resumed_are_replayed() -> None:
+    """Until the source is connected, what it brings happened earlier: the stay's length is unknown."""
+    relay = Relay(Rule())
+    source = SimpleNamespace(connected=False, position=None)
+    relay.intake.source = source
+    relay.go(LOUNGE)
+    source.connected = True
+    relay.go(OFFICE)
+    durations = [orjson.loads(relay.out[0].body)["data"]["duration_s"]]
+    relay.go(LOUNGE)
+    durations.append(orjson.loads(relay.out[0].body)["data"]["duration_s"])
+    assert durations[0] is None
+    assert durations[1] is not None
+
+
+def test_logs_skipped_parts_in_one_line() -> None:
+    """With the ids, of a few, and nothing else of the payload."""
+    channels = [{"id": str(number), "type": "x", "name": "secret"} for number in range(50)]
+    with structlog.testing.capture_logs() as lines:
+        tracker = Tracker({}, UlidFactory(), on_skipped=log_skipped)
+        Intake(tracker, Rules([Rule()]), lambda _: None).guild_created(guild_create(channels=channels))
+    assert lines == [
+        {
+            "event": "payload_parts_skipped",
+            "log_level": "warning",
+            "guild_id": GUILD,
+            "parts": [f"channel {number}" for number in range(10)],
+            "count": 50,
+        }
+    ]

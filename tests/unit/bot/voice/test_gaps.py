@@ -1,10 +1,12 @@
 """Snapshots: what they teach in silence, which gap they end, and what is inferred from them."""
 
+import copy
 from typing import Any
 
 import pytest
 
 from bot.ulid import UlidFactory
+from bot.voice.gaps import begin_gap
 from bot.voice.tracker import Tracker
 from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, STAGE, T0, events, guild_create, voice_state
 
@@ -82,12 +84,16 @@ def test_return_within_gap_is_no_stay(tracker: Tracker, channel: str) -> None:
     assert gone["data"]["duration_s"] is None
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "s"), ("s", None)])
+@pytest.mark.parametrize(("before", "after"), [(None, "s"), ("s", None), (None, None)])
 def test_unknown_session_is_a_stay(tracker: Tracker, before: Any, after: Any) -> None:
+    """But not one of known length: they may have left and come back."""
     tracker.voice_state(voice_state(NELLY, GENERAL, session_id=before), T0)
     tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
     (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}, session_id=after), T0 + 9000))
     assert gap["type"] == "discord.voice.gap"
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] is None
 
 
 def test_watched_guild_has_no_gap(tracker: Tracker) -> None:
@@ -131,3 +137,33 @@ def test_lost_file_declares_gap_of_earlier_guilds(joined_at: object, told: bool)
     if told:
         assert found[0]["data"]["from"] == "2025-11-21T07:00:01.000Z"  # type: ignore[typeddict-item]
     assert events(tracker.snapshot(snapshot, T0 + 9500)) == []
+
+
+def test_resync_writes_new_arrival(tracker: Tracker) -> None:
+    """Somebody who went away and came back while the disk took nothing: the file gets the later arrival."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    written = copy.deepcopy(tracker._guilds[GUILD])
+    begin_gap(written, "store_full", T0 + 1000)
+    for second, channel in ((2, STAGE), (3, GENERAL)):
+        tracker.voice_state(voice_state(NELLY, channel), T0 + second * 1000)
+    (observation,) = tracker.resync({GUILD: written}, T0 + 9000)
+    assert [event["type"] for event in events(observation)] == ["discord.voice.gap"]
+    row = observation.occupants[NELLY]
+    assert row is not None
+    assert row.since_ms == tracker._guilds[GUILD].occupants[NELLY].since_ms == T0 + 3000
+
+
+def test_resync_keeps_arrival_unknown(tracker: Tracker) -> None:
+    """The return was replayed: the arrival in the file is not that of the stay that goes on."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    written = copy.deepcopy(tracker._guilds[GUILD])
+    begin_gap(written, "store_full", T0 + 1000)
+    for channel in (STAGE, GENERAL):
+        tracker.voice_state(voice_state(NELLY, channel), T0 + 5000, replayed=True)
+    (observation,) = tracker.resync({GUILD: written}, T0 + 9000)
+    row = observation.occupants[NELLY]
+    assert row is not None
+    assert row.since_ms is None
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] is None

@@ -184,12 +184,40 @@ def test_ignores_states_before_snapshot(tracker: Tracker, known: bool) -> None:
     assert all(event["data"].get("inferred", True) for event in told)
 
 
-def test_durations_are_never_negative(tracker: Tracker) -> None:
-    """Not even when the clock is set back."""
+def test_replayed_stay_has_no_duration(tracker: Tracker) -> None:
+    """A frame that is replayed to a resumed session happened at some earlier time."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    (moved,) = events(tracker.voice_state(voice_state(NELLY, STAGE), T0 + 60_000, replayed=True))
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 90_000))
+    assert moved["type"] == "discord.voice.moved"
+    assert left["type"] == "discord.voice.left"
+    assert (moved["data"]["duration_s"], left["data"]["duration_s"]) == (None, None)
+    assert not moved["data"]["inferred"]
+
+
+@pytest.mark.parametrize("to", [STAGE, None])
+def test_replayed_end_has_no_duration(tracker: Tracker, to: str | None) -> None:
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    (event,) = events(tracker.voice_state(voice_state(NELLY, to), T0 + 60_000, replayed=True))
+    assert event["type"] != "discord.voice.gap"
+    assert event["data"]["duration_s"] is None
+
+
+def test_replayed_flags_keep_arrival(tracker: Tracker) -> None:
+    """Whoever was seen to come and to go has a duration, whatever was replayed in between."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0)
+    tracker.voice_state(voice_state(NELLY, GENERAL, self_mute=True), T0 + 60_000, replayed=True)
+    (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 90_000))
+    assert left["type"] == "discord.voice.left"
+    assert left["data"]["duration_s"] == 90.0
+
+
+def test_duration_before_arrival_is_unknown(tracker: Tracker) -> None:
+    """The clock was set back, so the arrival seems to lie in the future."""
     tracker.voice_state(voice_state(NELLY, GENERAL), T0)
     (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 - 60_000))
     assert left["type"] == "discord.voice.left"
-    assert left["data"]["duration_s"] == 0
+    assert left["data"]["duration_s"] is None
 
 
 JSON = st.recursive(
