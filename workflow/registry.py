@@ -31,7 +31,7 @@ class Workflow:
     *posts*: it posts to the destination in its input, and succeeds only if Discord took the message.
     *followed*: the relay cares how an execution ends; in single-machine mode a failure is logged, and
     stopping waits for what still runs. *max_events* is how many events one execution takes unless a rule or
-    BATCH_MAX_EVENTS says otherwise; ``None`` for a workflow that takes none.
+    BATCH_MAX_EVENTS says otherwise, within 200 KiB in any case; ``None`` for a workflow that takes none.
     """
 
     name: str
@@ -61,15 +61,20 @@ class Workflow:
         return f"{self.logical_id}Arn"
 
 
-DEFAULT_MAX_EVENTS: Final = 25
-"""So many lines fit whole into one message of notify. Also for workflows that are not in this registry."""
+MAX_EVENTS: Final = 400
+"""More than the 200 KiB of a batch hold: about 320 events of 640 bytes, and the smallest has 600.
+
+For a workflow that does not show each event, and for one that is not in this registry.
+"""
+_MAX_LINES: Final = 38
+"""So many lines fit whole into one message of notify, even the longest that are common."""
 
 WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
     {
         workflow.name: workflow
         for workflow in (
-            Workflow("notify", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
-            Workflow("digest", Kind.STANDARD, posts=True, followed=True, max_events=DEFAULT_MAX_EVENTS),
+            Workflow("notify", Kind.STANDARD, posts=True, followed=True, max_events=_MAX_LINES),
+            Workflow("digest", Kind.STANDARD, posts=True, followed=True, max_events=MAX_EVENTS),
             Workflow("heartbeat", Kind.EXPRESS),
             Workflow("status", Kind.EXPRESS, startable=False),
         )
@@ -80,4 +85,4 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
 def max_events(name: str) -> int:
     """Return how many events one execution of the workflow *name*, known or not, takes by default."""
     workflow = WORKFLOWS.get(name)
-    return (workflow and workflow.max_events) or DEFAULT_MAX_EVENTS
+    return (workflow and workflow.max_events) or MAX_EVENTS

@@ -34,6 +34,7 @@ SECRET_MONTH: Final = 0.40
 START_TRANSITIONS: Final = 1
 _EXPRESS_GB: Final = 64 / 1024
 _EXPRESS_STEP_S: Final = 0.1
+_EXPRESS_RUN: Final = EXPRESS_REQUEST + _EXPRESS_GB * _EXPRESS_STEP_S * EXPRESS_GB_S
 _MONTH_S: Final = 30 * 24 * 3600
 
 
@@ -42,12 +43,29 @@ class Usage:
     """The resources that one execution of a workflow uses.
 
     *states* counts the states entered, and each retry again; *posts* counts its requests to the webhook
-    proxy; *log_bytes* is its share of both APIs' access logs.
+    proxy; *log_bytes* is a line in an API's access log; *seconds* is how long it runs, and is followed.
     """
 
     states: int
     posts: int
     log_bytes: int
+    seconds: float
+
+
+# The law by which the relay polls an execution that it follows.
+POLL_FIRST_S: Final = 0.2
+POLL_GROWTH: Final = 1.5
+POLL_CAP_S: Final = 30.0
+
+
+def polls(seconds: float) -> int:
+    """Return how often an execution that runs for so long is polled, the poll that finds its end included."""
+    count, wait_s, asked_s = 1, POLL_FIRST_S, POLL_FIRST_S
+    while asked_s < seconds:
+        wait_s = min(POLL_CAP_S, wait_s * POLL_GROWTH)
+        asked_s += wait_s
+        count += 1
+    return count
 
 
 def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict[str, float]:
@@ -57,14 +75,20 @@ def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict
         "ingress API": executions * HTTP_API_REQUEST,
         "Step Functions": executions * (usage.states + START_TRANSITIONS) * STANDARD_TRANSITION,
         "proxy API": executions * usage.posts * HTTP_API_REQUEST,
-        "access logs": executions * usage.log_bytes / 1024**3 * LOG_GB,
+        "following": executions * polls(usage.seconds) * (HTTP_API_REQUEST + _EXPRESS_RUN),
+        "access logs": executions * _log_lines(usage) * usage.log_bytes / 1024**3 * LOG_GB,
     }
+
+
+def _log_lines(usage: Usage) -> int:
+    """One for each request: the start, the polls and the posts."""
+    return 1 + polls(usage.seconds) + usage.posts
 
 
 def heartbeat_month(every_s: float) -> float:
     """Return the dollars a month for one bot's heartbeat: a request and an Express execution each time."""
     beats = _MONTH_S / every_s
-    return beats * (HTTP_API_REQUEST + EXPRESS_REQUEST + _EXPRESS_GB * _EXPRESS_STEP_S * EXPRESS_GB_S)
+    return beats * (HTTP_API_REQUEST + _EXPRESS_RUN)
 
 
 def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
@@ -82,10 +106,15 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
     }
 
 
-NOTIFY: Final = Usage(states=1, posts=1, log_bytes=760)
+_POST_S: Final = 0.6
+"""An assumption: Step Functions' own steps and Discord's answer."""
+NOTIFY: Final = Usage(states=1, posts=1, log_bytes=380, seconds=_POST_S)
 """The common case: one message, accepted at once. A test pins its figures."""
-DIGEST: Final = Usage(states=2, posts=1, log_bytes=760)
+DIGEST: Final = Usage(states=2, posts=1, log_bytes=380, seconds=300 + _POST_S)
+"""With the template's own delay."""
 _USAGE: Final = {"notify": NOTIFY, "digest": DIGEST}
+_FULL_BATCH: Final = 320
+"""So many events of 640 bytes have 200 KiB, where the workflow sets no lower limit."""
 
 
 def render_events(usage: Usage, *, busy: int) -> Iterator[str]:
@@ -119,5 +148,5 @@ def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield every table; *monitoring* are the resources of monitoring.yaml."""
     for name, usage in _USAGE.items():
-        yield from (f"`{name}`:", "", *render_events(usage, busy=max_events(name)), "")
+        yield from (f"`{name}`:", "", *render_events(usage, busy=min(max_events(name), _FULL_BATCH)), "")
     yield from render_months(monitoring)

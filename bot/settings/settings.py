@@ -94,7 +94,7 @@ class Settings(SourcedSettings):
         (), description="The stack's destinations, to check the rules against. Written by voice-relay deploy."
     )
     batch_max_events: Annotated[int | None, Field(ge=1, le=1000)] = Field(
-        None, description="The most events in one execution. Unset: what its workflow takes, 25."
+        None, description="The most events in one execution. Unset: 38 for notify, 200 KiB for others."
     )
     max_event_age_s: float = Field(
         86_400,

@@ -59,9 +59,9 @@ def say(happened: Transition) -> str:
 
 def read_lines(webhook: Webhook) -> Iterator[str]:
     for message in webhook.messages:
-        (embed,) = message.body["embeds"]
         assert message.body["allowed_mentions"] == {"parse": []}
-        yield from embed["description"].split("\n")
+        for embed in message.body["embeds"]:
+            yield from embed["description"].split("\n")
 
 
 def _has_lines(webhook: Webhook, count: int) -> Callable[[object], bool]:

@@ -167,7 +167,7 @@ async def test_largest_input_is_posted(relay: Relay) -> None:
     ended = await relay.run(*[JOINED] * count)
     assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
     (message,) = relay.webhook.messages
-    assert message.body["embeds"][0]["description"].endswith(" more")
+    assert message.body["embeds"][-1]["description"].endswith(" more")
 
 
 async def test_long_throttle_is_waited_out(hasty_relay: Relay) -> None:

@@ -4,23 +4,42 @@ import re
 
 import pytest
 
-from tooling.costs import DIGEST, NOTIFY, PRICES_FOUND, event_costs, heartbeat_month, monitoring_month
+from tooling.costs import (
+    DIGEST,
+    NOTIFY,
+    PRICES_FOUND,
+    event_costs,
+    heartbeat_month,
+    monitoring_month,
+    polls,
+)
 from tooling.locks import ROOT
 from tooling.template_yaml import load_template
 
 
 def test_prices_a_million_notifications() -> None:
-    """A request, a start and one state, a message: 1.00 + 2 x 25.00 + 1.00, and the lines in the logs."""
+    """A request, a start and one state, a message: 1.00 + 2 x 25.00 + 1.00; polls, and lines in the logs."""
     costs = event_costs(NOTIFY, events=1_000_000, events_per_execution=1)
     assert costs["ingress API"] == pytest.approx(1.00)
     assert costs["Step Functions"] == pytest.approx(50.00)
     assert costs["proxy API"] == pytest.approx(1.00)
+    # Three polls, each a request (1.00) and an Express execution (1.10).
+    assert costs["following"] == pytest.approx(3 * 2.104, rel=0.001)
     assert 0.2 < costs["access logs"] < 1
 
 
 def test_digest_enters_two_states() -> None:
     costs = event_costs(DIGEST, events=1_000_000, events_per_execution=1)
     assert costs["Step Functions"] == pytest.approx(75.00)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked"),
+    # After 0.2 s, 0.5 s, 0.95 s; after 77.45 s every 30 s.
+    [(0.1, 1), (0.2, 1), (0.3, 2), (0.6, 3), (0.96, 4), (77.0, 13), (78.0, 14), (107.0, 14), (300.0, 21)],
+)
+def test_polls_grow_rarer(seconds: float, asked: int) -> None:
+    assert polls(seconds) == asked
 
 
 def test_partial_batch_costs_a_full_one() -> None:
@@ -39,7 +58,7 @@ def test_documentation_dates_the_prices() -> None:
 
 
 def test_log_lines_match_the_template() -> None:
-    """A line of the ingress and one of the proxy, with values of typical length."""
+    """A line with values of typical length."""
     template = load_template((ROOT / "infra" / "relay.yaml").read_text(encoding="utf-8"))
     line = template["Mappings"]["AccessLog"]["Line"]["Format"]
     values = {
@@ -53,7 +72,7 @@ def test_log_lines_match_the_template() -> None:
         line = line.replace(name, value)
     length = len(re.sub(r"\$context\.[\w.]+", "-", line))
     # CloudWatch counts 26 bytes more for each event.
-    assert 2 * (length + 26) == pytest.approx(NOTIFY.log_bytes, rel=0.1)
+    assert length + 26 == pytest.approx(NOTIFY.log_bytes, rel=0.1)
 
 
 def test_counts_monitoring_in_the_template() -> None:

@@ -80,7 +80,7 @@ def lines(message: Callable[[list[Any]], dict[str, Any]]) -> Callable[..., list[
     """The lines that a batch of events is shown as."""
 
     def shown(*events: Any) -> list[str]:
-        description: str = message(list(events))["embeds"][0]["description"]
-        return description.split("\n")
+        embeds = message(list(events))["embeds"]
+        return [line for embed in embeds for line in embed["description"].split("\n")]
 
     return shown

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from bot.voice.events import EVENT
 from infra.local.discord.webhook_validation import check_message
 from tests.unit.workflow.any_event import FLAGS, NASTY, NOW, WIDE, Event, envelope, events
-from workflow.registry import DEFAULT_MAX_EVENTS
+from workflow.registry import max_events
 
 Message = Callable[[list[Event]], dict[str, Any]]
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 MAX_DESCRIPTION, MAX_EMBEDS = 4096, 6000
+FULL_BATCH = max_events("notify")
 
 
 def utf16_units(text: str) -> int:
@@ -26,16 +27,18 @@ def utf16_units(text: str) -> int:
 
 
 def check(body: dict[str, Any]) -> str:
-    """Hold *body* to every documented limit and return its text."""
+    """Hold *body* to every documented limit and return the text of its embeds, line by line."""
     assert body.keys() == {"embeds", "allowed_mentions"}
     assert body["allowed_mentions"] == {"parse": []}
-    (embed,) = body["embeds"]
-    assert embed.keys() == {"description", "color"}
-    assert 0 <= embed["color"] <= 0xFFFFFF
-    text: str = embed["description"]
-    assert 0 < utf16_units(text) <= MAX_DESCRIPTION <= MAX_EMBEDS
+    for embed in body["embeds"]:
+        assert embed.keys() == {"description", "color"}
+        assert 0 <= embed["color"] <= 0xFFFFFF
+        assert embed["description"].strip("\n") == embed["description"]
+        assert 0 < utf16_units(embed["description"]) <= MAX_DESCRIPTION
+    texts = [embed["description"] for embed in body["embeds"]]
+    assert sum(map(utf16_units, texts)) <= MAX_EMBEDS
     assert check_message(body, with_components=False) is None
-    return text
+    return "\n".join(texts)
 
 
 def shown_and_more(text: str) -> tuple[int, int]:
@@ -45,7 +48,7 @@ def shown_and_more(text: str) -> tuple[int, int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(batch=st.lists(events, min_size=1, max_size=40))
+@given(batch=st.lists(events, min_size=1, max_size=60))
 def test_any_batch_stays_within_limits(batch: list[Event], message: Message) -> None:
     for event in batch:
         EVENT.validate_python(event)
@@ -95,7 +98,7 @@ def longest(kind: str, *, name: str = WIDE, flags: int = len(FLAGS)) -> Event:
     return envelope(kind, data)
 
 
-@pytest.mark.parametrize("size", [1, DEFAULT_MAX_EVENTS, 100, 500])
+@pytest.mark.parametrize("size", [1, FULL_BATCH, 100, 500])
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "updated", "gap"])
 def test_largest_batch_fits(kind: str, size: int, message: Message) -> None:
     batch = [longest(kind)] * size
@@ -104,9 +107,10 @@ def test_largest_batch_fits(kind: str, size: int, message: Message) -> None:
     assert "𒐫" not in text
     shown, more = shown_and_more(text)
     assert shown + more == size
-    # As many as fit: another line would not have.
+    # As many as fit: another line would not have. The sign of a gap is counted as one unit too long.
     first = text.split("\n", 1)[0]
-    assert not more or utf16_units(text) + utf16_units(first) > MAX_DESCRIPTION - 64
+    slack = 64 + (shown if kind == "gap" else 0)
+    assert not more or utf16_units(text) + utf16_units(first) > MAX_EMBEDS - slack
 
 
 def test_cut_leaves_room_for_last_line(message: Message) -> None:
@@ -120,22 +124,40 @@ def test_cut_leaves_room_for_last_line(message: Message) -> None:
             event["data"]["user"]["id"] = "9" * (20 - shorter)
         lengths.add(utf16_units(check(message(batch))))
     assert max(lengths) - min(lengths) > 60, "the cut did not move"
-    assert MAX_DESCRIPTION - 32 < max(lengths) <= MAX_DESCRIPTION
+    assert MAX_EMBEDS - 48 < max(lengths) <= MAX_EMBEDS
 
 
 @pytest.mark.parametrize("kind", ["joined", "left", "moved", "gap"])
 def test_full_batch_fits(kind: str, message: Message) -> None:
-    assert shown_and_more(check(message([longest(kind)] * DEFAULT_MAX_EVENTS))) == (DEFAULT_MAX_EVENTS, 0)
+    assert shown_and_more(check(message([longest(kind)] * FULL_BATCH))) == (FULL_BATCH, 0)
 
 
 def test_full_batch_of_flags_fits(message: Message) -> None:
-    batch = [longest("updated", flags=2)] * DEFAULT_MAX_EVENTS
-    assert shown_and_more(check(message(batch))) == (DEFAULT_MAX_EVENTS, 0)
+    batch = [longest("updated", flags=2)] * FULL_BATCH
+    assert shown_and_more(check(message(batch))) == (FULL_BATCH, 0)
+
+
+def test_another_longest_line_does_not_fit(message: Message) -> None:
+    """The workflow takes no fewer events than it can show."""
+    batch = [longest("moved")] * (FULL_BATCH + 1)
+    assert shown_and_more(check(message(batch))) == (FULL_BATCH, 1)
+
+
+def test_lines_keep_their_order(message: Message) -> None:
+    """From one embed to the next, and the last one only says how many more there are."""
+    batch = [longest("moved") for _ in range(60)]
+    for number, event in enumerate(batch):
+        event["data"]["user"]["id"] = f"{number:020d}"
+    body = message(batch)
+    text = check(body)
+    shown, more = shown_and_more(text)
+    assert [int(number) for number in re.findall(r"<@(\d+)>", text)] == list(range(shown))
+    assert (len(body["embeds"]), shown + more) == (2, 60)
 
 
 def test_no_line_after_the_cut(message: Message) -> None:
     """A short line behind a long one must not slip in, or the lines would no longer be consecutive."""
-    batch = [longest("moved")] * 30 + [longest("joined")] * 3
+    batch = [longest("moved")] * 40 + [longest("joined")] * 3
     text = check(message(batch))
     assert "joined" not in text
     assert shown_and_more(text)[1] >= 3

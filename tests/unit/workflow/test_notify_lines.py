@@ -246,6 +246,11 @@ def test_colour_tells_the_kind(events: list[Any], colour: int, message: Message)
     assert message(events)["embeds"][0]["color"] == colour
 
 
+def test_embeds_share_the_colour(message: Message) -> None:
+    embeds = message([joined()] * 80 + [gap()])["embeds"]
+    assert [embed["color"] for embed in embeds] == [COLOURS["gap"]] * 2
+
+
 def test_empty_batch_makes_a_message(lines: Lines) -> None:
     assert lines() == ["Nothing happened"]
 
@@ -255,6 +260,12 @@ def test_audit_reads_each_line(event: dict[str, Any], message: Message) -> None:
     """A sign or a word that the audit does not know would fail the demo."""
     (fact,) = parse_message(message([event]))
     assert fact.kind == event["type"].removeprefix("discord.voice.")
+
+
+def test_audit_reads_every_embed(message: Message) -> None:
+    body = message([joined()] * 60 + [left()] * 10)
+    assert len(body["embeds"]) == 2
+    assert [fact.kind for fact in parse_message(body)] == ["joined"] * 60 + ["left"] * 10
 
 
 @pytest.mark.parametrize("reason", get_args(GapReason))

@@ -12,7 +12,7 @@ from bot.outbox.store import Store
 from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.lane import Lane
 from tests.support.stores import NOW, A, B, names, open_store, outgoing
-from workflow.registry import DEFAULT_MAX_EVENTS
+from workflow.registry import max_events
 
 
 def test_quiet_lane_sends_at_once(store: Store) -> None:
@@ -192,7 +192,7 @@ def test_records_failed_attempt(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "setting", "size"), [(2, 4, 2), (None, 4, 4), (2, None, 2), (None, None, DEFAULT_MAX_EVENTS)]
+    ("rule", "setting", "size"), [(2, 4, 2), (None, 4, 4), (2, None, 2), (None, None, max_events("notify"))]
 )
 def test_rule_then_setting_then_workflow(
     tmp_path: Path, rule: int | None, setting: int | None, size: int
