@@ -6,30 +6,14 @@ same bytes under the same execution name.
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 
 from bot.outbox.batch import Batch, Delivered, Failed
+from bot.outbox.stretch import Stretch, read_stretch
 from bot.routing.lane import Lane
 
-BATCH_MAX_BYTES: Final = 200 * 1024
-"""Room for the events of one batch; Step Functions takes an input of 262,144 bytes."""
-
-_LAST_SEQ: Final = 2**63 - 1
-
-# group_concat takes the rows in the order in which the ordered subquery hands them over.
-_READ: Final = """
-SELECT min(seq), max(seq), coalesce(min(entered_ms), 0), coalesce(max(entered_ms), 0),
-       min(destination), max(destination),
-       sum(length(CAST(body AS BLOB)) + 1), group_concat(body, ','), group_concat(event_id, ',')
-FROM (SELECT seq, entered_ms, destination, body, event_id
-      FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
-"""
-_SIZES: Final = """
-SELECT seq, destination, length(CAST(body AS BLOB)) + 1
-FROM event WHERE lane_id = ? ORDER BY seq LIMIT ?
-"""
 _BEGIN: Final = (
     "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms) VALUES (?, ?, ?, ?, ?)"
 )
@@ -53,48 +37,6 @@ PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, ent
 _NOTE_FAILURE: Final = "UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?"
 
 
-class Stretch(NamedTuple):
-    """A stretch of a lane, joined up; ``first_seq`` is ``None`` where it is empty.
-
-    ``entered_ms`` and ``last_entered_ms`` are when the first and the last event came into the lane.
-    In a batch, ``destination`` and ``last_destination`` are the same.
-    """
-
-    first_seq: int | None
-    last_seq: int
-    entered_ms: int
-    last_entered_ms: int
-    destination: str
-    last_destination: str
-    bytes: int
-    bodies: str
-    event_ids: str
-
-
-def read_stretch(
-    db: sqlite3.Connection, lane_id: int, *, first_seq: int = 0, last_seq: int = _LAST_SEQ, limit: int = -1
-) -> Stretch:
-    return Stretch(*db.execute(_READ, (lane_id, first_seq, last_seq, limit)).fetchone())
-
-
-def fit(db: sqlite3.Connection, lane_id: int, stretch: Stretch, limit: int) -> Stretch:
-    """Return *stretch*, of up to *limit* events, cut to one destination and to BATCH_MAX_BYTES.
-
-    A single event always fits.
-    """
-    if stretch.bytes <= BATCH_MAX_BYTES and stretch.destination == stretch.last_destination:
-        return stretch
-    total = cut = 0
-    first = None
-    for seq, destination, size in db.execute(_SIZES, (lane_id, limit)):
-        first = destination if first is None else first
-        total += size
-        if cut and (destination != first or total > BATCH_MAX_BYTES):
-            break
-        cut = seq
-    return read_stretch(db, lane_id, last_seq=cut, limit=limit)
-
-
 def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane], event_age_ms: int) -> list[Batch]:
     """Return the batches that were begun and not settled, as they were first sent."""
     return [
@@ -113,7 +55,7 @@ def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane], event_age_ms: i
 
 def put_batch(db: sqlite3.Connection, batch: Batch, stretch: Stretch) -> None:
     """Write down that *batch* is begun, with the events of *stretch*."""
-    columns = (batch.lane_id, batch.execution, stretch.first_seq, stretch.last_seq, batch.created_ms)
+    columns = (batch.lane_id, batch.execution, stretch.seqs[0], stretch.seqs[-1], batch.created_ms)
     db.execute(_BEGIN, columns)
 
 
@@ -128,16 +70,16 @@ def build_batch(
     sent_before: bool = False,
 ) -> Batch:
     """Return a batch of *events*; the same arguments give the same bytes."""
-    name, to = orjson.dumps(execution).decode(), orjson.dumps(events.destination).decode()
+    head = orjson.dumps({"id": execution, "destination": events.destinations[0]})[:-1]
     return Batch(
         lane_id=lane_id,
         lane=lane,
         execution=execution,
-        body=f'{{"id":{name},"destination":{to},"events":[{events.bodies}]}}'.encode(),
-        event_ids=tuple(events.event_ids.split(",")),
+        body=b'%b,"events":[%b]}' % (head, b",".join(events.bodies)),
+        event_ids=events.event_ids,
         created_ms=created_ms,
         sent_before=sent_before,
-        expires_ms=events.last_entered_ms + event_age_ms,
+        expires_ms=max(events.entered_ms) + event_age_ms,
     )
 
 

@@ -34,6 +34,7 @@ from bot.outbox.housekeeping import (
 )
 from bot.outbox.lanes import Change, LaneSchedule
 from bot.outbox.session import Position
+from bot.outbox.stretch import read_stretch
 from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
@@ -281,15 +282,16 @@ class Store:
         lane = self._lanes[lane_id]
         usual = self._batch_max.get(lane_id) or self._limits.batch_events or max_events(lane.workflow)
         limit = self._schedule.limit(lane_id, change, usual)
-        events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
-        if events.entered_ms < now_ms - self._limits.event_age_ms and not self.letters_full:
+        events = read_stretch(self._db, lane_id, limit=limit)
+        oldest_ms = min(events.entered_ms, default=0)
+        if oldest_ms < now_ms - self._limits.event_age_ms and not self.letters_full:
             expired = self._expire(lane_id, now_ms)
             change.delta[lane_id] -= expired
-            events = batch_rows.read_stretch(self._db, lane_id, limit=limit)
-            if expired == CHUNK or events.first_seq is None:
+            events = read_stretch(self._db, lane_id, limit=limit)
+            if expired == CHUNK or not events.seqs:
                 self.more_to_do |= expired == CHUNK
                 return None
-        events = batch_rows.fit(self._db, lane_id, events, limit)
+        events = events.fit()
         execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
         age_ms = self._limits.event_age_ms
         batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events, age_ms)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from bot.outbox.batch import Delivered, Failed, Refused
-from bot.outbox.batch_rows import BATCH_MAX_BYTES
 from bot.outbox.database import FILE_NAME
 from bot.outbox.store import Store
+from bot.outbox.stretch import BATCH_MAX_BYTES
 from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.lane import Lane
 from tests.support.stores import NOW, A, B, names, open_store, outgoing
