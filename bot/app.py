@@ -24,7 +24,7 @@ from bot.api.target import Target
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
-from bot.gateway.client import Gateway, use_api
+from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
@@ -86,6 +86,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         intake = Intake(tracker, rules, outbox.put, held=held)
         gateway = Gateway(
             intake,
+            api_url=settings.discord_api_url,
             shard_ids=settings.shard_ids,
             shard_count=settings.shard_count,
             positions=await asyncio.to_thread(store.load_positions),
@@ -179,7 +180,6 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch Discord until *stop* is set."""
-        use_api(self._settings.discord_api_url)
         token = self._settings.discord_token.get_secret_value()
         async with AsyncExitStack() as stack:
             if self._settings.ops_port is not None:

@@ -1,28 +1,44 @@
 """The bot's connection to Discord: logs in, runs a supervisor for each shard, and says how they are.
 
-Only the WebSocket and the REST client of discord.py are used. Its client dispatches events as tasks, mutates
-voice states before the handlers run, and fills a cache that nothing here reads. The frames go, in order, from
-the WebSocket to the intake (``Shard.build_parsers``).
+Only the WebSocket of discord.py is used. Its client dispatches events as tasks, mutates voice states before
+the handlers run, and fills a cache that nothing here reads. The frames go, in order, from the WebSocket to
+the intake (``Shard.build_parsers``).
+
+Discord's REST API is asked first: whose the token is and how many shards it advises decide which sessions on
+disk may be resumed. But a session lives for minutes only, and the gateway may be up while the API is not. So
+with sessions at hand a failure of the API, or some seconds without an answer, is enough to go on with them as
+they are; the API is asked again when a shard needs to IDENTIFY. Were a session another bot's, Discord would
+refuse the RESUME.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Final, NamedTuple
 
 import structlog
-from discord.http import HTTPClient, Route
 
 from bot.backoff import backoff_s
 from bot.clock import Clock, system_clock
 from bot.gateway.intake import Intake
-from bot.gateway.refusals import NotDiscordError, explain_failure, find_fatal
+from bot.gateway.rest import DISCORD_API, Rest, RestError
 from bot.gateway.session_starts import SessionStarts
 from bot.gateway.shard import CAP_S, Shard
 from bot.gateway.websocket import Host
 from bot.outbox.session import Position
 from bot.voice.payloads import shard_of
 
+_RESUME_WITHIN_S: Final = 5.0
+"""How long a RESUME waits for Discord's REST API."""
+
 log = structlog.get_logger(__name__)
+
+
+class _Plan(NamedTuple):
+    """Who runs how many shards; ``bot_id`` and ``shards`` decide which sessions are resumed."""
+
+    bot_id: str
+    shards: int
 
 
 class Gateway:
@@ -35,12 +51,14 @@ class Gateway:
         self,
         intake: Intake,
         *,
+        api_url: str = DISCORD_API,
         shard_ids: Sequence[int] | None = None,
         shard_count: int | None = None,
         positions: Mapping[int, Position] | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._intake = intake
+        self._api_url = api_url
         self._shard_ids = shard_ids
         self._shard_count = shard_count
         self._positions = positions or {}
@@ -54,12 +72,11 @@ class Gateway:
         Raises SettingsError for a token that Discord refuses, and StartupError where it refuses the bot for
         good.
         """
-        http, starts, bot_id = await self._log_in(token)
-        try:
-            self._shards = self._build_shards(http, starts, bot_id)
+        async with Rest(self._api_url, token.strip()) as rest:
+            starts = SessionStarts(rest.get_gateway_bot)
+            plan = await self._make_plan(rest, starts)
+            self._shards = self._build_shards(rest, starts, plan)
             await _run_all(self._shards)
-        finally:
-            await http.close()
 
     @property
     def connected_shards(self) -> int:
@@ -85,32 +102,43 @@ class Gateway:
         """Return how far each shard's session has been taken in."""
         return {shard.id: position for shard in self._shards if (position := shard.position) is not None}
 
-    async def _log_in(self, token: str) -> tuple[HTTPClient, SessionStarts, str]:
-        """Make sure of the token, and learn where the gateway is and how many shards it advises."""
+    async def _make_plan(self, rest: Rest, starts: SessionStarts) -> _Plan:
+        """Ask Discord until it answers; with sessions to resume, once and for some seconds."""
+        at_hand = self._find_plan()
         failures = 0
         while True:
-            http = HTTPClient(asyncio.get_running_loop())
             try:
-                return await _log_in(http, token)
-            except Exception as error:  # noqa: BLE001  # discord.py raises what a strange answer makes it
-                await http.close()
-                fatal = find_fatal(error)
-                if fatal is not None:
-                    raise fatal from None
-                reason = explain_failure(error)
-            except asyncio.CancelledError:
-                await http.close()
-                raise
-            self._trouble = f"not connected to Discord yet: {reason}"
-            delay_s = backoff_s(failures, cap_s=CAP_S)
+                async with asyncio.timeout(None if at_hand is None else _RESUME_WITHIN_S):
+                    bot_id = await rest.get_bot_id()
+                    await starts.ask()
+                return _Plan(bot_id, self._shard_count or starts.advised_shards)
+            except TimeoutError:
+                error = RestError("Discord does not answer in time")
+            except RestError as failure:
+                error = failure
+            self._trouble = f"not connected to Discord yet: {error}"
+            if at_hand is not None:
+                log.warning("gateway_failed", reason=str(error), next="RESUME")
+                return at_hand
+            delay_s = backoff_s(failures, error.retry_after_s, cap_s=CAP_S)
             failures += 1
-            log.warning("gateway_failed", reason=reason, retry_s=round(delay_s, 1))
+            log.warning("gateway_failed", reason=str(error), retry_s=round(delay_s, 1))
             await asyncio.sleep(delay_s)
 
-    def _build_shards(self, http: HTTPClient, starts: SessionStarts, bot_id: str) -> list[Shard]:
-        count = self._shard_count or starts.advised_shards
+    def _find_plan(self) -> _Plan | None:
+        """Return what the sessions on disk were made with, ``None`` without any that may be resumed."""
+        plans = {
+            _Plan(position.session.bot_id, position.session.shard_count)
+            for shard_id, position in self._positions.items()
+            if self._shard_ids is None or shard_id in self._shard_ids
+        }
+        plans = {plan for plan in plans if self._shard_count in (None, plan.shards)}
+        return plans.pop() if len(plans) == 1 else None
+
+    def _build_shards(self, rest: Rest, starts: SessionStarts, plan: _Plan) -> list[Shard]:
+        bot_id, count = plan
         shard_ids = self._shard_ids or range(count)
-        log.info("gateway_found", shards=count, identifies_left=starts.remaining)
+        log.info("gateway_found", shards=count, identifies_left=starts.remaining if starts.url else None)
         kept = {
             shard_id: position
             for shard_id, position in self._positions.items()
@@ -123,7 +151,7 @@ class Gateway:
         )
 
         def open_host(shard: Shard) -> Host:
-            return Host(http, count, shard.build_parsers(), shard.before_identify)
+            return Host(rest, count, shard.build_parsers(), shard.before_identify)
 
         return [
             Shard(
@@ -140,17 +168,6 @@ class Gateway:
         ]
 
 
-async def _log_in(http: HTTPClient, token: str) -> tuple[HTTPClient, SessionStarts, str]:
-    try:
-        user = await http.static_login(token.strip())
-        starts = SessionStarts(http.get_bot_gateway)
-        await starts.ask()
-        return http, starts, str(user["id"])
-    except (KeyError, TypeError, ValueError):
-        # A proxy's or a web server's page, say.
-        raise NotDiscordError from None
-
-
 async def _run_all(shards: Sequence[Shard]) -> None:
     """Run the shards side by side; the first that ends ends them all."""
     tasks = [asyncio.create_task(shard.run(), name=f"shard-{shard.id}") for shard in shards]
@@ -160,8 +177,3 @@ async def _run_all(shards: Sequence[Shard]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-def use_api(url: str) -> None:
-    """Point discord.py at the REST API at *url*; the gateway's address comes from there."""
-    Route.BASE = url

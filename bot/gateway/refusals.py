@@ -1,16 +1,16 @@
-"""What Discord's refusals mean, and how they are said: close codes, statuses, and no answer at all."""
+"""What the gateway's refusals mean, and how they are said: close codes, bad frames, and no answer at all."""
 
 from typing import Final
 
 import aiohttp
 import discord
 from discord.gateway import ReconnectWebSocket
-from discord.http import Route
 
+from bot.api.quote import quote
 from bot.errors import RelayError, SettingsError, StartupError
+from bot.gateway.frames import BadFrameError
+from bot.gateway.rest import LOGIN_REFUSED, RestError
 from bot.gateway.websocket import DrainingWebSocket
-
-DISCORD_API: Final = "https://discord.com/api/v10"
 
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
 _FATAL_CLOSES: Final = {
@@ -23,25 +23,18 @@ _FATAL_CLOSES: Final = {
 }
 _SESSION_GONE: Final = (4007, 4009)
 _ABNORMAL: Final = 1006
-_ELSEWHERE: Final = (301, 302, 307, 308, 404, 405)
-_LOGIN_REFUSED: Final = (
-    "VOICE_RELAY_DISCORD_TOKEN: Discord refuses this bot token. "
-    "Copy the token anew from the bot's page in the developer portal."
+_CHECK_WAY: Final = (
+    "Check VOICE_RELAY_DISCORD_API_URL and any proxy on the way; without them, update voice-relay"
 )
-_CHECK_URL: Final = "Check VOICE_RELAY_DISCORD_API_URL."
-
-
-class NotDiscordError(Exception):
-    """The REST API answered something that Discord's does not."""
 
 
 def find_fatal(error: Exception) -> RelayError | None:
     """Return what to end with, if another attempt is of no use."""
-    if isinstance(error, discord.LoginFailure):
-        return SettingsError([_LOGIN_REFUSED])
+    if isinstance(error, SettingsError):
+        return error
     if isinstance(error, discord.ConnectionClosed):
         if error.code == 4004:
-            return SettingsError([_LOGIN_REFUSED])
+            return SettingsError([LOGIN_REFUSED])
         if error.code in _FATAL_CLOSES:
             return StartupError(_FATAL_CLOSES[error.code])
     return None
@@ -54,42 +47,39 @@ def ends_session(error: Exception, websocket: DrainingWebSocket | None) -> bool:
     return websocket is not None and websocket.socket.close_code in _SESSION_GONE
 
 
+def find_bad_frame(error: Exception, websocket: DrainingWebSocket | None) -> str | None:
+    """Return what the connection ended over, if that was something that the protocol does not have."""
+    if isinstance(error, BadFrameError):
+        return error.what
+    return None if websocket is None or websocket.closed_here else websocket.broken_rule
+
+
 def explain_end(error: Exception, websocket: DrainingWebSocket | None) -> str:
     """Return in words why a connection to the gateway ended, or was not made."""
+    bad = find_bad_frame(error, websocket)
+    if bad is not None:
+        return f"the gateway sent {bad}. {_CHECK_WAY}"
     if isinstance(error, ReconnectWebSocket):
-        if not error.resume:
-            return "Discord says that there is no such session (op 9)"
-        code = None if websocket is None else websocket.socket.close_code
-        if websocket is not None and websocket.closed_here:
-            return "Discord asked for a new connection"
-        if code in (None, _ABNORMAL):
-            return "the connection broke"
-        return f"Discord closed the connection with {code}"
+        return _explain_reconnect(error, websocket)
     if isinstance(error, discord.ConnectionClosed):
         return f"Discord closed the connection with {error.code}"
-    return _explain(error)
-
-
-def explain_failure(error: Exception) -> str:
-    """Return in words why a request of the REST API failed; where its address may be wrong, that is said."""
-    reason = _explain(error)
-    unreached = isinstance(error, aiohttp.ClientError | OSError) and Route.BASE != DISCORD_API
-    return f"{reason}. {_CHECK_URL}" if unreached or _status_of(error) in _ELSEWHERE else reason
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, NotDiscordError):
-        return f"{Route.BASE} does not answer as Discord's API does. {_CHECK_URL}"
-    if status := _status_of(error):
-        return f"Discord answers with {status}"
+    if isinstance(error, RestError):
+        return str(error)
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"Discord answers with {error.status}"
     if isinstance(error, TimeoutError):
         return "Discord does not answer in time"
     if isinstance(error, aiohttp.ClientError | OSError):
-        return f"Discord cannot be reached: {str(error) or type(error).__name__}"
+        return f"Discord cannot be reached: {quote(str(error)) or type(error).__name__}"
     return f"what came could not be read: {type(error).__name__}"
 
 
-def _status_of(error: Exception) -> int | None:
-    # discord.py gives the answer to GET /gateway/bot as the cause of a failure without a status.
-    status = getattr(error.__cause__ if isinstance(error, discord.GatewayNotFound) else error, "status", None)
-    return status if isinstance(status, int) else None
+def _explain_reconnect(error: ReconnectWebSocket, websocket: DrainingWebSocket | None) -> str:
+    if not error.resume:
+        return "Discord says that there is no such session (op 9)"
+    code = None if websocket is None else websocket.socket.close_code
+    if websocket is not None and websocket.closed_here:
+        return "Discord asked for a new connection"
+    if code in (None, _ABNORMAL):
+        return "the connection broke"
+    return f"Discord closed the connection with {code}"

@@ -11,11 +11,11 @@ RESUME is free.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from bot.gateway.refusals import NotDiscordError
+from bot.gateway.rest import Limits
 
 WINDOW_S = 5.0
 """In so many seconds ``max_concurrency`` shards may IDENTIFY."""
@@ -25,12 +25,15 @@ _SETTLED_S = 1.0
 
 log = structlog.get_logger(__name__)
 
-Ask = Callable[[], Awaitable[tuple[int, str, Any]]]
-"""GET /gateway/bot: how many shards Discord advises, the gateway's address, and the limits."""
+Ask = Callable[[], Awaitable[Limits]]
+"""GET /gateway/bot."""
 
 
 class SessionStarts:
-    """Gives leave to IDENTIFY, to all shards of the process. ``url`` is the gateway's address."""
+    """Gives leave to IDENTIFY, to all shards of the process.
+
+    ``url`` is the gateway's address, empty until Discord has been asked for it.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -51,14 +54,10 @@ class SessionStarts:
 
     async def ask(self) -> None:
         """Ask Discord for the address and the limits; raises what the request does."""
-        shards, url, limits = await self._ask()
-        try:
-            self._remaining = int(limits["remaining"])
-            self._reset_after_s = int(limits["reset_after"]) / 1000
-            self._concurrency = max(1, int(limits["max_concurrency"]))
-            self.advised_shards, self.url = int(shards), str(url)
-        except (KeyError, TypeError, ValueError):
-            raise NotDiscordError from None
+        limits = await self._ask()
+        self._remaining, self._reset_after_s = limits.remaining, limits.reset_after_s
+        self._concurrency = limits.max_concurrency
+        self.advised_shards, self.url = limits.shards, limits.url
 
     async def allow(self, shard_id: int, say: Callable[[str], object]) -> None:
         """Wait until the day's limit has an IDENTIFY for the shard; *say* is told why that takes time.

@@ -6,13 +6,18 @@ missed to the one that resumes it. So it is given up only when Discord says that
     there is    the next connection begins with   which ends in
     a session   RESUME                            RESUMED: nothing was missed
                                                   op 9 (not resumable), 4007, 4009: no session
+                                                  a bad frame, several times the same: no session
                                                   anything else: the session stays, try again
     no session  IDENTIFY, when it is allowed      READY: a new session, and a gap before it
                                                   anything else: try again, later each time
 
 "Anything else" is a refused connection, a 503 at the upgrade, a time-out, a frame that cannot be read, any
-other close code. Attempts back off with full jitter; READY and RESUMED reset that. IDENTIFYs that come to
-nothing, or to a session that is soon gone again, back off much further, because Discord counts them.
+other close code. Attempts back off with full jitter; READY and RESUMED reset that, but not after a bad frame:
+it may come again right behind them. IDENTIFYs that come to nothing, or to a session that is soon gone again,
+back off much further, because Discord counts them.
+
+A RESUME replays the bad frame, too. What comes again at the same place in the session is not the network's
+doing, and would keep the shard dark: the session is given up then, with a gap from when it last watched.
 
 Every second attempt to RESUME goes to the gateway's general address: the session's own may be gone for good.
 On the way out the connection is closed with 4000, which keeps the session; 1000 and 1001 would end it.
@@ -31,8 +36,11 @@ import structlog
 
 from bot.backoff import backoff_s
 from bot.clock import Clock
+from bot.gateway.bad_frames import ATTEMPTS, BadFrames
+from bot.gateway.frames import BadFrameError, parse_ready
 from bot.gateway.intake import Intake
-from bot.gateway.refusals import ends_session, explain_end, find_fatal
+from bot.gateway.refusals import ends_session, explain_end, find_bad_frame, find_fatal
+from bot.gateway.rest import RestError
 from bot.gateway.session_starts import SessionStarts
 from bot.gateway.websocket import DrainingWebSocket, Host, Parser
 from bot.outbox.session import Position, Session
@@ -84,6 +92,9 @@ class Shard:
         self._limit: asyncio.Timeout | None = None
         self._failures = 0
         self._refusals = 0
+        self._bad_frames = BadFrames()
+        self._connected_ms: int | None = None
+        self._ready_on: DrainingWebSocket | None = None
         self._identified = False
         self._began_ms: int | None = None
         self.connected = False
@@ -164,7 +175,7 @@ class Shard:
             await self._close()
 
     def _choose_url(self, position: Position | None) -> str:
-        if position is None or self._failures % 2:
+        if position is None or (self._failures % 2 and self._starts.url):
             return self._starts.url
         return position.session.resume_url
 
@@ -176,7 +187,10 @@ class Shard:
         self.watched_until()
         self.connected = False
         websocket: DrainingWebSocket | None = self._host.websocket
-        if websocket is not None and websocket.open:
+        if websocket is None:
+            return
+        websocket.stop_heartbeats()
+        if websocket.open:
             with suppress(TimeoutError, OSError):
                 async with asyncio.timeout(_CLOSE_S):
                     await websocket.close(_KEEPS_SESSION)
@@ -184,14 +198,17 @@ class Shard:
     def _end(self, error: Exception) -> float:
         """Note why a connection ended, and return how long to wait before the next."""
         websocket = self._host.websocket
-        delay_s = backoff_s(self._failures, cap_s=CAP_S)
+        self.trouble = reason = explain_end(error, websocket)
+        poisoned = self._note_bad_frame(error, websocket)
+        retry_after_s = error.retry_after_s if isinstance(error, RestError) else None
+        attempts = max(self._failures, self._bad_frames.in_a_row)
+        delay_s = backoff_s(attempts, retry_after_s, cap_s=CAP_S)
         self._failures += 1
         if self._session is None and self._identified:
             delay_s = self._refuse()
-        elif self._session is not None and ends_session(error, websocket):
+        elif self._session is not None and (poisoned or ends_session(error, websocket)):
             self._session = None
             delay_s = self._refuse() if self._is_short_lived() else random.uniform(*INVALIDATED_S)  # noqa: S311
-        self.trouble = reason = explain_end(error, websocket)
         log.warning(
             "shard_disconnected",
             shard_id=self.id,
@@ -200,6 +217,21 @@ class Shard:
             retry_s=round(delay_s, 1),
         )
         return delay_s
+
+    def _note_bad_frame(self, error: Exception, websocket: DrainingWebSocket | None) -> bool:
+        """Note whether the connection ended over a bad frame; return whether every RESUME will."""
+        bad = find_bad_frame(error, websocket) is not None
+        lasted_ms = 0 if self._connected_ms is None else self._clock() - self._connected_ms
+        self._connected_ms = None
+        self._bad_frames.end(bad=bad, lasted_s=lasted_ms / 1000)
+        position = self.position
+        # Before HELLO nothing is replayed: it is not the session's doing.
+        if not bad or position is None or websocket is None or not websocket.greeted:
+            return False
+        if not self._bad_frames.stop_at(position.seq):
+            return False
+        log.error("session_given_up", shard_id=self.id, reason=self.trouble, attempts=ATTEMPTS)
+        return True
 
     def _refuse(self) -> float:
         """Count an IDENTIFY that came to nothing, and return how long to wait before the next."""
@@ -221,6 +253,8 @@ class Shard:
             self._intake.source = self
             try:
                 take(payload)
+            except BadFrameError:
+                raise
             except Exception:
                 log.exception("payload_not_taken", type=name, guild_id=_guild_id(payload))
             # A later gap must not reach back before an event that was seen. During a replay that is unknown:
@@ -232,9 +266,14 @@ class Shard:
 
     def _on_ready(self, payload: Payload) -> None:
         """Take READY: a new session, to which nothing of the old one is replayed."""
-        self._session = Session(
-            self.id, self.count, self._bot_id, payload["session_id"], payload["resume_gateway_url"]
-        )
+        websocket = self._host.websocket
+        if websocket is not None and websocket is self._ready_on:
+            raise BadFrameError("a second READY")
+        session_id, resume_url = parse_ready(payload)
+        user = payload.get("user")
+        bot_id = parse_id(user.get("id")) if isinstance(user, dict) else None
+        self._ready_on = websocket
+        self._session = Session(self.id, self.count, bot_id or self._bot_id, session_id, resume_url)
         guild_ids = {parse_id(guild.get("id")) for guild in parse_objects(payload, "guilds")}
         self._intake.session_began(
             lambda guild_id: shard_of(guild_id, self.count) == self.id,
@@ -246,8 +285,11 @@ class Shard:
         self._connect()
         log.info("shard_ready", shard_id=self.id, guilds=len(guild_ids))
 
-    def _on_resumed(self, _payload: Payload) -> None:
+    def _on_resumed(self, payload: Payload) -> None:
         """Take RESUMED: everything missed has been replayed before it."""
+        session_id = payload.get("session_id")
+        if self._session is None or session_id not in (None, self._session.session_id):
+            raise BadFrameError("a RESUMED of another session")
         self._connect()
         log.info("shard_resumed", shard_id=self.id)
 
@@ -255,7 +297,7 @@ class Shard:
         self.connected = True
         self._failures = 0
         self.trouble = ""
-        self.seen_ms = self._clock()
+        self.seen_ms = self._connected_ms = self._clock()
 
 
 def _guild_id(payload: object) -> Any:

@@ -1,7 +1,10 @@
 """discord.py's WebSocket, opened for one shard, without the client around it and its cache.
 
-discord.py guards the wait for each frame with a timer, which costs as much as reading the frame. In a burst
-the next frame is there already. So only the first frame is awaited under the timer; those behind it are read
+Frames are read here: inflated within a bound, checked, and dispatches handed to their parsers. What is left
+to discord.py is the connection itself: the handshake, heartbeats, and what the few other frames ask for.
+
+discord.py guards the wait for each message with a timer, which costs as much as reading the message. In a
+burst the next one is there already. So only the first is awaited under the timer; those behind it are read
 without one.
 """
 
@@ -13,19 +16,46 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import aiohttp
 import discord
+import orjson
+import structlog
 from discord.gateway import DiscordWebSocket
-from discord.http import HTTPClient
+from discord.utils import _ActiveDecompressionContext
 from yarl import URL
 
+from bot.gateway.frames import (
+    DISPATCH,
+    HELLO,
+    KNOWN_OPS,
+    BadFrameError,
+    parse_control,
+    parse_dispatch,
+    parse_frame,
+)
+from bot.gateway.inflate import STREAMS
+from bot.gateway.rest import Rest
 from bot.outbox.session import Position
 from bot.voice.payloads import Payload
 
 Parser = Callable[[Payload], object]
 
+_BROKEN_RULES = (aiohttp.WSCloseCode.PROTOCOL_ERROR, aiohttp.WSCloseCode.INVALID_TEXT)
+
+log = structlog.get_logger(__name__)
+
 
 class DrainingWebSocket(DiscordWebSocket):
-    """Takes frames to the parsers that its ``Host`` has, in order."""
+    """Takes frames to the parsers that its ``Host`` has, in order; raises BadFrameError.
+
+    ``greeted``: HELLO has come, upon which IDENTIFY or RESUME is sent.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(socket, loop=loop)
+        self._inflate = STREAMS[_ActiveDecompressionContext.COMPRESSION_TYPE]()
+        self.greeted = False
+        self._unknown_ops = False
 
     async def poll_event(self) -> None:
         await super().poll_event()
@@ -38,6 +68,46 @@ class DrainingWebSocket(DiscordWebSocket):
         finally:
             self._max_heartbeat_timeout = timeout_s
 
+    async def received_message(self, msg: bytes | str, /) -> None:
+        data = self._inflate(msg) if isinstance(msg, bytes) else msg.encode()
+        if data is None:
+            return
+        frame = parse_frame(data)
+        op = frame["op"]
+        if op == DISPATCH:
+            self._take(frame)
+        elif op in KNOWN_OPS:
+            if op == HELLO:
+                self._greet()
+            await super().received_message(orjson.dumps(parse_control(frame)).decode())
+        elif not self._unknown_ops:
+            self._unknown_ops = True
+            log.warning("op_skipped", shard_id=self.shard_id, op=op, reason="not known to this voice-relay")
+
+    def _greet(self) -> None:
+        if self.greeted:
+            raise BadFrameError("a second HELLO")
+        self.greeted = True
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        event, seq = parse_dispatch(frame)
+        if self._keep_alive is None:
+            raise BadFrameError("a dispatch before HELLO")
+        self._keep_alive.tick()
+        take = self._discord_parsers.get(event)
+        before, self.sequence = self.sequence, seq
+        if take is None:
+            return
+        data = frame.get("d")
+        try:
+            if type(data) is not dict:
+                raise BadFrameError(f"{event} without an object")
+            take(data)
+        except BadFrameError:
+            # It has not been taken in.
+            self.sequence = before
+            raise
+
     @property
     def silence_s(self) -> float | None:
         """How long nothing has been heard; ``None`` before the first frame."""
@@ -47,6 +117,18 @@ class DrainingWebSocket(DiscordWebSocket):
     def closed_here(self) -> bool:
         """Whether discord.py closed the connection: op 7 and 9 ask for that."""
         return self._close_code is not None
+
+    @property
+    def broken_rule(self) -> str | None:
+        """What the server did that no WebSocket may do, if that ended the connection."""
+        code = self.socket.close_code
+        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            return "a message that is too large"
+        return "a message that is no WebSocket's" if code in _BROKEN_RULES else None
+
+    def stop_heartbeats(self) -> None:
+        if self._keep_alive is not None:
+            self._keep_alive.stop()
 
 
 class Host:
@@ -61,7 +143,7 @@ class Host:
 
     def __init__(
         self,
-        http: HTTPClient,
+        http: Rest,
         shard_count: int,
         parsers: Mapping[str, Parser],
         identify: Callable[[], Awaitable[object]],

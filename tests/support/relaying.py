@@ -6,12 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import discord
 from botocore.credentials import ReadOnlyCredentials
 
 from bot.api.target import FixedCredentials, Target
 from bot.app import Relay, open_relay
-from bot.gateway.client import use_api
 from bot.settings.settings import Settings
 from infra.local.discord import StandIn
 from tests.support.process import CREDENTIALS
@@ -32,20 +30,17 @@ async def relaying(directory: Path, standin: StandIn, endpoint: str, **settings:
         "heartbeat_s": 0,
         **settings,
     }
-    stop, before = asyncio.Event(), discord.http.Route.BASE
+    stop = asyncio.Event()
     target = Target(endpoint, CREDENTIALS["AWS_DEFAULT_REGION"], FixedCredentials(_KEY))
-    try:
-        async with open_relay(Settings(_env_file=None, **values), target) as relay:
-            running = asyncio.create_task(relay.run(stop))
-            try:
-                await standin.wait_connected(20)
-                yield relay
-                await _wait_delivered(relay)
-            finally:
-                stop.set()
-                await running
-    finally:
-        use_api(before)
+    async with open_relay(Settings(_env_file=None, **values), target) as relay:
+        running = asyncio.create_task(relay.run(stop))
+        try:
+            await standin.wait_connected(20)
+            yield relay
+            await _wait_delivered(relay)
+        finally:
+            stop.set()
+            await running
 
 
 async def _wait_delivered(relay: Relay, timeout_s: float = 20.0) -> None:

@@ -74,6 +74,10 @@ class Connection:
         """Write a message that is neither compressed nor JSON."""
         await self._ws.send_frame(b"garbage\x00\x00\xff\xff", self._kind)
 
+    async def send_raw(self, message: bytes) -> None:
+        """Write a whole message, compressed as any other, whatever it says."""
+        await self._write(message)
+
     async def _write(self, message: bytes) -> None:
         compress = self._compress
         await self._ws.send_frame(message if compress is None else compress(message), self._kind)

@@ -70,6 +70,17 @@ class Faults:
         for _, connection in self._attached(shard):
             await connection.send_garbage()
 
+    async def send_raw(self, message: bytes, shard: int | None = None) -> None:
+        """Send *message* in place of a frame; a RESUME does not replay it."""
+        for _, connection in self._attached(shard):
+            await connection.send_raw(message)
+
+    async def poison(self, shard: int | None = None) -> None:
+        """Send a dispatch that is not JSON, now and with every RESUME of these sessions."""
+        for session in self._sessions:
+            if shard in (None, session.shard_id):
+                session.dispatch("VOICE_STATE_UPDATE", b"{")
+
     async def reconnect(self, shard: int | None = None) -> None:
         """Op 7: ask the client to reconnect and resume."""
         for _, connection in self._attached(shard):

@@ -11,6 +11,7 @@ import pytest
 
 from bot.clock import format_ms
 from bot.gateway.intake import Intake
+from bot.gateway.rest import Limits
 from bot.gateway.session_starts import SessionStarts
 from bot.gateway.shard import Shard
 from bot.outbox.work import Advanced, Captured, Released
@@ -155,7 +156,7 @@ class Wire:
     def clock(self) -> int:
         return self.now_ms
 
-    async def _ask(self) -> tuple[int, str, Any]:
+    async def _ask(self) -> Limits:
         raise AssertionError("nothing connects here")
 
     def _open_host(self, shard: Shard) -> Any:
@@ -170,7 +171,7 @@ class Wire:
         self.parsers[name](payload)
 
     def connect(self, at_s: int) -> None:
-        ready = {"session_id": "s", "resume_gateway_url": "ws://x", "guilds": [{"id": "41771983423143937"}]}
+        ready = {"session_id": "s", "resume_gateway_url": "wss://x", "guilds": [{"id": "41771983423143937"}]}
         self.receive("READY", ready, at_s)
         self.receive("GUILD_CREATE", {"id": "41771983423143937", "name": "Base", "voice_states": []}, at_s)
 

@@ -4,19 +4,10 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
-import discord
 import pytest
 
-from bot.gateway.client import use_api
 from infra.local.discord import Guild, StandIn
-from tests.integration.bot.gateway.watcher import TOKEN
-
-
-@pytest.fixture(autouse=True)
-def _api_as_before() -> Iterator[None]:
-    before = discord.http.Route.BASE
-    yield
-    use_api(before)
+from tests.integration.bot.gateway.watcher import SHORT_S, TOKEN
 
 
 @pytest.fixture
@@ -36,3 +27,12 @@ def closed_port() -> Iterator[int]:
     with closing(socket.socket()) as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds pass before an IDENTIFY, and between attempts to connect."""
+    monkeypatch.setattr("bot.gateway.session_starts.WINDOW_S", 0.0)
+    monkeypatch.setattr("bot.gateway.shard.INVALIDATED_S", (0.0, SHORT_S))
+    monkeypatch.setattr("bot.gateway.shard.REFUSED_S", SHORT_S)
+    monkeypatch.setattr("bot.backoff.BASE_S", SHORT_S)

@@ -8,7 +8,6 @@ import aiohttp
 import pytest
 
 from bot.errors import SettingsError, StartupError
-from bot.gateway.client import use_api
 from bot.voice.events import Event
 from infra.local.discord import Channel, Guild, StandIn, Transition
 from tests.integration.bot.gateway.watcher import TOKEN, Watcher, watching
@@ -220,9 +219,8 @@ async def test_runs_several_shards() -> None:
 
 
 async def test_refused_token_is_settings_error(standin: StandIn) -> None:
-    use_api(standin.api_url)
     with pytest.raises(SettingsError, match="VOICE_RELAY_DISCORD_TOKEN"):
-        await Watcher().gateway.run("wrong")
+        await Watcher(api_url=standin.api_url).gateway.run("wrong")
 
 
 @pytest.mark.parametrize(

@@ -1,49 +1,31 @@
 """Sessions of the gateway through every failure of a connection: given up only when gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import structlog
-from aiohttp import web
 from discord.gateway import ReconnectWebSocket
 
 from bot.backoff import backoff_s
-from bot.gateway.client import use_api
-from bot.gateway.intake import Intake
+from bot.gateway.rest import Limits
 from bot.gateway.session_starts import SessionStarts
-from bot.gateway.shard import CAP_S, REFUSED_CAP_S, Shard
+from bot.gateway.shard import CAP_S, REFUSED_CAP_S
 from bot.outbox.session import Position, Session
-from bot.routing.rules import DEFAULT_RULES
-from bot.ulid import UlidFactory
-from bot.voice.tracker import Tracker
 from infra.local.discord import Guild, StandIn
-from tests.integration.bot.gateway.watcher import TIMEOUT_S, TOKEN, Watcher, watching
+from tests.integration.bot.gateway.watcher import (
+    SHORT_S,
+    TIMEOUT_S,
+    TOKEN,
+    Watcher,
+    first_failures,
+    join,
+    until,
+    watching,
+)
+from tests.support.shards import make_shard
 
-SHORT_S = 0.01
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.gateway.session_starts.WINDOW_S", 0.0)
-    monkeypatch.setattr("bot.gateway.shard.INVALIDATED_S", (0.0, SHORT_S))
-    monkeypatch.setattr("bot.gateway.shard.REFUSED_S", SHORT_S)
-    monkeypatch.setattr("bot.backoff.BASE_S", SHORT_S)
-
-
-async def join(guild: Guild, name: str) -> None:
-    channel = next(iter(guild.channels.values()), None) or guild.add_voice_channel("General")
-    await guild.join(guild.add_member(name), channel)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(SHORT_S)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 async def test_unreadable_frame_keeps_session(standin: StandIn, guild: Guild) -> None:
@@ -93,7 +75,7 @@ async def test_dead_resume_address_is_left(standin: StandIn, guild: Guild, close
         pass
     (session,) = standin._sessions
     dead = Session(0, 1, standin.world.bot.id, session.id, f"ws://127.0.0.1:{closed_port}/gateway")
-    watcher = Watcher(positions={0: Position(dead, session.seq)})
+    watcher = Watcher(api_url=standin.api_url, positions={0: Position(dead, session.seq)})
     task = asyncio.create_task(watcher.gateway.run(TOKEN))
     await standin.wait_connected(TIMEOUT_S)
     task.cancel()
@@ -128,9 +110,8 @@ async def test_foreign_session_is_not_resumed(standin: StandIn, guild: Guild, ot
 async def test_refused_identifies_stay_in_budget(code: int) -> None:
     """The server keeps refusing: one line each, never more than the day allows, and it says why."""
     async with StandIn(token=TOKEN, session_starts=5) as standin:
-        use_api(standin.api_url)
         standin.faults.refuse_identify(100, code)
-        watcher = Watcher()
+        watcher = Watcher(api_url=standin.api_url)
         with structlog.testing.capture_logs() as lines:
             task = asyncio.create_task(watcher.gateway.run(TOKEN))
             await until(lambda: any(line["event"] == "identify_postponed" for line in lines))
@@ -161,10 +142,10 @@ async def test_waiting_shards_ask_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("bot.gateway.session_starts._SETTLED_S", SHORT_S)
     asked = 0
 
-    async def ask() -> tuple[int, str, Any]:
+    async def ask() -> Limits:
         nonlocal asked
         asked += 1
-        return 20, "ws://x", {"remaining": 1, "reset_after": 1000, "max_concurrency": 1}
+        return Limits("wss://x", shards=20, remaining=1, reset_after_s=1.0, max_concurrency=1)
 
     starts = SessionStarts(ask)
     shards = [asyncio.create_task(starts.allow(shard_id, str)) for shard_id in range(20)]
@@ -186,18 +167,6 @@ async def test_shards_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         watching(standin),
     ):
         assert (standin.counts["identify"], standin.counts["identified"]) == (6, 6)
-
-
-def make_shard(position: Position | None = None) -> Shard:
-    async def ask() -> tuple[int, str, Any]:
-        raise AssertionError("nothing connects here")
-
-    intake = Intake(Tracker({}, UlidFactory()), DEFAULT_RULES, lambda _: None)
-
-    def open_host(_: Shard) -> Any:
-        return type("NoHost", (), {"websocket": None})()
-
-    return Shard(0, 1, "1", intake, SessionStarts(ask), open_host, position=position, clock=lambda: 0)
 
 
 def test_backoff_is_capped_and_reset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,74 +201,17 @@ def test_short_sessions_come_ever_later(monkeypatch: pytest.MonkeyPatch) -> None
     asked, passed_s = 0, 0.0
     while passed_s < 24 * 3600:
         shard._identified = True
-        ready({"session_id": "s", "resume_gateway_url": "ws://x"})
+        ready({"session_id": "s", "resume_gateway_url": "wss://x"})
         passed_s += shard._end(ReconnectWebSocket(0, resume=False))
         asked += 1
     assert 96 < asked < 250
-    ready({"session_id": "s", "resume_gateway_url": "ws://x"})
+    ready({"session_id": "s", "resume_gateway_url": "wss://x"})
     monkeypatch.setattr(shard, "_clock", lambda: 3_600_000)
     assert shard._end(ReconnectWebSocket(0, resume=False)) <= SHORT_S
 
 
 def test_backoff_takes_a_cap() -> None:
     assert backoff_s(99, cap_s=30.0, random=lambda: 1.0) == 30.0
-
-
-async def answer_page(_: web.Request) -> web.Response:
-    return web.Response(text="<html>It works!</html>", content_type="text/html")
-
-
-async def answer_json(_: web.Request) -> web.Response:
-    return web.json_response({"hello": "world"})
-
-
-async def answer_404(_: web.Request) -> web.Response:
-    return web.Response(status=404, text="<html>" + "not here " * 1000 + "</html>")
-
-
-@asynccontextmanager
-async def serving(handler: Any) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_get("/{tail:.*}", handler)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield "http://{}:{}/api/v10".format(*runner.addresses[0])
-    finally:
-        await runner.cleanup()
-
-
-async def first_failures(url: str, count: int) -> tuple[list[dict[str, Any]], str]:
-    """Return what is logged until *count* attempts have failed, and why the gateway is not ready then."""
-    use_api(url)
-    watcher = Watcher()
-    with structlog.testing.capture_logs() as lines:
-        task = asyncio.create_task(watcher.gateway.run(TOKEN))
-        await until(lambda: len(lines) >= count)
-        (reason,) = watcher.gateway.not_ready()
-        task.cancel()
-        await asyncio.wait([task])
-    return [dict(line) for line in lines], reason
-
-
-@pytest.mark.parametrize("handler", [answer_page, answer_json, answer_404])
-async def test_wrong_api_address_is_named(handler: Any) -> None:
-    """One short line for each attempt."""
-    async with serving(handler) as url:
-        lines, reason = await first_failures(url, 4)
-    assert {line["event"] for line in lines} == {"gateway_failed"}
-    assert all("VOICE_RELAY_DISCORD_API_URL" in line["reason"] for line in lines)
-    assert all(len(str(line)) < 400 for line in lines)
-    assert "VOICE_RELAY_DISCORD_API_URL" in reason
-
-
-async def test_unreachable_api_is_named(closed_port: int) -> None:
-    lines, reason = await first_failures(f"http://127.0.0.1:{closed_port}/api/v10", 4)
-    assert {line["event"] for line in lines} == {"gateway_failed"}
-    assert all("VOICE_RELAY_DISCORD_API_URL" in line["reason"] for line in lines)
-    assert "Discord cannot be reached" in reason
 
 
 async def test_failing_api_delays_identify(standin: StandIn, guild: Guild) -> None:

@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import structlog
+from aiohttp import web
+
 from bot.errors import RelayError
-from bot.gateway.client import Gateway, use_api
+from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake
 from bot.outbox.session import Position
 from bot.outbox.work import Advanced, Captured, Released
@@ -14,8 +17,9 @@ from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
 from bot.voice.tracker import Tracker
-from infra.local.discord import StandIn
+from infra.local.discord import Guild, StandIn
 
+SHORT_S = 0.01
 TIMEOUT_S = 20.0
 TOKEN = "a.b.c"
 
@@ -55,8 +59,7 @@ class Watcher:
 @asynccontextmanager
 async def watching(standin: StandIn, **options: Any) -> AsyncIterator[Watcher]:
     """Watch until the block ends; it begins with all shards connected and their guilds seen."""
-    watcher = Watcher(**options)
-    use_api(standin.api_url)
+    watcher = Watcher(api_url=standin.api_url, **options)
     watcher.task = task = asyncio.create_task(watcher.gateway.run(TOKEN))
     waiting = asyncio.create_task(_until_watched(standin, watcher))
     done, _ = await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -80,3 +83,42 @@ async def _until_watched(standin: StandIn, watcher: Watcher) -> None:
 def watched(watcher: Watcher) -> set[str]:
     tracker = watcher.intake._tracker
     return {guild_id for guild_id in tracker.guild_ids if tracker._guilds[guild_id].watched}
+
+
+async def join(guild: Guild, name: str) -> None:
+    channel = next(iter(guild.channels.values()), None) or guild.add_voice_channel("General")
+    await guild.join(guild.add_member(name), channel)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(SHORT_S)
+
+
+@asynccontextmanager
+async def serving(handler: Any) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield "http://{}:{}/api/v10".format(*runner.addresses[0])
+    finally:
+        await runner.cleanup()
+
+
+async def first_failures(url: str, count: int) -> tuple[list[dict[str, Any]], str]:
+    """Return what is logged until *count* attempts have failed, and why the gateway is not ready then."""
+    watcher = Watcher(api_url=url)
+    with structlog.testing.capture_logs() as lines:
+        task = asyncio.create_task(watcher.gateway.run(TOKEN))
+        await until(lambda: len(lines) >= count)
+        (reason,) = watcher.gateway.not_ready()
+        task.cancel()
+        await asyncio.wait([task])
+    return [dict(line) for line in lines], reason
