@@ -106,7 +106,7 @@ def check_told(
         lives=lives,
         lag_s=_LAG_S,
         open_gaps=open_gaps,
-        resumed=standin.counts["resumed"] > 0,
+        resumed=standin.counts.get("resumed", 0) > 0,
     )
     assert found.exact, "\n".join(found.faults)
     return found
