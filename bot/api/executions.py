@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 import orjson
@@ -40,18 +40,23 @@ class Executions:
     def __init__(self, api: ApiClient) -> None:
         self._api = api
 
-    async def describe(self, arn: str) -> Execution:
-        """Return the execution as it is now; raises a DeliveryError, Rejected if asking again cannot help."""
-        return await self._post("/executions/status", arn, parse_status)
+    async def describe(self, arn: str, *, brief: bool = False) -> Execution:
+        """Return the execution as it is now; raises a DeliveryError, Rejected if asking again cannot help.
+
+        A *brief* answer lacks the input, which can be most of it.
+        """
+        extra = {"brief": True} if brief else {}
+        return await self._post("/executions/status", {"executionArn": arn, **extra}, parse_status)
 
     async def stop(self, arn: str) -> int:
         """Stop the execution and return when it ended, in ms by AWS's clock; raises a DeliveryError."""
-        return await self._post("/executions/stop", arn, parse_stop)
+        return await self._post("/executions/stop", {"executionArn": arn}, parse_stop)
 
-    async def _post(self, path: str, arn: str, parse: Parse[_T]) -> _T:
-        body = orjson.dumps({"executionArn": arn})
+    async def _post(self, path: str, fields: Mapping[str, object], parse: Parse[_T]) -> _T:
         try:
-            return await self._api.post(path, body, parse, response_max_bytes=_STATUS_MAX_BYTES)
+            return await self._api.post(
+                path, orjson.dumps(fields), parse, response_max_bytes=_STATUS_MAX_BYTES
+            )
         except TemporaryFailure as error:
             if error.status == 404:
                 raise explain_missing_route(path) from None

@@ -179,9 +179,10 @@ class Relay:
         url = self.url(f"/workflows/{workflow}")
         return self.post(url, body or batch(name), {"Execution-Name": name}, who=who)
 
-    def status(self, arn: str, *, who: Credentials | None = None) -> Answer:
+    def status(self, arn: str, *, brief: bool = False, who: Credentials | None = None) -> Answer:
         """Get the status of an execution, by default as the bot."""
-        return self.post(self.url("/executions/status"), _arn_body(arn), who=who)
+        body = json.dumps({"executionArn": arn, "brief": True}).encode() if brief else _arn_body(arn)
+        return self.post(self.url("/executions/status"), body, who=who)
 
     def stop(self, arn: str, *, who: Credentials | None = None) -> Answer:
         """Stop an execution, by default as the operator."""

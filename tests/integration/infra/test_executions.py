@@ -54,6 +54,16 @@ def test_status_of_running_execution(slow: Relay) -> None:
     assert found.keys() == {"executionArn", "name", "status", "startDate", "input"}
 
 
+def test_brief_status_lacks_input(relay: Relay) -> None:
+    name = unique("brief")
+    relay.start(name, batch(name))
+    relay.finished(name)
+
+    found = _found(relay.status(relay.execution_arn(name), brief=True))
+
+    assert found.keys() == {"executionArn", "name", "status", "startDate", "stopDate", "output"}
+
+
 def test_status_of_succeeded_execution(relay: Relay) -> None:
     arn = _started(relay, "notify")
     wait_for_execution(relay.aws, arn)

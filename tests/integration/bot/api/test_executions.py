@@ -58,12 +58,13 @@ def fail(error: str, cause: str = "", status: str = "FAILED") -> bytes:
 
 
 def answer(
-    body: bytes, status: int = 200, **headers: str
+    body: bytes, status: int = 200, *, brief: bool = False, **headers: str
 ) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
     async def reply(request: web.BaseRequest) -> web.Response:
         assert request.path.startswith("/executions/")
         assert "Execution-Name" not in request.headers
-        assert orjson.loads(await request.read()) == {"executionArn": ARN}
+        asked = {"executionArn": ARN, "brief": True} if brief else {"executionArn": ARN}
+        assert orjson.loads(await request.read()) == asked
         return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
     return reply
@@ -78,6 +79,13 @@ async def test_reads_every_date_format(api: StubIngress, executions: Executions,
     assert found == Execution(
         ARN, "1-01JD", "SUCCEEDED", STARTED_MS, STARTED_MS, '{"id":"1-01JD"}', "{}", None, None
     )
+
+
+async def test_brief_description_lacks_input(api: StubIngress, executions: Executions) -> None:
+    without_input = {name: value for name, value in describe("SUCCEEDED").items() if name != "input"}
+    api.answers.append(answer(succeed(without_input | {"stopDate": 1.7e9, "output": "{}"}), brief=True))
+    found = await executions.describe(ARN, brief=True)
+    assert (found.status, found.input, found.output) == ("SUCCEEDED", None, "{}")
 
 
 async def test_reads_largest_input_and_output(api: StubIngress, executions: Executions) -> None:
