@@ -21,6 +21,7 @@ import structlog
 
 from bot.api.client import ApiClient
 from bot.api.target import Target
+from bot.clock import elapsed_clock
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
 from bot.errors import RelayError, SettingsError
@@ -83,7 +84,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms, on_skipped=log_skipped)
-        intake = Intake(tracker, rules, outbox.put, held=held)
+        intake = Intake(tracker, rules, outbox.put, held=held, elapsed=elapsed_clock)
         gateway = Gateway(
             intake,
             api_url=settings.discord_api_url,
@@ -274,7 +275,7 @@ class Relay:
         while True:
             await asyncio.sleep(_DEBOUNCE_TICK_S)
             # While the disk fails, held events may exist in memory only; the resync will bring them.
-            if self._intake.held and self._outbox.failing is None:
+            if self._outbox.failing is None:
                 self._intake.release()
 
     def _note_watched(self) -> None:

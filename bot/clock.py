@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 Clock = Callable[[], int]
 """Returns milliseconds since 1970."""
@@ -12,6 +13,15 @@ Clock = Callable[[], int]
 def system_clock() -> int:
     """Return the system time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+# time.monotonic() stands still while the machine sleeps, on Linux and on macOS.
+_ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed_clock() -> int:
+    """Return milliseconds since some moment; nothing sets this clock, and it counts a machine's sleep."""
+    return time.clock_gettime_ns(_ELAPSED) // 1_000_000
 
 
 # Cached because a burst has several events in a millisecond, and formatting a date costs as much as the

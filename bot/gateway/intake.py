@@ -13,11 +13,11 @@ import structlog
 
 from bot.clock import Clock, system_clock
 from bot.outbox.session import Position
-from bot.outbox.work import NOTHING_HELD, UNCHANGED, Advanced, Captured, OutgoingEvent, Released
+from bot.outbox.work import NOTHING_HELD, Advanced, Captured, OutgoingEvent, Released
 from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import find_lane
-from bot.routing.rules import UNKNOWN, Rules, Surroundings
-from bot.voice.events import Event, GapReason
+from bot.routing.rules import UNKNOWN, Route, Rules, Surroundings
+from bot.voice.events import Event, GapReason, VoiceEvent
 from bot.voice.observation import Observation
 from bot.voice.occupancy import GuildOccupancy
 from bot.voice.payloads import Payload, parse_id, parse_roles
@@ -50,6 +50,8 @@ class Source(Protocol):
 class Intake:
     """Takes the gateway's payloads; *put* is the outbox's, *held* what an earlier process held back.
 
+    *elapsed* is a clock that is never set, *clock* by default.
+
     ``rules`` can be replaced at any time: the new ones apply from the next frame on. ``source`` is set
     before each frame: the frame's position in its session is committed with what it changed.
     """
@@ -62,12 +64,14 @@ class Intake:
         *,
         held: dict[HeldKey, Held] | None = None,
         clock: Clock = system_clock,
+        elapsed: Clock | None = None,
     ) -> None:
         self._tracker = tracker
         self.rules = rules
         self._put = put
-        self._debouncer = Debouncer(held or {}, tracker.people_in)
         self._clock = clock
+        self._elapsed = elapsed or clock
+        self._debouncer = Debouncer(held or {}, tracker.people_in, now_ms=clock(), elapsed_ms=self._elapsed())
         # Bound once: the lazy logger costs more for a line that is not written than the rest of an event.
         self._log = log.bind()
         self.transitions = 0
@@ -76,7 +80,7 @@ class Intake:
     @property
     def held(self) -> int:
         """How many events the debounce holds back."""
-        return len(self._debouncer)
+        return self._debouncer.count()
 
     @property
     def watched_guilds(self) -> int:
@@ -95,16 +99,9 @@ class Intake:
 
     def release(self) -> None:
         """Let go of the held events that are due."""
-        due = self._debouncer.release(self._clock())
+        due = self._debouncer.release(self._elapsed(), self._tracker.is_watched)
         if due:
-            self._put(
-                Released(
-                    {
-                        key: OutgoingEvent(key.lane, key.destination, event["id"], _encode(event), UNCHANGED)
-                        for key, event in due
-                    }
-                )
-            )
+            self._put(Released({key: _outgoing(held) for key, held in due}))
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
@@ -178,20 +175,15 @@ class Intake:
         around = self._surroundings(observation.guild_id, payload) if rules.asks_around else UNKNOWN
         outgoing: list[OutgoingEvent] = []
         held: dict[HeldKey, Held | None] = {}
-        if observation.forgotten and len(self._debouncer):
+        if observation.forgotten:
             held.update(dict.fromkeys(self._debouncer.forget(observation.guild_id)))
         for event in observation.events:
-            routes = rules.route(event, around)
-            for workflow, destination, debounce_s, batch_max_events in routes:
+            if event["type"] != "discord.voice.gap" and (rules.debounce or self._debouncer.holds):
+                routes = self._debounce(event, around, held)
+            else:
+                routes = rules.route(event, around)
+            for workflow, destination, _, batch_max_events in routes:
                 lane = find_lane(workflow, observation.guild_id)
-                if debounce_s or len(self._debouncer):
-                    debounce_ms = int(debounce_s * 1000)
-                    taken = self._debouncer.take(
-                        lane, destination, event, debounce_ms=debounce_ms, now_ms=self._clock()
-                    )
-                    if taken is not None:
-                        held[taken[0]] = taken[1]
-                        continue
                 outgoing.append(
                     OutgoingEvent(lane, destination, event["id"], _encode(event), batch_max_events)
                 )
@@ -205,9 +197,39 @@ class Intake:
         position = None if self.source is None else self.source.position
         return Captured(observation, outgoing, held or NOTHING_HELD, position)
 
+    def _debounce(
+        self, event: VoiceEvent, around: Surroundings, held: dict[HeldKey, Held | None]
+    ) -> Sequence[Route]:
+        """Return where *event* goes at once, and note in *held* what is held of it."""
+        rules = self.rules
+        taken = self._debouncer.take(
+            event,
+            rules.find_debounces(event, around),
+            lambda net: rules.route(net, around),
+            now_ms=self._clock(),
+            elapsed_ms=self._elapsed(),
+        )
+        held.update(taken.held)
+        return taken.routes
+
     def _surroundings(self, guild_id: str, payload: Payload) -> Surroundings:
         categories, afk_channel_id = self._tracker.places(guild_id)
         return Surroundings(parse_roles(payload), categories, afk_channel_id)
+
+
+def _outgoing(held: Held) -> list[OutgoingEvent]:
+    event = held.event
+    guild_id = event["data"]["guild"]["id"]
+    return [
+        OutgoingEvent(
+            find_lane(route.workflow, guild_id),
+            route.destination,
+            event["id"],
+            _encode(event),
+            route.batch_max_events,
+        )
+        for route in held.routes
+    ]
 
 
 def _encode(event: Event) -> str:

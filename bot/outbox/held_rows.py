@@ -1,7 +1,6 @@
 """The table of events that the debounce holds back."""
 
 import sqlite3
-from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -9,38 +8,50 @@ import orjson
 from bot.outbox import statements
 from bot.outbox.work import Work
 from bot.routing.debounce import Held, HeldKey
-from bot.routing.lane import Lane
+from bot.routing.rules import Route
 
-_READ: Final = "SELECT lane_id, destination, user_id, due_ms, stay_s, origin, event FROM held"
-_PUT: Final = (
-    "INSERT OR REPLACE INTO held (lane_id, destination, user_id, due_ms, stay_s, origin, event) VALUES "
+_KEY: Final = ("guild_id", "user_id", "debounce_ms")
+_READ: Final = (
+    "SELECT guild_id, user_id, debounce_ms, due_ms, since_ms, stay_s, origin, event, routes FROM held"
 )
-_DROP_GUILD: Final = "DELETE FROM held WHERE lane_id IN (SELECT lane_id FROM lane WHERE guild_id = ?)"
+_PUT: Final = (
+    "INSERT OR REPLACE INTO held "
+    "(guild_id, user_id, debounce_ms, due_ms, since_ms, stay_s, origin, event, routes) VALUES "
+)
 
 
-def read_held(db: sqlite3.Connection, lanes: Mapping[int, Lane]) -> dict[HeldKey, Held]:
-    """Return what is held back; *lanes* are by their ids."""
-    return {
-        HeldKey(lanes[lane_id], destination, user_id): Held(
-            None if origin is None else orjson.loads(origin), stay_s, orjson.loads(event), due_ms
+def read_held(db: sqlite3.Connection) -> dict[HeldKey, Held]:
+    """Return what is held back."""
+    found = {}
+    for *key, due_ms, since_ms, stay_s, origin, event, routes in db.execute(_READ):
+        found[HeldKey(*key)] = Held(
+            origin=None if origin is None else orjson.loads(origin),
+            since_ms=since_ms,
+            stay_s=stay_s,
+            event=orjson.loads(event),
+            routes=tuple(
+                Route(workflow, destination, batch_max_events=batch_max_events)
+                for workflow, destination, batch_max_events in orjson.loads(routes)
+            ),
+            due_ms=due_ms,
         )
-        for lane_id, destination, user_id, due_ms, stay_s, origin, event in db.execute(_READ)
-    }
+    return found
 
 
-def write_held(db: sqlite3.Connection, work: Work, lane_ids: Mapping[Lane, int]) -> None:
+def write_held(db: sqlite3.Connection, work: Work) -> None:
     """Write what *work* changes of what is held back."""
     for guild_id in work.held_anew:
-        db.execute(_DROP_GUILD, (guild_id,))
+        db.execute("DELETE FROM held WHERE guild_id = ?", (guild_id,))
     rows: list[statements.Row] = []
     gone: list[statements.Row] = []
     for key, held in work.held.items():
-        columns = (lane_ids[key.lane], key.destination, key.user_id)
         if held is None:
-            gone.append(columns)
+            gone.append(key)
         else:
             origin = None if held.origin is None else orjson.dumps(held.origin).decode()
             event = orjson.dumps(held.event).decode()
-            rows.append((*columns, held.due_ms, held.stay_s, origin, event))
-    statements.delete(db, "held", ("lane_id", "destination", "user_id"), gone)
+            routes = [[route.workflow, route.destination, route.batch_max_events] for route in held.routes]
+            written = orjson.dumps(routes).decode()
+            rows.append((*key, held.due_ms, held.since_ms, held.stay_s, origin, event, written))
+    statements.delete(db, "held", _KEY, gone)
     statements.insert(db, _PUT, rows)

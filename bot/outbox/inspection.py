@@ -74,7 +74,7 @@ WHERE delivered_ms >= ? AND instr(',' || event_ids || ',', ',' || ? || ',') ORDE
 """
 _ARN: Final = "SELECT arn FROM receipt WHERE execution = ? AND arn <> ''"
 _HELD: Final = """
-SELECT workflow, guild_id, destination, event, due_ms FROM held JOIN lane USING (lane_id)
+SELECT route.value ->> 0, guild_id, route.value ->> 1, event, due_ms FROM held, json_each(routes) AS route
 WHERE event ->> 'id' = ?
 """
 
@@ -161,7 +161,7 @@ class Inspection:
                 marked=self._one("SELECT count(*) FROM dead_letter WHERE redrive = 1"),
                 reasons=[Reason(mask_secrets(reason), count) for reason, count in reasons],
                 reason_count=self._one("SELECT count(DISTINCT reason) FROM dead_letter"),
-                held=self._one("SELECT count(*) FROM held"),
+                held=self._one("SELECT count(*) FROM held WHERE routes <> '[]'"),
                 receipts=self._one("SELECT count(*) FROM receipt"),
                 oldest_receipt_ms=self._one("SELECT min(delivered_ms) FROM receipt"),
             )

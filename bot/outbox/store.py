@@ -116,7 +116,7 @@ class Store:
     def load_held(self) -> dict[HeldKey, Held]:
         """Return what the debounce holds back."""
         with self._transaction():
-            return held_rows.read_held(self._db, self._lanes)
+            return held_rows.read_held(self._db)
 
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
@@ -136,7 +136,7 @@ class Store:
                 f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
             )
         events = [*work.released, *work.events]
-        self._add_lanes({event.lane for event in events} | {key.lane for key in work.held})
+        self._add_lanes({event.lane for event in events})
         change = Change()
         with self._transaction():
             occupancy_rows.write_observations(self._db, work.observations)
@@ -147,7 +147,7 @@ class Store:
             if work.watched is not None:
                 occupancy_rows.write_watched(self._db, work.watched)
             self._write_events(events, change, now_ms)
-            held_rows.write_held(self._db, work, self._lane_ids)
+            held_rows.write_held(self._db, work)
             for report in work.reports:
                 self._write_report(report, change, now_ms)
             self.more_to_do = work.housekeeping and self._keep_house(change, now_ms)

@@ -46,9 +46,9 @@ class Captured(NamedTuple):
 
 
 class Released(NamedTuple):
-    """Events that the debounce held back and now lets go."""
+    """What the debounce held back and now lets go, with the events that this sends out, if any."""
 
-    events: Mapping[HeldKey, OutgoingEvent]
+    events: Mapping[HeldKey, Sequence[OutgoingEvent]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,9 @@ class Work:
         if position is not None:
             self.positions[position.session.shard_id] = position
 
-    def release(self, events: Mapping[HeldKey, OutgoingEvent]) -> None:
-        self.released.extend(events.values())
+    def release(self, events: Mapping[HeldKey, Sequence[OutgoingEvent]]) -> None:
+        for outgoing in events.values():
+            self.released.extend(outgoing)
         self.held.update(dict.fromkeys(events))
 
     def tick(self, watched: Watched | None) -> None:
@@ -162,6 +163,8 @@ class Work:
         self.held_anew.clear()
         # A session that went on would never replay them.
         self.positions.clear()
-        released = {event.lane for event in self.released}
-        self.held = {key: held for key, held in self.held.items() if held is None and key.lane in released}
+        released = {event.lane.guild_id for event in self.released}
+        self.held = {
+            key: held for key, held in self.held.items() if held is None and key.guild_id in released
+        }
         return guild_ids

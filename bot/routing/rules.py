@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_args
 
-from bot.voice.events import Event, VoiceData, VoiceEventType
+from bot.voice.events import Event, VoiceData, VoiceEvent, VoiceEventType
 
 PREFIX: Final = "discord.voice."
 TYPES: Final = (*(kind.removeprefix(PREFIX) for kind in get_args(VoiceEventType)), "gap")
+_TRAVEL: Final = frozenset({"joined", "left", "moved"})
+"""The types of event that debounce holds."""
 CHANGING_TYPES: Final = frozenset({"updated", "moved"})
 """The types of event that can have ``changes``."""
 
@@ -31,6 +33,10 @@ class Route(NamedTuple):
     destination: str
     debounce_s: float = 0.0
     batch_max_events: int | None = None
+
+    @property
+    def debounce_ms(self) -> int:
+        return int(self.debounce_s * 1000)
 
 
 class Surroundings(NamedTuple):
@@ -86,6 +92,18 @@ class Rule:
                 return key
         return None
 
+    def meets_travel(self, event: VoiceEvent, around: Surroundings) -> bool:
+        """Tell whether the rule is about *event* but for its type and what changed in it."""
+        if self.types is not None and not self.types & _TRAVEL:
+            return False
+        if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
+            return False
+        return not any(
+            wanted.isdisjoint(FACTS[key](event["data"], around))
+            for key, wanted in self.personal_conditions()
+            if key != "changed"
+        )
+
     def personal_conditions(self) -> list[tuple[str, frozenset[Any]]]:
         """Return the conditions that a gap never meets, each with its wanted values."""
         found = []
@@ -116,6 +134,8 @@ class Rules:
         self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES}
         self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
         """Whether any rule asks for an event's surroundings; otherwise they need not be gathered."""
+        self.debounce = any(route.debounce_ms for rule in self.rules for route in rule.routes)
+        """Whether any rule has events held back."""
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
         """Return where *event* goes, each workflow and destination once; empty for nowhere."""
@@ -137,6 +157,19 @@ class Rules:
                 if not continues:
                     break
         return tuple(found.values())
+
+    def find_debounces(self, event: VoiceEvent, around: Surroundings = UNKNOWN) -> Collection[int]:
+        """Return the debounce times, in milliseconds, of the rules that are about a coming or going.
+
+        Whatever its type: a rule for ``joined`` alone has to hear of the leave that undoes a join.
+        """
+        found: dict[int, None] = {}
+        for rule in self.rules if self.debounce else ():
+            if rule.meets_travel(event, around):
+                found.update((route.debounce_ms, None) for route in rule.routes if route.debounce_ms)
+                if not rule.continues and rule.first_unmet(event, around) is None:
+                    break
+        return found
 
     def explain(self, event: Event, around: Surroundings = UNKNOWN) -> list[Verdict]:
         """Return what each rule says of *event*, in order, down to the deciding one."""

@@ -76,6 +76,11 @@ class Tracker:
         """How many guilds are watched now."""
         return sum(guild.watched for guild in self._guilds.values())
 
+    def is_watched(self, guild_id: str) -> bool:
+        """Tell whether the guild is watched; one that is not even known counts as watched."""
+        guild = self._guilds.get(guild_id)
+        return guild is None or guild.watched
+
     def people_in(self, guild_id: str, channel_id: str) -> int:
         """Return how many people are in the channel now."""
         guild = self._guilds.get(guild_id)

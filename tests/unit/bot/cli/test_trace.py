@@ -8,6 +8,7 @@ import pytest
 from bot.clock import system_clock
 from bot.outbox.work import Work
 from bot.routing.debounce import Held, HeldKey
+from bot.routing.rules import Route
 from bot.text import render_time
 from tests.support.outboxes import HERE, THERE, OutboxFile
 from tests.unit.bot.cli.shell import Shell
@@ -44,9 +45,10 @@ def test_traces_event_to_its_execution(shell: Shell, outbox: OutboxFile) -> None
 def test_traces_held_and_dead_events(shell: Shell, outbox: OutboxFile) -> None:
     event = outbox.event()
     outbox.bury([event], "the API answered 400")
-    key = HeldKey(THERE, "default", "80351110224678912")
+    key = HeldKey(THERE.guild_id, "80351110224678912", 60_000)
+    routes = (Route(THERE.workflow, "default"),)
     held: dict[HeldKey, Held | None] = {
-        key: Held(None, None, json.loads(event.body), system_clock() + 60_500)
+        key: Held(None, None, None, json.loads(event.body), routes, system_clock() + 60_500)
     }
     outbox.store.apply(Work(held=held), slots=0, now_ms=outbox.now_ms)
     assert shell.run(f"trace {event.event_id}") == 0

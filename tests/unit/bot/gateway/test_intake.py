@@ -14,6 +14,7 @@ from bot.routing.lane import Lane
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
+from tests.support.frames import T0
 
 GUILD = "41771983423143937"
 LOUNGE, AFK, OFFICE = "127121515262115840", "127121515262115841", "127121515262115842"
@@ -45,7 +46,8 @@ class Relay:
     def __init__(self, *rules: Rule) -> None:
         self.out: list[OutgoingEvent] = []
         self.released: list[Released] = []
-        self.intake = Intake(Tracker({}, UlidFactory()), Rules(rules), self._put)
+        self.now_ms = T0
+        self.intake = Intake(Tracker({}, UlidFactory()), Rules(rules), self._put, clock=lambda: self.now_ms)
         self.intake.guild_created(guild_create())
 
     @property
@@ -55,6 +57,19 @@ class Relay:
     def go(self, to: str | None, **fields: Any) -> list[str]:
         self.intake.voice_state(voice_state(to, **fields))
         return self.routed
+
+    def wait(self, s: float) -> list[tuple[str, float | None]]:
+        """Let so much time pass; return what the debounce lets go then: type and duration."""
+        self.now_ms += int(s * 1000)
+        self.released.clear()
+        self.intake.release()
+        bodies = [
+            orjson.loads(one.body)
+            for item in self.released
+            for released in item.events.values()
+            for one in released
+        ]
+        return [(body["type"].rpartition(".")[2], body["data"]["duration_s"]) for body in bodies]
 
     def _put(self, item: Captured | Released | Advanced) -> None:
         if isinstance(item, Released):
@@ -202,3 +217,44 @@ def test_logs_skipped_parts_in_one_line() -> None:
             "count": 50,
         }
     ]
+
+
+def test_debounced_stay_is_whole() -> None:
+    """They left and came back at 16 s, which was never told, and left for good at 23 s."""
+    relay = Relay(Rule(debounce_s=5))
+    relay.go(LOUNGE)
+    assert relay.wait(16) == [("joined", None)]
+    relay.go(None)
+    relay.go(LOUNGE)
+    assert relay.wait(7) == []
+    relay.go(None)
+    assert relay.wait(5) == [("left", 23.0)]
+
+
+def test_rule_for_joins_alone_ignores_undone() -> None:
+    relay = Relay(Rule(types=frozenset({"joined"}), debounce_s=5))
+    relay.go(LOUNGE)
+    relay.wait(2)
+    relay.go(None)
+    assert relay.wait(5) == []
+
+
+def test_same_place_after_gap_is_nothing() -> None:
+    """Although the gap lasted longer than the debounce."""
+    relay = Relay(Rule(debounce_s=5))
+    relay.go(LOUNGE, session_id="s")
+    relay.wait(5)
+    relay.go(OFFICE, session_id="s")
+    relay.intake.guild_deleted({"id": GUILD, "unavailable": True})
+    assert relay.wait(60) == []
+    relay.intake.guild_created(guild_create(voice_states=[voice_state(LOUNGE, session_id="s")]))
+    assert relay.wait(5) == []
+
+
+def test_debounce_sets_batch_size() -> None:
+    """The rule's own, as for events that are not held."""
+    relay = Relay(Rule(debounce_s=5, batch_max_events=7))
+    relay.go(LOUNGE)
+    relay.wait(5)
+    ((sent,),) = relay.released[0].events.values()
+    assert sent.batch_max_events == 7

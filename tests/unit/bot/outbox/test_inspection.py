@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from bot.outbox.inspection import Inspection, open_inspection
 from bot.outbox.work import OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
+from bot.routing.rules import Route
 from tests.support.outboxes import HERE, NOW, THERE, OutboxFile
 
 
@@ -74,8 +76,10 @@ def test_status_tells_file_size(outbox: OutboxFile, inspection: Inspection) -> N
 
 
 def _hold(outbox: OutboxFile, event: OutgoingEvent) -> None:
-    key = HeldKey(event.lane, "default", "80351110224678912")
-    held: dict[HeldKey, Held | None] = {key: Held(None, None, {"id": event.event_id}, NOW + 9000)}  # type: ignore[typeddict-item]
+    key = HeldKey(event.lane.guild_id, "80351110224678912", 5000)
+    told: Any = {"id": event.event_id, "data": {"channel": None}}
+    routes = (Route(event.lane.workflow, "default"),)
+    held: dict[HeldKey, Held | None] = {key: Held(None, None, None, told, routes, NOW + 9000)}
     outbox.store.apply(Work(held=held), slots=0, now_ms=outbox.now_ms)
 
 

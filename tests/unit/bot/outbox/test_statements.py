@@ -8,7 +8,7 @@ from bot.outbox import statements
 from bot.outbox.store import Store
 
 KEYS = {
-    "held": ("lane_id", "destination", "user_id"),
+    "held": ("guild_id", "user_id", "debounce_ms"),
     "occupant": ("guild_id", "user_id"),
 }
 

@@ -2,9 +2,11 @@
 
 import os
 import sqlite3
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
@@ -14,6 +16,7 @@ from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.session import Position, Session
 from bot.outbox.store import Store
 from bot.outbox.work import Watched, Work
+from bot.routing.rules import Route
 from bot.voice.observation import GuildRow, Observation
 from bot.voice.occupancy import Occupant
 from tests.support.stores import NOW, count_rows, names, open_store, outgoing
@@ -259,3 +262,31 @@ def test_names_unusable_directory(tmp_path: Path) -> None:
 def test_commits_are_flushed_by_default(store: Store) -> None:
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_upgrade_keeps_what_is_held(tmp_path: Path) -> None:
+    """Rows of a file that knew no debounce times: each becomes a stream that is due at once."""
+    schema = tmp_path / "schema"
+    schema.mkdir()
+    for file in resources.files("bot.outbox").joinpath("schema").iterdir():
+        if file.name < "0006":
+            (schema / file.name).write_text(file.read_text())
+    database = open_database(tmp_path, schema=schema)
+    event = {"id": "1", "data": {"channel": {"id": "51"}}}
+    database.connection.execute("INSERT INTO lane VALUES (1, 'notify', '9', NULL)")
+    for destination in ("default", "other"):
+        row = (1, destination, "7", 99, 2.5, None, orjson.dumps(event).decode())
+        database.connection.execute("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    database.close()
+    store = Store(open_database(tmp_path))
+    held = store.load_held()
+    store.close()
+    assert [(key.guild_id, key.user_id) for key in held] == [("9", "7")] * 2
+    assert all(key.debounce_ms < 10 for key in held)
+    assert [one.routes for one in held.values()] == [
+        (Route("notify", "default"),),
+        (Route("notify", "other"),),
+    ]
+    assert {(one.event["id"], one.due_ms, one.stay_s, one.since_ms) for one in held.values()} == {
+        ("1", 99, 2.5, None)
+    }
