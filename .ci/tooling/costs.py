@@ -19,6 +19,8 @@ HTTP_API_REQUEST: Final = 1.00 / 1_000_000
 STANDARD_TRANSITION: Final = 0.025 / 1_000
 EXPRESS_REQUEST: Final = 1.00 / 1_000_000
 EXPRESS_GB_S: Final = 0.00001667
+# https://aws.amazon.com/dynamodb/pricing/on-demand/
+ROW_WRITTEN: Final = 0.625 / 1_000_000
 # https://aws.amazon.com/cloudwatch/pricing/
 LOG_GB: Final = 0.50
 ALARM_MONTH: Final = 0.10
@@ -80,6 +82,23 @@ def event_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict
     }
 
 
+def express_costs(usage: Usage, *, events: int, events_per_execution: int) -> dict[str, float]:
+    """Return the dollars for the same in a synchronous Express workflow, which is not what the relay uses.
+
+    Two rows written for each execution make its name an idempotency key, and its history is in a log.
+    """
+    executions = math.ceil(events / events_per_execution)
+    billed_s = math.ceil(usage.seconds / _EXPRESS_STEP_S) * _EXPRESS_STEP_S
+    log_bytes = (1 + usage.posts) * usage.log_bytes + _EXPRESS_LOG_BYTES
+    return {
+        "ingress API": executions * HTTP_API_REQUEST,
+        "Step Functions": executions * (EXPRESS_REQUEST + _EXPRESS_GB * billed_s * EXPRESS_GB_S),
+        "rows": executions * 2 * ROW_WRITTEN,
+        "proxy API": executions * usage.posts * HTTP_API_REQUEST,
+        "logs": executions * log_bytes / 1024**3 * LOG_GB,
+    }
+
+
 def _log_lines(usage: Usage) -> int:
     """One for each request: the start, the polls and the posts."""
     return 1 + polls(usage.seconds) + usage.posts
@@ -106,6 +125,8 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
     }
 
 
+# About eight events of the history, without the data.
+_EXPRESS_LOG_BYTES: Final = 3_000
 _POST_S: Final = 0.6
 """An assumption: Step Functions' own steps and Discord's answer."""
 NOTIFY: Final = Usage(states=1, posts=1, log_bytes=380, seconds=_POST_S)

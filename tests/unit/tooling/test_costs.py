@@ -9,12 +9,14 @@ from tooling.costs import (
     NOTIFY,
     PRICES_FOUND,
     event_costs,
+    express_costs,
     heartbeat_month,
     monitoring_month,
     polls,
 )
 from tooling.locks import ROOT
 from tooling.template_yaml import load_template
+from workflow.registry import max_events
 
 
 def test_prices_a_million_notifications() -> None:
@@ -45,6 +47,23 @@ def test_polls_grow_rarer(seconds: float, asked: int) -> None:
 def test_partial_batch_costs_a_full_one() -> None:
     full = event_costs(NOTIFY, events=50, events_per_execution=25)
     assert event_costs(NOTIFY, events=26, events_per_execution=25) == full
+
+
+def test_prices_a_million_synchronous_runs() -> None:
+    """A request, a message (2.00); an Express execution, 0.6 s of 64 MiB (1.00 + 0.63); two rows (1.25)."""
+    costs = express_costs(NOTIFY, events=1_000_000, events_per_execution=1)
+    assert sum(costs.values()) - costs["logs"] == pytest.approx(4.875, rel=0.001)
+    assert 1 < costs["logs"] < 2
+
+
+def test_documentation_compares_the_prices() -> None:
+    """What Standard and Express cost for a million events of notify, one by one and in full batches."""
+    text = (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| price of 1,000,000 events |")]
+    for costs in (event_costs, express_costs):
+        for size in (1, max_events("notify")):
+            dollars = sum(costs(NOTIFY, events=1_000_000, events_per_execution=size).values())
+            assert f"${dollars:.2f} " in row
 
 
 def test_prices_a_months_heartbeats() -> None:
