@@ -8,7 +8,14 @@ import pytest
 from tooling.locks import ROOT
 
 PAGES = [
-    ROOT / name for name in ("README.md", ".github/CONTRIBUTING.md", "infra/README.md", "workflow/README.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        ".github/CONTRIBUTING.md",
+        ".github/SECURITY.md",
+        "infra/README.md",
+        "workflow/README.md",
+    )
 ]
 _CODE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
