@@ -14,16 +14,18 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
 from bot.api.client import ApiClient
 from bot.api.target import Target
+from bot.api.webhook import ask_webhook
 from bot.clock import elapsed_clock
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.heartbeat import Heartbeat
+from bot.delivery.webhook_watch import WebhookWatch
 from bot.errors import RelayError, SettingsError
 from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake, log_skipped
@@ -42,6 +44,8 @@ from bot.voice.tracker import Tracker
 
 _WATCH_TICK_S = 5.0
 _DEBOUNCE_TICK_S = 0.2
+
+Start = Callable[[str, str, bytes], Awaitable[str]]
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +84,9 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
     api = ApiClient(target, max_connections=0)
     async with api, asyncio.TaskGroup() as tasks:
         outbox = Outbox(store)
-        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, can_bury=lambda: outbox.can_bury)
+        webhook = _watch_webhook(settings, lambda: None if gateway.not_ready() else tracker.guild_ids)
+        start = api.start if webhook is None else _admitted(webhook, api.start)
+        dispatcher = Dispatcher(start, outbox.put, tasks.create_task, can_bury=lambda: outbox.can_bury)
         occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms, on_skipped=log_skipped)
@@ -92,7 +98,8 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
             shard_count=settings.shard_count,
             positions=await asyncio.to_thread(store.load_positions),
         )
-        relay = Relay(settings, outbox, dispatcher, intake, gateway, tasks, api.start)
+        relay = Relay(settings, outbox, dispatcher, intake, gateway, tasks, api.start, webhook)
+        watch = tasks.create_task(webhook.run()) if webhook else None
         outbox.start(deliver=dispatcher.deliver, resync=intake.resync, positions=gateway.positions)
         alive = tasks.create_task(outbox.wait_broken())
         try:
@@ -100,6 +107,28 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         finally:
             alive.cancel()
             await relay.close()
+            if watch is not None:
+                watch.cancel()
+
+
+def _watch_webhook(settings: Settings, guilds: Callable[[], Collection[str] | None]) -> WebhookWatch | None:
+    """Return the watch of the webhook of single-machine mode; a stack has its webhooks in AWS."""
+    url = settings.webhook_url
+    if url is None or settings.api_endpoint is not None:
+        return None
+    # Other processes may have the webhook's guild among their shards.
+    known = guilds if settings.shard_ids is None else None
+    return WebhookWatch(lambda: ask_webhook(url), guilds=known)
+
+
+def _admitted(webhook: WebhookWatch, start: Start) -> Start:
+    """Return *start*, which sends nothing while Discord refuses the webhook."""
+
+    async def start_admitted(workflow: str, name: str, body: bytes) -> str:
+        await webhook.admit()
+        return await start(workflow, name, body)
+
+    return start_admitted
 
 
 def _tune_garbage_collector() -> None:
@@ -167,8 +196,10 @@ class Relay:
         intake: Intake,
         gateway: Gateway,
         tasks: asyncio.TaskGroup,
-        start: Callable[[str, str, bytes], Awaitable[object]],
+        start: Start,
+        webhook: WebhookWatch | None,
     ) -> None:
+        self._webhook = webhook
         self._settings = settings
         self._outbox = outbox
         self._dispatcher = dispatcher
@@ -235,7 +266,9 @@ class Relay:
         reasons = self._gateway.not_ready()
         if self._outbox.failing is not None:
             reasons.append(self._outbox.failing)
-        if self._dispatcher.trouble is not None:
+        if self._webhook is not None and self._webhook.trouble is not None:
+            reasons.append(self._webhook.trouble)
+        elif self._dispatcher.trouble is not None:
             reasons.append(self._dispatcher.trouble)
         return reasons
 

@@ -97,7 +97,7 @@ class ApiClient:
         try:
             # Not redirected: the signature and the body would go to another host.
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                content = await _read(response.content, response_max_bytes)
+                content = await read_body(response.content, response_max_bytes)
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
             text = "the API did not answer in time"
@@ -140,15 +140,15 @@ def _secrets(headers: Mapping[str, str]) -> list[str]:
     return [each for each in sent if each]
 
 
-def explain_failure(error: Exception) -> str:
-    """Return why there was no response; if there was no connection either, with a remedy."""
+def explain_failure(error: Exception, remedy: str = _REMEDY) -> str:
+    """Return why there was no response; if there was no connection either, with the *remedy*."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return str(error) or type(error).__name__
     reason = _os_error(error)
     # Error numbers of DNS and TLS are not those of the operating system.
     number = reason.errno if not isinstance(reason, socket.gaierror | ssl.SSLError) else None
     text = os.strerror(number) if number else reason.strerror or str(reason)
-    return f"{error.host}:{error.port}: {text}; {_REMEDY}"
+    return f"{error.host}:{error.port}: {text}; {remedy}"
 
 
 def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
@@ -157,7 +157,7 @@ def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
     return error.os_error
 
 
-async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+async def read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
     """Return the body, or about *max_bytes* of a longer one."""
     body = bytearray()
     while len(body) < max_bytes and (chunk := await content.readany()):

@@ -20,11 +20,13 @@ from bot.cli.execution_view import explain_end
 from bot.cli.hops import Sent, describe_end, describe_hops, describe_start
 from bot.cli.parser import Arguments, CommandParser, seconds, snowflake
 from bot.cli.waiting import ASK_AGAIN, hint_failures, waiting_for
+from bot.cli.webhook_check import check_webhook
 from bot.clock import format_ms, system_clock
 from bot.console import EXIT_DONE, Console
 from bot.errors import Rejected, SettingsError, TemporaryFailure
 from bot.routing.targets import explain_workflow, known_targets
 from bot.settings.settings import load_api_settings
+from bot.settings.values import WEBHOOK_REMEDY
 from bot.telemetry.logs import configure_logging
 from bot.ulid import UlidFactory
 from bot.voice.events import VoiceEvent
@@ -128,6 +130,9 @@ def run(options: Options, console: Console) -> int:
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets(), sys.stderr)
 
     async def body() -> int:
+        if not deployed and settings.webhook_url is not None:
+            name = "VOICE_RELAY_WEBHOOK_URL"
+            await check_webhook(name, settings.webhook_url, remedy=WEBHOOK_REMEDY, hint=console.hint)
         async with connect(settings, redactor) as target:
             return await send_test(options, target, console, deployed=deployed)
 

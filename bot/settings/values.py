@@ -54,6 +54,10 @@ WEBHOOK_MISSING: Final = (
     "or the webhook to run everything on this machine"
 )
 
+WEBHOOK_REMEDY: Final = (
+    "set VOICE_RELAY_WEBHOOK_URL to the URL of a webhook that exists (the channel's settings, Integrations)"
+)
+
 EXPLAINED: Final = "explained"
 """The type of pydantic's error where the message is the check's own."""
 

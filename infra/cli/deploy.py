@@ -1,15 +1,19 @@
 """``voice-relay deploy``: creates or updates a stack, and writes what the bot needs to .env."""
 
 import argparse
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import pydantic
+
 from bot.cli.parser import Arguments, CommandParser, key_value, named_path
+from bot.cli.webhook_check import check_webhook
 from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
-from bot.text import render_span
+from bot.text import escape, render_span
 from infra.cli.handover import hand_over_endpoint, hand_over_key
 from infra.cli.plan_view import render_next, render_plan
 from infra.cli.progress import Progress
@@ -17,12 +21,15 @@ from infra.cli.stack_options import StackOptions, add_stack_arguments, read_stac
 from infra.cli.webhook_sources import find_webhook, read_webhook_files
 from infra.deploy.access_key import AccessKeys, check_key
 from infra.deploy.account import Account
-from infra.deploy.destinations import DestinationChanges
+from infra.deploy.destinations import DestinationChanges, FindWebhook
 from infra.deploy.engine import DeployOptions, Plan, deploy, deploy_template
 from infra.deploy.stack import StillInProgressError
 
 _BOT_USER: Final = "CreateBotUser"
 _ROLE_ARN: Final = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
+_WEBHOOK_REMEDY: Final = (
+    "nothing was changed: make a webhook in the channel's settings, under Integrations, and give its URL"
+)
 _ONLY_RELAY: Final = (
     *("destination", "renew_webhook", "remove_destination", "webhook_file"),
     *("create_access_key", "rotate_access_key"),
@@ -247,11 +254,11 @@ class _Deployment:
             parameters[_BOT_USER] = "true"
         env_path = stack.env_file.path if stack.env_file else None
         changes = DestinationChanges(
-            webhooks=read_webhook_files(options.webhook_files, self._console),
+            webhooks=self._read_webhooks(),
             added=options.added,
             renewed=options.renewed,
             removed=options.removed,
-            find=find_webhook(self._console, env_file=env_path, renewed=options.renewed),
+            find=self._checked(find_webhook(self._console, env_file=env_path, renewed=options.renewed)),
         )
         return deploy(
             self._account.client,
@@ -262,6 +269,26 @@ class _Deployment:
             template=stack.kind.template,
             options=how,
         )
+
+    def _read_webhooks(self) -> Mapping[str, pydantic.SecretStr]:
+        webhooks = read_webhook_files(self._options.webhook_files, self._console)
+        for name, url in webhooks.items():
+            self._check(name, url)
+        return webhooks
+
+    def _checked(self, find: FindWebhook) -> FindWebhook:
+        def find_checked(name: str) -> pydantic.SecretStr | None:
+            url = find(name)
+            if url is not None:
+                self._check(name, url)
+            return url
+
+        return find_checked
+
+    def _check(self, destination: str, url: pydantic.SecretStr) -> None:
+        """Raise SettingsError, before anything is changed, for a webhook that Discord refuses."""
+        name = f"the webhook of the destination {escape(destination)}"
+        asyncio.run(check_webhook(name, url, remedy=_WEBHOOK_REMEDY, hint=self._console.hint))
 
     def _deploy_other(self, how: DeployOptions) -> dict[str, str]:
         stack = self._options.stack

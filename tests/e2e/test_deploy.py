@@ -10,7 +10,7 @@ from infra.local.aws import EmbeddedAws
 from tests.e2e.terminal import at_terminal
 from tests.support.process import start_child
 
-URL = "https://discord.com/api/webhooks/123456/t0ken-of_a-webhook"
+URL = "http://127.0.0.1:9/api/webhooks/123456/t0ken-of_a-webhook"
 
 
 @pytest.fixture(scope="module")

@@ -178,9 +178,13 @@ class StandIn:
         return sum(session.wire is not None for session in self._sessions)
 
     def add_webhook(self, name: str, channel: Channel | None = None) -> Webhook:
-        channel_id = channel.id if channel else self._snowflakes.make("channel")
+        """Add a webhook of *channel*, else of one that is unknown here."""
         return self.webhooks.add(
-            name, channel_id=channel_id, base_url=self.base_url, limit=self._webhook_limit
+            name,
+            channel_id=channel.id if channel else self._snowflakes.make("channel"),
+            guild_id=self.world.guild_of(channel) if channel else None,
+            base_url=self.base_url,
+            limit=self._webhook_limit,
         )
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:

@@ -76,6 +76,7 @@ class Webhook:
         token: str,
         name: str,
         channel_id: str,
+        guild_id: str | None,
         url: str,
         limit: RateLimit | None,
     ) -> None:
@@ -83,6 +84,7 @@ class Webhook:
         self.token = token
         self.name = name
         self.channel_id = channel_id
+        self.guild_id = guild_id
         self.url = url
         self.messages: list[PostedMessage] = []
         self.answers: Counter[int | None] = Counter()
@@ -129,11 +131,21 @@ class Webhooks:
         self._snowflakes = snowflakes
         self._wall_clock = wall_clock
 
-    def add(self, name: str, *, channel_id: str, base_url: str, limit: RateLimit | None) -> Webhook:
+    def add(
+        self, name: str, *, channel_id: str, guild_id: str | None, base_url: str, limit: RateLimit | None
+    ) -> Webhook:
         webhook_id = self._snowflakes.make("webhook")
         token = f"standin-token-{webhook_id}".ljust(68, "_")
         url = f"{base_url}/webhooks/{webhook_id}/{token}"
-        webhook = Webhook(id=webhook_id, token=token, name=name, channel_id=channel_id, url=url, limit=limit)
+        webhook = Webhook(
+            id=webhook_id,
+            token=token,
+            name=name,
+            channel_id=channel_id,
+            guild_id=guild_id,
+            url=url,
+            limit=limit,
+        )
         self.by_id[webhook_id] = webhook
         return webhook
 
@@ -249,7 +261,7 @@ def _build_webhook(webhook: Webhook) -> Json:
         "name": webhook.name,
         "avatar": None,
         "channel_id": webhook.channel_id,
-        "guild_id": None,
+        "guild_id": webhook.guild_id,
         "application_id": None,
         "token": webhook.token,
         "url": webhook.url,

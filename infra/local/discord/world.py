@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from infra.local.discord.guild import Guild, Publisher
-from infra.local.discord.model import User
+from infra.local.discord.model import Channel, User
 from infra.local.discord.snowflakes import Snowflakes, shard_of
 from infra.local.discord.transitions import TransitionLog
 
@@ -58,6 +58,10 @@ class World:
             if user_id in guild.members:
                 return guild.members[user_id].shown_name
         return None
+
+    def guild_of(self, channel: Channel) -> str | None:
+        """Return the id of the channel's guild, or ``None`` if unknown."""
+        return next((guild.id for guild in self.guilds.values() if channel.id in guild.channels), None)
 
     def channel_name(self, channel_id: str) -> str | None:
         for guild in self.guilds.values():

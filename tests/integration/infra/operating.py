@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import botocore.loaders
+import pydantic
 import pytest
 
+from bot.api import webhook as discord_webhook
 from bot.cli import main as cli
+from bot.cli import webhook_check
+from bot.errors import DeliveryError
 from infra.deploy.destroy import destroy
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
@@ -78,11 +82,23 @@ def operating(
     # Else botocore reads each service's model again for every command.
     monkeypatch.setattr("botocore.session.create_loader", _LOADER)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    answer_about_webhooks(monkeypatch, None)
     monkeypatch.chdir(directory)
     (directory / "webhook").write_text(URL + "\n")
     name = unique("stack")
     yield Operator(name, directory, capsys)
     destroy(aws.client, stack_name=name, poll_s=POLL_S)
+
+
+def answer_about_webhooks(monkeypatch: pytest.MonkeyPatch, error: DeliveryError | None) -> None:
+    """Answer in Discord's place, which no test asks, that it knows every webhook; or raise *error*."""
+
+    async def ask(_: pydantic.SecretStr) -> discord_webhook.Webhook:
+        if error is not None:
+            raise error
+        return discord_webhook.Webhook(guild_id=None)
+
+    monkeypatch.setattr(webhook_check, "ask_webhook", ask)
 
 
 def become(monkeypatch: pytest.MonkeyPatch, aws: EmbeddedAws, who: Credentials) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.errors import Rejected, TemporaryFailure
 from infra.local.aws import EmbeddedAws
-from tests.integration.infra.operating import URL, Operator, Terminal, relay_of
+from tests.integration.infra.operating import URL, Operator, Terminal, answer_about_webhooks, relay_of
 from tests.integration.infra.relay import Webhook, batch, unique
 
 
@@ -181,3 +182,33 @@ def test_adopts_webhook_from_secret(aws: EmbeddedAws, operator: Operator) -> Non
         "Items"
     ]
     assert {each["IntegrationUri"] for each in integrations} == {URL, f"{URL}-mods"}
+
+
+@pytest.mark.parametrize("options", [(), ("--webhook-file", "webhook")])
+def test_refuses_gone_webhook(
+    aws: EmbeddedAws, operator: Operator, monkeypatch: pytest.MonkeyPatch, options: Sequence[str]
+) -> None:
+    """Before anything is created, wherever the URL comes from."""
+    operator.env.write_text(f"VOICE_RELAY_WEBHOOK_URL={URL}\n")
+    answer_about_webhooks(monkeypatch, Rejected("the webhook does not exist (any more)", status=404))
+
+    ran = operator.deploy(*options)
+
+    assert ran.code == 2
+    assert "the webhook of the destination default: Discord refuses it: the webhook does not exist" in ran.err
+    assert "nothing was changed: make a webhook in the channel's settings" in ran.err
+    assert URL not in ran.out + ran.err
+    with pytest.raises(aws.client("cloudformation").exceptions.ClientError):
+        aws.client("cloudformation").describe_stacks(StackName=operator.stack)
+    with pytest.raises(aws.client("secretsmanager").exceptions.ClientError):
+        _webhooks(aws, operator)
+
+
+def test_deploys_without_asking_discord(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that deploys need not reach Discord."""
+    answer_about_webhooks(monkeypatch, TemporaryFailure("cannot reach Discord: no route"))
+
+    ran = operator.deploy("--webhook-file", "webhook")
+
+    assert ran.code == 0
+    assert "the webhook of the destination default was not checked: cannot reach Discord: no route" in ran.err

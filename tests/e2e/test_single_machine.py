@@ -1,0 +1,58 @@
+"""Everything on one machine: the real program with its embedded AWS, posting to the stand-in for Discord."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from infra.local.discord import StandIn
+from tests.e2e.test_health import base_url, wait_for_answer
+from tests.support.crowd import add_guilds, join_one
+from tests.support.output import check_output
+from tests.support.process import Child, start_relay
+
+
+@asynccontextmanager
+async def running(directory: Path, standin: StandIn, webhook_url: str) -> AsyncIterator[Child]:
+    """The relay, connected to *standin*; killed at the end if it still runs."""
+    async with start_relay(
+        directory,
+        discord_api_url=standin.api_url,
+        token=standin.token,
+        credentials={},
+        settings={"WEBHOOK_URL": webhook_url},
+    ) as relay:
+        await standin.wait_connected(30)
+        yield relay
+
+
+async def stop(relay: Child) -> None:
+    relay.terminate()
+    assert await relay.wait() == 0
+
+
+async def test_gone_webhook_keeps_events(standin: StandIn, tmp_path: Path) -> None:
+    """The relay says so and is not ready, but watches; the next one, with a new webhook, posts."""
+    (guild,) = add_guilds(standin, 1)
+    webhook = standin.add_webhook("voice", guild.add_text_channel("chat"))
+    gone = standin.webhooks.by_id.pop(webhook.id)
+    async with running(tmp_path, standin, gone.url) as relay, aiohttp.ClientSession() as http:
+        (line,) = await relay.wait_for_log("webhook_refused")
+        assert "VOICE_RELAY_WEBHOOK_URL" in line["next"]
+        url = await base_url(relay)
+        await wait_for_answer(http, url + "/readyz", 503, "Discord refuses the webhook: the webhook does not")
+        await join_one(guild)
+        await relay.wait_for_log("batch_retried_later")
+        await stop(relay)
+        assert standin.webhooks.unknown == 1
+        assert relay.log("webhook_refused") == [line]
+        check_output(relay, [gone.token])
+
+    standin.webhooks.by_id[gone.id] = gone
+    async with running(tmp_path, standin, gone.url) as relay:
+        (found,) = await relay.wait_for_log("webhook_found")
+        assert found["guild_id"] == guild.id
+        await standin.wait_for_messages(bool, 20)
+        await stop(relay)
+    assert len(standin.messages) == 1
