@@ -1,4 +1,4 @@
-"""The remedy for a refused message, which depends on who refused it: API Gateway on the way, or Discord."""
+"""The remedy for a message that was not posted, which depends on who refused it: API Gateway or Discord."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from bot.text import escape
 # error in two ways.
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-api-gateway.html
 _REFUSED: Final = re.compile(r"(?:ApiGateway|APIGateway)\.(\d{3})")
+_TIMED_OUT: Final = "TIMED_OUT"
 # As `voice-relay deploy` takes them.
 _NAME: Final = re.compile(r"[A-Za-z0-9]{1,16}")
 _NAMELESS: Final = "NAME"
@@ -23,6 +24,7 @@ _UNKNOWN_OR_DENIED: Final = (
 )
 _GONE: Final = "the webhook is gone or was changed: voice-relay deploy --renew-webhook {0}"
 _IMPOSSIBLE: Final = "the stack cannot have a destination {0}: names consist of up to 16 letters and digits"
+_TIME_WAS_UP: Final = "its time was up; a workflow that posts waits for six hours while Discord throttles it"
 _ONE_MACHINE: Final = (
     "single-machine mode has only the destination default, whose webhook is VOICE_RELAY_WEBHOOK_URL"
 )
@@ -49,10 +51,12 @@ _REMEDIES: Final[tuple[tuple[frozenset[int], Callable[[Body], bool], str], ...]]
 
 
 def explain_refusal(found: Execution, *, deployed: bool = True) -> str | None:
-    """Return the remedy for an execution whose message was refused; ``None`` if none is known.
+    """Return the remedy for an execution whose message was not posted; ``None`` if none is known.
 
     In single-machine mode, where nothing is *deployed* to AWS, it is another.
     """
+    if found.status == _TIMED_OUT:
+        return _TIME_WAS_UP
     match = _REFUSED.fullmatch(found.error or "")
     if match is None:
         return None

@@ -98,6 +98,15 @@ def test_refusal_names_remedy(spelling: str, refusal: str, remedy: str | None) -
     assert explain_end(replace(found, error=None))[1:] == []
 
 
+def test_timeout_is_explained() -> None:
+    """Step Functions names no error and no cause for it."""
+    found = replace(FAILED, status="TIMED_OUT", error=None, cause=None)
+    assert explain_end(found) == [
+        "the execution ended as TIMED_OUT",
+        "its time was up; a workflow that posts waits for six hours while Discord throttles it",
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
