@@ -36,6 +36,8 @@ _CHECKED_BYTES: Final = 64 << 20
 _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 _CHECKPOINT_PAGES: Final = 4000
+_CACHE_KIB: Final = 8000
+"""A burst's events are written, read and dropped within seconds: with SQLite's 2000 they are read back in."""
 
 Synchronous = Literal["full", "normal"]
 
@@ -139,6 +141,7 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             # A page that changes many times before a checkpoint is copied into the file once.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
             _check(connection, path)
             _upgrade(connection, path, schema or resources.files("bot.outbox").joinpath("schema"))
         except sqlite3.Error as error:
