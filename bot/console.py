@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from bot.errors import SettingsError
-from bot.text import fit, render_facts
+from bot.text import escape, fit, render_facts
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -98,7 +98,8 @@ class Console:
 
 
 def _write(stream: TextIO, lines: Sequence[str]) -> None:
-    stream.writelines(fit(line, stream.encoding or "ascii") + "\n" for line in lines)
+    """Write *lines*, each as one: a name in it may have line breaks, or control the terminal."""
+    stream.writelines(fit(escape(line), stream.encoding or "ascii") + "\n" for line in lines)
     stream.flush()
 
 

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bot.clock import format_ms
+
 _SPANS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+_NO_TIME: Final = (ValueError, OverflowError, OSError)
+"""What a number raises that is no time of the years 1 to 9999."""
 _SIZES: Final = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
@@ -26,8 +30,19 @@ def render_facts(facts: Sequence[tuple[str, str]], *, indent: str = "", width: i
 
 
 def render_time(ms: int) -> str:
-    """Return the local time with its offset: ``2026-11-21 08:00:00.123+01:00``."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().isoformat(" ", "milliseconds")
+    """Return the local time with its offset: ``2026-11-21 08:00:00.123+01:00``; any number may come."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).astimezone().isoformat(" ", "milliseconds")
+    except _NO_TIME:
+        return f"impossible time {ms}"
+
+
+def time_for_machine(ms: int) -> str | None:
+    """Return the time in UTC, as RFC 3339; ``None`` for a number that is no time."""
+    try:
+        return format_ms(ms)
+    except _NO_TIME:
+        return None
 
 
 def render_span(ms: int) -> str:

@@ -16,12 +16,12 @@ from bot.cli.outbox.view import (
     render_lane,
 )
 from bot.cli.parser import Arguments, CommandParser
-from bot.clock import format_ms, system_clock
+from bot.clock import system_clock
 from bot.console import Console
 from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Queued, Receipt, Trace
 from bot.routing.lane import Lane
-from bot.text import count, join_blocks, render_facts, render_for_machine, render_moment
+from bot.text import count, join_blocks, render_facts, render_for_machine, render_moment, time_for_machine
 from bot.ulid import milliseconds_of
 
 _UNKNOWN: Final = (
@@ -134,7 +134,7 @@ def _receipt_facts(receipt: Receipt, now_ms: int) -> Facts:
 def describe_trace(event_id: str, received_ms: int | None, trace: Trace) -> dict[str, Any]:
     return {
         "event_id": event_id,
-        "received": None if received_ms is None else format_ms(received_ms),
+        "received": None if received_ms is None else time_for_machine(received_ms),
         "places": _describe_places(trace),
     }
 
@@ -146,7 +146,7 @@ def _describe_places(trace: Trace) -> list[dict[str, Any]]:
             "state": "debouncing",
             **describe_lane(each.lane),
             "destination": each.destination,
-            "due": format_ms(each.due_ms),
+            "due": time_for_machine(each.due_ms),
         }
         for each in trace.held
     )
@@ -155,7 +155,7 @@ def _describe_places(trace: Trace) -> list[dict[str, Any]]:
             "state": "waiting" if each.event.execution is None else "in_flight",
             **describe_lane(each.event.lane),
             "destination": each.event.destination,
-            "committed": format_ms(each.event.entered_ms),
+            "committed": time_for_machine(each.event.entered_ms),
             "position": each.position,
             "lane_length": each.length,
             "batch": None if each.flight is None else describe_flight(each.flight),
@@ -169,8 +169,8 @@ def _describe_places(trace: Trace) -> list[dict[str, Any]]:
             "execution": each.execution,
             "execution_arn": each.arn or None,
             "attempts": each.attempts,
-            "begun": format_ms(each.created_ms),
-            "delivered": format_ms(each.delivered_ms),
+            "begun": time_for_machine(each.created_ms),
+            "delivered": time_for_machine(each.delivered_ms),
         }
         for each in trace.receipts
     )

@@ -2,7 +2,9 @@
 
 the directory is unusable, or another process's    StoreError, with the remedy
 the file is of a newer version                     StoreError; the file stays as it is
+the file has another schema                        StoreError; the file stays as it is
 the file is damaged, or no database                set aside under another name; a new one is begun
+a row cannot be the relay's                        the same
 
 A new file knows since when the damaged one is lost: the time of its last good commit, if that was in use when
 the damage was found, else until when it says that it was watching, else when it was last written. The mark
@@ -23,8 +25,10 @@ from typing import IO, Final, Literal
 
 import structlog
 
+from bot.clock import system_clock
 from bot.errors import StoreDamagedError, StoreError
 from bot.outbox.private_files import make_private, open_private
+from bot.outbox.soundness import find_foreign, find_unsound, guard, list_schema
 
 FILE_NAME: Final = "relay.sqlite3"
 LOCK_NAME: Final = "relay.lock"
@@ -33,7 +37,10 @@ _SIDE_FILES: Final = ("", "-wal", "-shm")
 _CHECKED_BYTES: Final = 64 << 20
 """Up to this size a file is checked whole at every start, which takes a fraction of a second."""
 # https://sqlite.org/rescode.html
-_DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG")
+_NOT_TEXT: Final = "Could not decode"
+"""How the sqlite3 module, not SQLite, says that a text is not UTF-8; with the text."""
+_MARK_MAX_CHARS: Final = 20
 
 _CHECKPOINT_PAGES: Final = 4000
 _CACHE_KIB: Final = 8000
@@ -68,12 +75,16 @@ class Database:
         *committed_ms* is the time of the last commit.
         """
         if _is_damage(error):
-            with suppress(OSError):
-                _write_mark(self.path, committed_ms)
-            return StoreDamagedError(
-                f"the outbox file {self.path} is damaged ({error}): it will be set aside at the next start"
-            )
+            return self.declare_damaged(_describe(error), committed_ms=committed_ms)
         return StoreError(f"the outbox file {self.path} cannot be written: {error}")
+
+    def declare_damaged(self, reason: str, *, committed_ms: int | None = None) -> StoreDamagedError:
+        """Mark the file as damaged, so that the next start sets it aside, and return the error."""
+        with suppress(OSError):
+            _write_mark(self.path, committed_ms)
+        return StoreDamagedError(
+            f"the outbox file {self.path} is damaged ({reason}): it will be set aside at the next start"
+        )
 
 
 def open_database(
@@ -128,8 +139,11 @@ def _keep_private(path: Path) -> None:
     try:
         for name in _SIDE_FILES:
             make_private(path.with_name(path.name + name), create=not name)
+        regular = path.is_file()
     except OSError as error:
         raise StoreError(f"cannot open {path}: {error.strerror}") from error
+    if not regular:
+        raise StoreError(f"{path} is not a file: move it away to begin a new outbox")
 
 
 def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -> sqlite3.Connection:
@@ -137,16 +151,23 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
         try:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             undo.callback(connection.close)
+            guard(connection)
+            files = list_schema(schema or resources.files("bot.outbox").joinpath("schema"))
+            check_schema(connection, path, files)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             # A page that changes many times before a checkpoint is copied into the file once.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
-            _check(connection, path)
-            _upgrade(connection, path, schema or resources.files("bot.outbox").joinpath("schema"))
+            whole = path.stat().st_size <= _CHECKED_BYTES
+            if whole:
+                _check_pages(connection)
+            _upgrade(connection, files)
+            if schema is None and (unsound := find_unsound(connection, whole=whole)):
+                raise StoreDamagedError(unsound)
         except sqlite3.Error as error:
             if _is_damage(error):
-                raise StoreDamagedError(str(error)) from error
+                raise StoreDamagedError(_describe(error)) from error
             raise StoreError(f"cannot open {path}: {error}") from error
         undo.pop_all()
     return connection
@@ -165,11 +186,16 @@ def _write_mark(path: Path, good_ms: int | None) -> None:
 
 
 def _read_mark(path: Path) -> int | None:
-    """Return the time in the mark; ``None`` without one."""
+    """Return the time in the mark; ``None`` without one, or if no file's time can be that."""
+    mark = path.with_name(_DAMAGED_MARK)
     try:
-        return int(path.with_name(_DAMAGED_MARK).read_text())
+        if not mark.is_file():
+            return None
+        with mark.open() as text:
+            good_ms = int(text.read(_MARK_MAX_CHARS))
     except (OSError, ValueError):
         return None
+    return good_ms if 0 <= good_ms <= system_clock() else None
 
 
 def _find_end(path: Path) -> int:
@@ -184,11 +210,10 @@ def _find_end(path: Path) -> int:
     return written_ms
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    if path.stat().st_size <= _CHECKED_BYTES:
-        verdict: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise StoreDamagedError(verdict)
+def _check_pages(connection: sqlite3.Connection) -> None:
+    verdict: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise StoreDamagedError(verdict)
 
 
 def _set_aside(path: Path, error: StoreDamagedError, lost_ms: int) -> None:
@@ -212,7 +237,13 @@ def _set_aside(path: Path, error: StoreDamagedError, lost_ms: int) -> None:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    return str(getattr(error, "sqlite_errorname", "")).startswith(_DAMAGE)
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name.startswith(DAMAGE) or str(error).startswith(_NOT_TEXT)
+
+
+def _describe(error: sqlite3.Error) -> str:
+    """Return what *error* says, without text of the file."""
+    return "a text in it is not UTF-8" if str(error).startswith(_NOT_TEXT) else str(error)
 
 
 def _lock(data_dir: Path) -> IO[str]:
@@ -237,17 +268,29 @@ def _lock(data_dir: Path) -> IO[str]:
     return lock
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path, schema: Traversable) -> None:
-    """Apply the schema files that the database has not seen, each in one transaction."""
-    files: Sequence[Traversable] = sorted(
-        (item for item in schema.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name
-    )
+def check_schema(connection: sqlite3.Connection, path: Path, files: Sequence[Traversable]) -> int:
+    """Return the version of the file's schema, up to the number of *files*.
+
+    Raises StoreError for a newer one, and for a schema that is not what its version had.
+    """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(files):
         raise StoreError(
             f"{path} was written by a newer voice-relay (schema {version}, this one knows {len(files)}). "
             "Run that version, or set the file aside to begin a new one."
         )
+    foreign = find_foreign(connection, files[:version]) if version >= 0 else "its version is negative"
+    if foreign is not None:
+        raise StoreError(
+            f"{path} is not an outbox of voice-relay, or was changed by another program: {foreign}. "
+            "Move the file away to begin a new one, or put a copy back."
+        )
+    return version
+
+
+def _upgrade(connection: sqlite3.Connection, files: Sequence[Traversable]) -> None:
+    """Apply the schema files that the database has not seen, each in one transaction."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, file in enumerate(files[version:], start=version + 1):
         script = file.read_text(encoding="utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

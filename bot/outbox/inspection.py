@@ -8,6 +8,7 @@ Reasons and errors come from an API, so anything in them that looks like a secre
 """
 
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bot.errors import StoreError
-from bot.outbox.database import FILE_NAME
+from bot.outbox.database import DAMAGE, FILE_NAME, check_schema
 from bot.outbox.records import (
     Chosen,
     Flight,
@@ -30,6 +31,7 @@ from bot.outbox.records import (
     Trace,
     Waiting,
 )
+from bot.outbox.soundness import guard, list_schema
 from bot.routing.lane import Lane
 from bot.telemetry.secret_patterns import mask_secrets
 from bot.ulid import milliseconds_of
@@ -86,9 +88,13 @@ def open_inspection(
     """Open the outbox in *data_dir*; raises StoreError if there is none, or none of this version."""
     path = data_dir / FILE_NAME
     try:
-        path.stat()
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path} is not a file: name another directory with --data-dir")
         uri = f"{path.resolve().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_s)) as connection:
+            # What is there can be shown, whatever it is.
+            connection.text_factory = _decode
+            guard(connection)
             _check_version(connection, path)
             yield Inspection(connection, path)
     except (FileNotFoundError, NotADirectoryError):
@@ -107,23 +113,22 @@ def _remedy(error: sqlite3.Error) -> str:
         "SQLITE_BUSY": ". The relay keeps it busy: try again.",
         "SQLITE_CANTOPEN": ". Run this as a user who may write in its directory.",
         "SQLITE_READONLY": ". Run this as the user that the relay runs as.",
+        **dict.fromkeys(DAMAGE, ". Start the relay, which sets a damaged file aside and begins a new one."),
     }
     name = str(getattr(error, "sqlite_errorname", ""))
     return next((text for start, text in remedies.items() if name.startswith(start)), "")
 
 
+def _decode(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    schema = resources.files("bot.outbox").joinpath("schema")
-    wanted = sum(file.name.endswith(".sql") for file in schema.iterdir())
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > wanted:
+    files = list_schema(resources.files("bot.outbox").joinpath("schema"))
+    found = check_schema(connection, path, files)
+    if found < len(files):
         raise StoreError(
-            f"{path} was written by a newer voice-relay (schema {found}, this one knows {wanted}): "
-            "use that version"
-        )
-    if found < wanted:
-        raise StoreError(
-            f"{path} was written by an older voice-relay (schema {found}, this one needs {wanted}): "
+            f"{path} was written by an older voice-relay (schema {found}, this one needs {len(files)}): "
             "use that version, or start the relay in this one, which upgrades the file"
         )
 

@@ -48,6 +48,9 @@ _ROOM_AGAIN: Final = 0.9
 
 _EVER: Final = 2**63 - 1
 
+_NOT_READABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""What a row makes its reader raise that is not as the relay writes it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -105,17 +108,17 @@ class Store:
 
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
         """Return every guild with the people in it, as it was left, by guild id."""
-        with self._transaction():
+        with self._reading():
             return occupancy_rows.read_occupancy(self._db)
 
     def load_positions(self) -> dict[int, Position]:
         """Return how far the gateway's session of each shard was taken in."""
-        with self._transaction():
+        with self._reading():
             return session_rows.read_positions(self._db)
 
     def load_held(self) -> dict[HeldKey, Held]:
         """Return what the debounce holds back."""
-        with self._transaction():
+        with self._reading():
             return held_rows.read_held(self._db)
 
     def open_batches(self) -> list[Batch]:
@@ -179,6 +182,17 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise self._database.explain(error, committed_ms=self._committed_ms) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read in a transaction; a row that cannot be read damages the file."""
+        try:
+            with self._transaction():
+                yield
+        except _NOT_READABLE as error:
+            raise self._database.declare_damaged(
+                f"a row of it cannot be read: {type(error).__name__}"
+            ) from error
 
     def _is_full(self) -> bool:
         """Tell whether the file is full of what waits: receipts make room first."""

@@ -8,7 +8,7 @@ from typing import Any
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
 from bot.cli.outbox.view import describe_flight, describe_lane, render_failure
 from bot.cli.parser import Arguments, CommandParser
-from bot.clock import format_ms, system_clock
+from bot.clock import system_clock
 from bot.console import Console
 from bot.outbox.inspection import open_inspection
 from bot.outbox.records import Flight, Status
@@ -22,6 +22,7 @@ from bot.text import (
     render_span,
     render_table,
     render_time,
+    time_for_machine,
 )
 
 
@@ -126,7 +127,7 @@ def describe_status(status: Status) -> dict[str, Any]:
             {
                 **describe_lane(queue.lane),
                 "events": queue.events,
-                "first_committed": format_ms(queue.oldest_ms),
+                "first_committed": time_for_machine(queue.oldest_ms),
             }
             for queue in status.queues
         ],
@@ -137,5 +138,5 @@ def describe_status(status: Status) -> dict[str, Any]:
         "reasons": [{"reason": reason, "dead_letters": letters} for reason, letters in status.reasons],
         "reason_count": status.reason_count,
         "receipts": status.receipts,
-        "oldest_receipt": None if oldest_ms is None else format_ms(oldest_ms),
+        "oldest_receipt": None if oldest_ms is None else time_for_machine(oldest_ms),
     }

@@ -1,14 +1,16 @@
 """Views that commands share: ``render_*`` for people, in local time; ``describe_*`` for programs, in UTC."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from bot.clock import format_ms
 from bot.outbox.records import Flight, Letter, Waiting
 from bot.routing.lane import Lane
-from bot.text import render_moment, render_span
+from bot.text import render_moment, render_span, time_for_machine
+
+_DEPTH_MAX: Final = 100
+"""JSON that is nested deeper is shown as it stands; no event is."""
 
 
 def render_lane(lane: Lane) -> str:
@@ -43,11 +45,19 @@ def read_event(body: str) -> Mapping[str, Any]:
 
 
 def parse_body(body: str) -> Any:
-    """Return the JSON in *body*; *body* itself if it is not JSON."""
+    """Return the JSON in *body*; *body* itself if it is not JSON, or is nested too deep to be printed."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body
+    return body if _is_deeper(value, _DEPTH_MAX) else value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def describe_flight(flight: Flight) -> dict[str, Any]:
@@ -55,9 +65,9 @@ def describe_flight(flight: Flight) -> dict[str, Any]:
         **describe_lane(flight.lane),
         "execution": flight.execution,
         "events": flight.events,
-        "begun": format_ms(flight.created_ms),
+        "begun": time_for_machine(flight.created_ms),
         "failed_attempts": flight.attempts,
-        "last_attempt": None if flight.last_attempt_ms is None else format_ms(flight.last_attempt_ms),
+        "last_attempt": None if flight.last_attempt_ms is None else time_for_machine(flight.last_attempt_ms),
         "last_error": flight.last_error,
     }
 
@@ -68,7 +78,7 @@ def describe_letter(letter: Letter) -> dict[str, Any]:
         **describe_lane(letter.lane),
         "destination": letter.destination,
         "event_id": letter.event_id,
-        "died": format_ms(letter.died_ms),
+        "died": time_for_machine(letter.died_ms),
         "reason": letter.reason,
         "execution": letter.execution,
         "redrive": letter.redrive,
@@ -81,7 +91,7 @@ def describe_waiting(event: Waiting) -> dict[str, Any]:
         **describe_lane(event.lane),
         "destination": event.destination,
         "event_id": event.event_id,
-        "committed": format_ms(event.entered_ms),
+        "committed": time_for_machine(event.entered_ms),
         "execution": event.execution,
         "event": parse_body(event.body),
     }

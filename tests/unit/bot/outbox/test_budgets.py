@@ -129,6 +129,7 @@ def test_counts_dead_letters_of_earlier_version(tmp_path: Path) -> None:
     with resources.as_file(resources.files("bot.outbox").joinpath("schema", "0001_first.sql")) as first:
         shutil.copy(first, old)
     database = open_database(tmp_path / "data", schema=old)
+    database.connection.execute("INSERT INTO lane (workflow, guild_id) VALUES ('notify', '1')")
     database.connection.execute(
         "INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms)"
         "VALUES (1, 'e', 'default', '{\"a\": \"é\"}', 'no', 1)"

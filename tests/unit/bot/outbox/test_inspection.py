@@ -221,7 +221,8 @@ def test_names_missing_outbox(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize(("version", "word"), [(0, "older"), (999, "newer")])
 def test_refuses_other_schema_version(tmp_path: Path, version: int, word: str) -> None:
     """The file stays as it is."""
-    OutboxFile(tmp_path).close()
+    if version:
+        OutboxFile(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         db.execute(f"PRAGMA user_version = {version}")
     with pytest.raises(StoreError, match=f"{word} voice-relay .schema {version}"), open_inspection(tmp_path):

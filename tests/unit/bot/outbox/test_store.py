@@ -272,7 +272,12 @@ def test_upgrade_keeps_what_is_held(tmp_path: Path) -> None:
         if file.name < "0006":
             (schema / file.name).write_text(file.read_text())
     database = open_database(tmp_path, schema=schema)
-    event = {"id": "1", "data": {"channel": {"id": "51"}}}
+    data = {"guild": {"id": "9"}, "user": {"id": "7"}, "channel": {"id": "51"}}
+    event = {
+        "id": "1",
+        "type": "discord.voice.joined",
+        "data": {**data, "changes": {}, "state": {}, "inferred": False},
+    }
     database.connection.execute("INSERT INTO lane VALUES (1, 'notify', '9', NULL)")
     for destination in ("default", "other"):
         row = (1, destination, "7", 99, 2.5, None, orjson.dumps(event).decode())
