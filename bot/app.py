@@ -32,7 +32,7 @@ from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Advanced, Watched
+from bot.outbox.work import Advanced
 from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import load_rules
 from bot.routing.targets import find_unknown, known_targets
@@ -313,7 +313,7 @@ class Relay:
 
     def _note_watched(self) -> None:
         self._outbox.put(Advanced(self._gateway.positions()))
-        self._outbox.tick(Watched(*self._gateway.watched_until()))
+        self._outbox.tick(self._gateway.watched_until())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

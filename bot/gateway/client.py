@@ -26,6 +26,7 @@ from bot.gateway.session_starts import SessionStarts
 from bot.gateway.shard import CAP_S, Shard
 from bot.gateway.websocket import Host
 from bot.outbox.session import Position
+from bot.outbox.work import Watched
 from bot.voice.payloads import shard_of
 
 _RESUME_WITHIN_S: Final = 5.0
@@ -92,11 +93,12 @@ class Gateway:
             for trouble, shards in groupby(down, key=lambda shard: shard.trouble)
         ]
 
-    def watched_until(self) -> tuple[int, dict[int, int]]:
-        """Return the number of shards, and until when each of this process is known to have been watching."""
+    def watched_until(self) -> Watched:
+        """Return until when each shard of this process is known to have been watching."""
         until = {shard.id: shard.watched_until() for shard in self._shards}
         count = self._shards[0].count if self._shards else 1
-        return count, {shard_id: until_ms for shard_id, until_ms in until.items() if until_ms is not None}
+        known = {shard_id: until_ms for shard_id, until_ms in until.items() if until_ms is not None}
+        return Watched(count, known, frozenset(until))
 
     def positions(self) -> dict[int, Position]:
         """Return how far each shard's session has been taken in."""
@@ -148,6 +150,8 @@ class Gateway:
         self._intake.begin(
             lambda guild_id: shard_of(guild_id, count) in kept,
             self._positions.keys() - kept.keys(),
+            # Without SHARD_IDS every guild is this process's.
+            None if self._shard_ids is None else lambda guild_id: shard_of(guild_id, count) in shard_ids,
         )
 
         def open_host(shard: Shard) -> Host:

@@ -18,6 +18,7 @@ from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import find_lane
 from bot.routing.rules import UNKNOWN, Route, Rules, Surroundings
 from bot.voice.events import Event, GapReason, VoiceEvent
+from bot.voice.handover import HANDED_OVER
 from bot.voice.observation import Observation
 from bot.voice.occupancy import GuildOccupancy
 from bot.voice.payloads import Payload, parse_id, parse_roles
@@ -87,15 +88,31 @@ class Intake:
         """How many guilds are watched now."""
         return self._tracker.watched_guilds
 
-    def begin(self, is_resumed: Callable[[str], bool], dropped: Collection[int]) -> None:
+    def begin(
+        self,
+        is_resumed: Callable[[str], bool],
+        dropped: Collection[int],
+        covers: Callable[[str], bool] | None = None,
+    ) -> None:
         """Note which guilds an earlier process watched to no purpose; call it before the first frame.
 
         *is_resumed* says whether a guild's session goes on; the shards that are *dropped* resume none.
+        *covers* says which guilds are this process's, ``None`` if all are.
         """
-        for observation in self._tracker.begin(is_resumed):
+        for observation in self._tracker.begin(is_resumed, covers, self._clock()):
+            row = observation.guild
+            if observation.forgotten or (row is not None and row.gap_reason == HANDED_OVER):
+                self._release_all(observation.guild_id)
             self._take(observation)
         if dropped:
             self._put(Advanced(dict.fromkeys(dropped)))
+
+    def _release_all(self, guild_id: str) -> None:
+        """Let go of what is held in the guild: what would settle it is told to another process."""
+        held = {key: one for key, one in self._debouncer.of_guild(guild_id).items() if one is not None}
+        self._debouncer.forget(guild_id)
+        if held:
+            self._put(Released({key: _outgoing(one) for key, one in held.items()}))
 
     def release(self) -> None:
         """Let go of the held events that are due."""

@@ -87,7 +87,11 @@ def write_losses(db: sqlite3.Connection, since_ms: Mapping[str, int]) -> None:
 
 
 def write_watched(db: sqlite3.Connection, watched: Watched) -> None:
-    """Note until when each shard was watching."""
+    """Note until when each shard was watching, and forget shards that this process does not run."""
     count = watched.shard_count
     rows = [(count, shard_id, until_ms) for shard_id, until_ms in watched.until_ms.items()]
     statements.insert(db, _PUT_WATCH, rows)
+    if watched.shard_ids:
+        ours = {(count, shard_id) for shard_id in watched.shard_ids}
+        gone = [row for row in db.execute("SELECT shard_count, shard_id FROM watch") if row not in ours]
+        statements.delete(db, "watch", ("shard_count", "shard_id"), gone)

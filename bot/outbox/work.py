@@ -4,7 +4,7 @@ The event loop hands over items one by one. The writer gathers those that have p
 the store commits that as one transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -53,10 +53,14 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Until when each shard, of *shard_count*, is known to have been watching."""
+    """Until when each shard, of *shard_count*, is known to have been watching.
+
+    What the file says of shards that are not in ``shard_ids`` is out of date, unless that is empty.
+    """
 
     shard_count: int
     until_ms: Mapping[int, int]
+    shard_ids: Collection[int] = ()
 
     def of_guild(self, guild_id: str) -> int | None:
         return self.until_ms.get(shard_of(guild_id, self.shard_count))

@@ -23,7 +23,7 @@ Timestamp = Annotated[str, pydantic.StringConstraints(pattern=r"^\d{4}-\d\d-\d\d
 VoiceEventType = Literal[
     "discord.voice.joined", "discord.voice.left", "discord.voice.moved", "discord.voice.updated"
 ]
-GapReason = Literal["restart", "session_lost", "guild_unavailable", "store_full"]
+GapReason = Literal["restart", "session_lost", "guild_unavailable", "store_full", "handed_over"]
 ChannelKind = Literal["voice", "stage", "unknown"]
 
 

@@ -7,6 +7,7 @@
                                                    anything
     Discord lost the guild    guild_unavailable    when the GUILD_DELETE came        Intake.guild_deleted
     the disk took nothing     store_full           the last commit but one           outbox Writer
+    another process had it    handed_over          when this one last watched        handover
 
 A gap ends with the guild's next snapshot (``Tracker.snapshot``) or the outbox's resync (``Tracker.resync``).
 Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the
@@ -43,6 +44,8 @@ def find_gap(
         return build_gap(guild, new_id(now_ms), guild.unwatched_since_ms, guild.gap_reason, now_ms)
     if not guild.known and file_lost_ms is not None:
         return build_gap(guild, new_id(now_ms), file_lost_ms, "restart", now_ms)
+    if not guild.known and guild.gap_reason == "handed_over":
+        return build_gap(guild, new_id(now_ms), guild.unwatched_since_ms, guild.gap_reason, now_ms)
     return None
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bot.voice.events import Event, GapReason
-from bot.voice.occupancy import Occupant
+from bot.voice.occupancy import GuildOccupancy, Occupant
 
 
 class GuildRow(NamedTuple):
@@ -15,6 +15,17 @@ class GuildRow(NamedTuple):
     unwatched_since_ms: int | None
     gap_reason: GapReason | None
     places: str | None = None
+
+
+def describe_row(guild: GuildOccupancy) -> GuildRow:
+    """Return the guild's row as it is now."""
+    return GuildRow(
+        guild.guild["name"],
+        guild.known,
+        None if guild.watched else guild.unwatched_since_ms,
+        None if guild.watched else guild.gap_reason,
+        guild.encode_places(),
+    )
 
 
 @dataclass(slots=True)

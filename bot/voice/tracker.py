@@ -24,7 +24,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from bot.voice.events import GapReason, User, VoiceEventType
 from bot.voice.gaps import begin_gap, build_gap, end_gap, find_gap
-from bot.voice.observation import GuildRow, Observation
+from bot.voice.handover import begin_watch, find_other_until, take_over
+from bot.voice.observation import Observation, describe_row
 from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes
 from bot.voice.payloads import (
     UNKNOWN_USER,
@@ -65,6 +66,7 @@ class Tracker:
         self._new_id = new_id
         self._file_lost_ms = file_lost_ms
         self._on_skipped = on_skipped
+        self._other_until_ms: int | None = None
 
     @property
     def guild_ids(self) -> Collection[str]:
@@ -94,17 +96,16 @@ class Tracker:
         guild = self._guilds.get(guild_id)
         return ({}, None) if guild is None else (guild.categories, guild.afk_channel_id)
 
-    def begin(self, is_resumed: Callable[[str], bool]) -> list[Observation]:
+    def begin(
+        self, is_resumed: Callable[[str], bool], covers: Callable[[str], bool] | None, now_ms: int
+    ) -> list[Observation]:
         """Return what to write down first: guilds whose session ends here are not watched any more.
 
-        Without it the next process would believe that this one watched them, snapshot or not.
+        Without it the next process would believe that this one watched them, snapshot or not. *covers* says
+        which guilds are this process's, ``None`` if all are: see ``bot.voice.handover``.
         """
-        observations = []
-        for guild_id, guild in self._guilds.items():
-            if guild.watched and not is_resumed(guild_id):
-                begin_gap(guild, "restart", guild.unwatched_since_ms)
-                observations.append(Observation(guild_id, guild=_row(guild)))
-        return observations
+        self._other_until_ms = find_other_until(self._guilds) if covers is None else now_ms
+        return begin_watch(self._guilds, is_resumed, covers, self._new_id, now_ms)
 
     def voice_state(self, payload: Payload, now_ms: int, *, replayed: bool = False) -> Observation | None:
         """Take a VOICE_STATE_UPDATE; ``None`` where it says nothing new.
@@ -147,6 +148,9 @@ class Tracker:
         if skipped:
             self._on_skipped(guild_id, skipped)
         observation = Observation(guild_id)
+        joined_ms = parse_joined_ms(payload)
+        if self._other_until_ms is not None and joined_ms is not None:
+            take_over(guild, joined_ms, self._other_until_ms)
         gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._lost_ms(payload))
         self._infer(observation, guild, present, now_ms)
         if not guild.known:
@@ -154,7 +158,7 @@ class Tracker:
         if gap is not None:
             observation.events.insert(0, gap)
         end_gap(guild)
-        observation.guild = _row(guild)
+        observation.guild = describe_row(guild)
         return observation
 
     def resync(self, on_disk: Mapping[str, GuildOccupancy | None], now_ms: int) -> list[Observation]:
@@ -179,8 +183,8 @@ class Tracker:
             guild.known = was_known
             if written is not None:
                 begin_gap(guild, written.gap_reason, written.unwatched_since_ms)
-            return Observation(guild_id, guild=_row(guild))
-        observation = Observation(guild_id, guild=_row(guild))
+            return Observation(guild_id, guild=describe_row(guild))
+        observation = Observation(guild_id, guild=describe_row(guild))
         if written is not None:
             since_ms, reason = written.unwatched_since_ms, written.gap_reason
             observation.events.append(build_gap(guild, self._new_id(now_ms), since_ms, reason, now_ms))
@@ -198,7 +202,7 @@ class Tracker:
         if guild is None or not guild.watched:
             return None
         begin_gap(guild, reason, guild.unwatched_since_ms if since_ms is None else since_ms)
-        return Observation(guild_id, guild=_row(guild))
+        return Observation(guild_id, guild=describe_row(guild))
 
     def forget(self, guild_id: str) -> Observation | None:
         """Drop a guild that the bot was removed from, with the people in it."""
@@ -228,7 +232,7 @@ class Tracker:
         except UnreadableError as error:
             self._on_skipped(guild.guild["id"], [str(error)])
             return None
-        return Observation(guild.guild["id"], guild=_row(guild)) if changed else None
+        return Observation(guild.guild["id"], guild=describe_row(guild)) if changed else None
 
     def _infer(
         self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
@@ -342,13 +346,3 @@ def _has_left(was: Occupant, here: Mapping[str, Occupant]) -> bool:
     if now is None:
         return True
     return bool(was.session_id and now.session_id) and was.session_id != now.session_id
-
-
-def _row(guild: GuildOccupancy) -> GuildRow:
-    return GuildRow(
-        guild.guild["name"],
-        guild.known,
-        None if guild.watched else guild.unwatched_since_ms,
-        None if guild.watched else guild.gap_reason,
-        guild.encode_places(),
-    )

@@ -207,8 +207,8 @@ async def test_runs_several_shards() -> None:
             for guild in guilds:
                 await guild.join(guild.add_member("a"), guild.add_voice_channel("c"))
             await watcher.wait_for(6)
-            count, until = watcher.gateway.watched_until()
-            assert (count, set(until)) == (2, {0, 1})
+            watched = watcher.gateway.watched_until()
+            assert (watched.shard_count, set(watched.until_ms), set(watched.shard_ids)) == (2, {0, 1}, {0, 1})
             await standin.faults.expire_sessions(shard=1)
             await standin.faults.drop(shard=1)
             await watcher.wait(lambda: "gap" in watcher.kinds())

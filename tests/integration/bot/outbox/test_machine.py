@@ -68,7 +68,7 @@ class OutboxMachine(RuleBasedStateMachine):
         database = open_database(Path(self.directory.name), synchronous="normal")
         self.store = Store(database, Limits(batch_events=3))
         self.tracker = Tracker(self.store.load_occupancy(), UlidFactory())
-        self.tracker.begin(lambda _: False)
+        self.tracker.begin(lambda _: False, None, 0)
         self.intake = Intake(
             self.tracker,
             Rules([Rule()]),
