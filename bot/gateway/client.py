@@ -22,6 +22,7 @@ from bot.backoff import backoff_s
 from bot.clock import Clock, system_clock
 from bot.gateway.intake import Intake
 from bot.gateway.rest import DISCORD_API, Rest, RestError
+from bot.gateway.resume_address import keep_trusted
 from bot.gateway.session_starts import SessionStarts
 from bot.gateway.shard import CAP_S, Shard
 from bot.gateway.websocket import Host
@@ -62,7 +63,7 @@ class Gateway:
         self._api_url = api_url
         self._shard_ids = shard_ids
         self._shard_count = shard_count
-        self._positions = positions or {}
+        self._positions = keep_trusted(positions or {}, api_url)
         self._clock = clock
         self._shards: list[Shard] = []
         self._trouble = "not connected to Discord yet"

@@ -41,7 +41,7 @@ KNOWN_OPS: Final = frozenset({1, RECONNECT, INVALID_SESSION, HELLO, 11})
 _INTERVAL_MS: Final = (1_000, 300_000)
 """Discord's is 41,250. Less would flood it with heartbeats, more would keep a dead connection."""
 _SEQ_MAX: Final = (1 << 53) - 1
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class BadFrameError(Exception):
@@ -113,5 +113,5 @@ def parse_gateway_url(value: object) -> str | None:
         url = URL(value)
     except ValueError:
         return None
-    secure = url.scheme == "wss" or (url.scheme == "ws" and url.host in _LOOPBACK)
+    secure = url.scheme == "wss" or (url.scheme == "ws" and url.host in LOOPBACK)
     return value if secure and url.host else None

@@ -99,3 +99,18 @@ async def test_other_shards_wait_for_api(standin: StandIn, guild: Guild, options
         (reason,) = watcher.gateway.not_ready()
     assert reason == "not connected to Discord yet: Discord answers with 503"
     assert standin.counts.get("resumed", 0) == 0
+
+
+async def test_foreign_session_is_not_resumed(standin: StandIn, guild: Guild) -> None:
+    """The token goes to Discord alone, even while its API does not say where the gateway is."""
+    (position,) = (await leave_session(standin)).values()
+    foreign = position._replace(session=position.session._replace(resume_url="wss://relay.invalid"))
+    standin.faults.fail_rest(1)
+    with structlog.testing.capture_logs() as lines:
+        async with starting(standin.api_url, {0: foreign}) as watcher:
+            await until(lambda: not watcher.gateway.not_ready())
+    assert [line["event"] for line in lines if line["event"].startswith("session_")] == [
+        "session_not_resumed"
+    ]
+    assert not [line for line in lines if line["event"] == "shard_disconnected"]
+    assert standin.counts["identified"] == 2
