@@ -15,6 +15,7 @@ _REASONS = {
     "Discord session lost": "session_lost",
     "server unavailable": "guild_unavailable",
     "relay could not store events": "store_full",
+    "server moved to another relay": "handed_over",
 }
 _CHANNEL = re.compile(r"<#(\d+)>")
 _INFERRED = "(inferred afterwards)"

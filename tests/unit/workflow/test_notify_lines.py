@@ -159,6 +159,7 @@ def test_seen_is_not_inferred(lines: Lines) -> None:
         ("session_lost", "Discord session lost"),
         ("guild_unavailable", "server unavailable"),
         ("store_full", "relay could not store events"),
+        ("handed_over", "server moved to another relay"),
     ],
 )
 def test_gap_gives_its_reason(reason: str, words: str, lines: Lines) -> None:
