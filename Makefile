@@ -36,7 +36,7 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/cfn-lint infra/*.yaml
+	$(BIN)/cfn-lint --regions ALL_REGIONS --template infra/*.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/build $(wildcard .ci/image)
 	$(TOOLING).locks

@@ -12,7 +12,7 @@ import botocore.exceptions
 
 from infra.deploy.aws_errors import DeployError, explained, one_line
 from infra.deploy.change_set import ChangeSet, compare_parameters, parse_changes
-from infra.deploy.parameters import explain_unknown
+from infra.deploy.parameters import explain_unknown, only_parameters
 from infra.deploy.stack_events import EventLog, OnEvent, StackResource, parse_findings, parse_resource
 from infra.deploy.stack_status import AFTER_FAILURE, CREATED, IN_PROGRESS, NO_STACK_YET, REMOVED_FIRST, STUCK
 
@@ -56,8 +56,11 @@ class Stack:
 
     def defaults(self, source: TemplateSource) -> dict[str, str | None]:
         """Return the parameters that the template declares, with their defaults."""
+        asked = {
+            key: only_parameters(value) if key == "TemplateBody" else value for key, value in source.items()
+        }
         with self._explained():
-            declared = self._client.validate_template(**source).get("Parameters", [])
+            declared = self._client.validate_template(**asked).get("Parameters", [])
         return {entry["ParameterKey"]: entry.get("DefaultValue") for entry in declared}
 
     def parameters(self) -> dict[str, str]:

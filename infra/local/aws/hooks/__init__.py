@@ -22,6 +22,7 @@ from infra.local.aws.hooks import (
     machine_role,
     oidc_providers,
     provisioning,
+    pseudo_parameters,
     root_key,
     sdk_task,
     service_integrations,
@@ -53,6 +54,7 @@ SEAMS: tuple[Seam, ...] = (
     *budgets.SEAMS,
     *volumes.SEAMS,
     *oidc_providers.SEAMS,
+    *pseudo_parameters.SEAMS,
     *change_set_conditions.SEAMS,
 )
 
@@ -81,6 +83,8 @@ async def installed(app: Any, *, retained_executions: int, retained_input_bytes:
     budgets.install()
     volumes.install()
     oidc_providers.install()
+    # Before the hook that evaluates conditions too.
+    pseudo_parameters.install()
     change_set_conditions.install()
     async with http_proxy.installed():
         yield

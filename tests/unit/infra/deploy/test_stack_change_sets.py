@@ -6,6 +6,7 @@ from infra.deploy.aws_errors import DeployError
 from infra.deploy.stack import Stack
 from tests.unit.infra.cloudformation import CloudFormation
 from tests.unit.infra.deploy.stacks import SOURCE, deploy, open_stack
+from tooling.locks import ROOT
 
 
 def test_passes_the_role_arn() -> None:
@@ -18,6 +19,18 @@ def test_passes_the_role_arn() -> None:
 
     open_stack(client).prepare(SOURCE, {})
     assert "RoleARN" not in client.asked
+
+
+def test_sends_the_whole_template() -> None:
+    """A loop writes its parameter into the processed template, which a later update must not start from."""
+    client = CloudFormation("UPDATE_COMPLETE")
+
+    open_stack(client).prepare(SOURCE, {})
+
+    assert SOURCE.items() <= client.asked.items()
+    assert "UsePreviousTemplate" not in client.asked
+    warning = (ROOT / "infra/README.md").read_text()
+    assert "never `--use-previous-template`" in warning
 
 
 def test_reuses_empty_stack() -> None:
