@@ -20,10 +20,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from bot.api.client import ApiClient
+from bot.api.executions import Executions
 from bot.api.target import Target
 from bot.api.webhook import ask_webhook
 from bot.clock import elapsed_clock
 from bot.delivery.dispatcher import Dispatcher
+from bot.delivery.follower import Follower
 from bot.delivery.heartbeat import Heartbeat
 from bot.delivery.webhook_watch import WebhookWatch
 from bot.errors import RelayError, SettingsError
@@ -41,6 +43,7 @@ from bot.telemetry.http import OpsServer
 from bot.telemetry.logs import log_loop_exception
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
+from workflow.registry import is_followed
 
 _WATCH_TICK_S = 5.0
 _DEBOUNCE_TICK_S = 0.2
@@ -85,8 +88,21 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
     async with api, asyncio.TaskGroup() as tasks:
         outbox = Outbox(store)
         webhook = _watch_webhook(settings, lambda: None if gateway.not_ready() else tracker.guild_ids)
-        start = api.start if webhook is None else _admitted(webhook, api.start)
-        dispatcher = Dispatcher(start, outbox.put, tasks.create_task, can_bury=lambda: outbox.can_bury)
+        follower = Follower(
+            Executions(api).describe,
+            outbox.put,
+            tasks.create_task,
+            waits_behind=outbox.waits_behind,
+            can_bury=lambda: outbox.can_bury,
+        )
+        dispatcher = Dispatcher(
+            api.start if webhook is None else _admitted(webhook, api.start),
+            outbox.put,
+            tasks.create_task,
+            is_followed=is_followed,
+            follow=follower.follow,
+            can_bury=lambda: outbox.can_bury,
+        )
         occupancy = await asyncio.to_thread(store.load_occupancy)
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms, on_skipped=log_skipped)
@@ -98,15 +114,17 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
             shard_count=settings.shard_count,
             positions=await asyncio.to_thread(store.load_positions),
         )
-        relay = Relay(settings, outbox, dispatcher, intake, gateway, tasks, api.start, webhook)
+        relay = Relay(settings, outbox, dispatcher, follower, intake, gateway, tasks, api.start, webhook)
         watch = tasks.create_task(webhook.run()) if webhook else None
         outbox.start(deliver=dispatcher.deliver, resync=intake.resync, positions=gateway.positions)
         alive = tasks.create_task(outbox.wait_broken())
+        following = tasks.create_task(follower.run())
         try:
             yield relay
         finally:
             alive.cancel()
             await relay.close()
+            following.cancel()
             if watch is not None:
                 watch.cancel()
 
@@ -193,6 +211,7 @@ class Relay:
         settings: Settings,
         outbox: Outbox,
         dispatcher: Dispatcher,
+        follower: Follower,
         intake: Intake,
         gateway: Gateway,
         tasks: asyncio.TaskGroup,
@@ -203,6 +222,7 @@ class Relay:
         self._settings = settings
         self._outbox = outbox
         self._dispatcher = dispatcher
+        self._follower = follower
         self._intake = intake
         self._tasks = tasks
         self._gateway = gateway
@@ -257,8 +277,11 @@ class Relay:
 
     async def close(self) -> None:
         """Start nothing new, finish or give up what is in flight, and put everything on disk."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._settings.shutdown_grace_s
         self._outbox.drain()
         await self._dispatcher.close(self._settings.shutdown_grace_s)
+        await self._follower.close(max(0.0, until_s - loop.time()))
         await self._outbox.close()
 
     def not_ready(self) -> list[str]:
@@ -268,19 +291,21 @@ class Relay:
             reasons.append(self._outbox.failing)
         if self._webhook is not None and self._webhook.trouble is not None:
             reasons.append(self._webhook.trouble)
-        elif self._dispatcher.trouble is not None:
-            reasons.append(self._dispatcher.trouble)
+        else:
+            reasons += filter(None, (self._dispatcher.trouble, self._follower.trouble))
         return reasons
 
     def metrics(self) -> dict[str, float]:
         beat = self._heartbeat
         return {
             "transitions_total": self._intake.transitions,
-            "events_delivered_total": self._dispatcher.delivered,
+            "events_delivered_total": self._dispatcher.delivered + self._follower.delivered,
             "events_waiting": self._outbox.waiting,
             "events_held": self._intake.held,
             "commits_waiting": self._outbox.backlog,
             "batches_in_flight": self._dispatcher.in_flight,
+            "executions_followed": self._follower.following,
+            "posts_refused_total": self._follower.refused,
             "shards_connected": self._gateway.connected_shards,
             "heartbeats_total": beat.beats,
             "heartbeats_failed_total": beat.failures,

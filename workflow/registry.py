@@ -29,9 +29,9 @@ class Workflow:
 
     *startable*: ``POST /workflows/NAME`` starts it, rather than a route of its own.
     *posts*: it posts to the destination in its input, and succeeds only if Discord took the message.
-    *followed*: the relay cares how an execution ends; in single-machine mode a failure is logged, and
-    stopping waits for what still runs. *max_events* is how many events one execution takes unless a rule or
-    BATCH_MAX_EVENTS says otherwise, within 200 KiB in any case; ``None`` for a workflow that takes none.
+    *followed*: the relay follows an execution to its end, and its events are delivered only if it succeeded.
+    *max_events* is how many events one execution takes unless a rule or BATCH_MAX_EVENTS says otherwise,
+    within 200 KiB in any case; ``None`` for a workflow that takes none.
     """
 
     name: str
@@ -86,3 +86,9 @@ def max_events(name: str) -> int:
     """Return how many events one execution of the workflow *name*, known or not, takes by default."""
     workflow = WORKFLOWS.get(name)
     return (workflow and workflow.max_events) or MAX_EVENTS
+
+
+def is_followed(name: str) -> bool:
+    """Say whether the relay follows executions of the workflow *name* to their end."""
+    workflow = WORKFLOWS.get(name)
+    return workflow is not None and workflow.followed

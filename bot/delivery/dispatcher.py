@@ -9,6 +9,7 @@ stay together and become dead letters, because sent under new names they might a
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
@@ -18,7 +19,7 @@ from bot.backoff import backoff_s
 from bot.clock import Clock, system_clock
 from bot.delivery.route import Route, outcome_unknown, retry_after_s
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
-from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
+from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Failed, Refused, Report
 
 _UNSURE: Final = "; an earlier attempt had no answer, so look for the execution {name} before a redrive"
 
@@ -33,8 +34,9 @@ class Dispatcher:
     """*start* is the API client's, *report* the outbox's; *spawn* runs a task and watches over it.
 
     ``deliver`` takes batches. ``close`` waits for those in flight and gives up the rest, which stay in the
-    outbox as they are, and are sent again, the same, by the next process. *can_bury* says whether there is
-    room for dead letters; without it nothing is given up.
+    outbox as they are, and are sent again, the same, by the next process. What is accepted goes to *follow*
+    if its workflow *is_followed*, and is delivered otherwise. *can_bury* says whether there is room for dead
+    letters; without it nothing is given up.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Dispatcher:
         report: Callable[[Report], object],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
+        is_followed: Callable[[str], bool] = lambda _: False,
+        follow: Callable[[Batch], object] = lambda _: None,
         can_bury: Callable[[], bool] = lambda: True,
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -50,6 +54,8 @@ class Dispatcher:
         self._start = start
         self._report = report
         self._spawn = spawn
+        self._is_followed = is_followed
+        self._follow = follow
         self._can_bury = can_bury
         self._clock = clock
         self._sleep = sleep
@@ -64,6 +70,9 @@ class Dispatcher:
         for batch in batches:
             if self._closing:
                 return
+            if batch.accepted is not None:
+                self._follow(batch)
+                continue
             delivery = self._deliver(batch)
             try:
                 task = self._spawn(delivery)
@@ -112,7 +121,7 @@ class Dispatcher:
                 raise
             else:
                 route.accept(probe=probe)
-                self._delivered(batch, arn, attempts)
+                self._accept(batch, arn, attempts)
                 return
             unsure = unsure or outcome_unknown(error)
             split = len(batch.event_ids) > 1 and not unsure
@@ -130,17 +139,26 @@ class Dispatcher:
             self._report(Failed(batch, attempts, route.explain(error)))
             await self._back_off(batch, route, error, attempts)
 
-    def _delivered(self, batch: Batch, arn: str, attempts: int) -> None:
-        self.delivered += len(batch.event_ids)
-        self._report(Delivered(batch, arn, attempts))
-        log.info(
-            "batch_delivered",
-            execution=batch.execution,
-            workflow=batch.lane.workflow,
-            guild_id=batch.lane.guild_id,
-            events=len(batch.event_ids),
-            attempts=attempts,
-        )
+    def _accept(self, batch: Batch, arn: str, attempts: int) -> None:
+        facts: dict[str, Any] = {
+            "execution": batch.execution,
+            "workflow": batch.lane.workflow,
+            "guild_id": batch.lane.guild_id,
+            "events": len(batch.event_ids),
+            "attempts": attempts,
+        }
+        # Without its ARN, which only an unusual answer lacks, an execution cannot be asked after.
+        if arn and self._is_followed(batch.lane.workflow):
+            accepted = dataclasses.replace(
+                batch, body=b"", sent_before=False, accepted=Acceptance(arn, attempts, self._clock())
+            )
+            self._report(Accepted(accepted))
+            self._follow(accepted)
+            log.info("batch_accepted", **facts)
+        else:
+            self.delivered += len(batch.event_ids)
+            self._report(Delivered(batch, arn, attempts))
+            log.info("batch_delivered", **facts)
 
     def _refused(self, batch: Batch, reason: str, *, split: bool, unsure: bool) -> None:
         if unsure:

@@ -1,8 +1,25 @@
-"""Batches, and what becomes of them: the data that the outbox and the dispatcher exchange."""
+"""Batches, and what becomes of them: the data that the outbox and the dispatcher exchange.
+
+begun ── accepted ──▶ followed, if its workflow is ── succeeded ──▶ receipt
+  │                      │   │   └── forgotten by the API ──▶ begun: the same bytes, the same name
+  │                      │   └── failed, and nothing was posted ──▶ deferred: its events wait again
+  │                      └── failed ──▶ dead letters
+  ├── accepted, and not followed ──▶ receipt
+  └── refused ──▶ split, or dead letters
+"""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bot.routing.lane import Lane
+
+
+class Acceptance(NamedTuple):
+    """That the API accepted a batch: the execution's ARN, after how many attempts, and when."""
+
+    arn: str
+    attempts: int
+    accepted_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +27,8 @@ class Batch:
     """Events that start one execution together: the same name and the same bytes at every attempt.
 
     ``sent_before``: an earlier process may have sent it, and what became of that is unknown. From
-    ``expires_ms`` on, all of its events are too old to be sent again.
+    ``expires_ms`` on, all of its events are too old to be sent again. One that was ``accepted`` is followed
+    to its end, and needs no ``body`` for that.
     """
 
     lane_id: int
@@ -19,13 +37,22 @@ class Batch:
     body: bytes
     event_ids: tuple[str, ...]
     created_ms: int
+    destination: str = ""
     sent_before: bool = field(default=False, compare=False)
     expires_ms: int = field(default=2**63 - 1, compare=False)
+    accepted: Acceptance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The API accepted the batch, whose execution is followed from now on. It gives its place back."""
+
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The API accepted the batch; ``arn`` is the execution that it started."""
+    """The API accepted the batch, and its execution, ``arn``, succeeded if it was followed."""
 
     batch: Batch
     arn: str
@@ -34,15 +61,33 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The API will never accept the batch. ``reason`` is fit for a person and holds no secret.
+    """The batch will never be accepted, or its execution failed. ``reason`` is for people and has no secret.
 
-    ``split``: nothing of it was accepted, so that its events go again, half as many at a time; otherwise
+    ``split``: nothing of it had any effect, so that its events go again, half as many at a time; otherwise
     they become dead letters.
     """
 
     batch: Batch
     reason: str
     split: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The batch's execution failed without any effect, and not because of its events.
+
+    They go again in an execution of another name, after *rest_s*.
+    """
+
+    batch: Batch
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The API does not know the execution that it accepted: the batch is to be sent again as it was."""
+
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +99,6 @@ class Failed:
     reason: str
 
 
-Settlement = Delivered | Refused
+Settlement = Delivered | Refused | Deferred
 """What ends a batch."""
-Report = Settlement | Failed
+Report = Settlement | Accepted | Forgotten | Failed

@@ -4,20 +4,25 @@ A lane's batch is a range of its events, written down before it is first sent, s
 same bytes under the same execution name.
 """
 
+import dataclasses
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import orjson
 
-from bot.outbox.batch import Batch, Delivered, Failed
+from bot.outbox.batch import Acceptance, Batch, Delivered, Failed
 from bot.outbox.stretch import Stretch, read_stretch
 from bot.routing.lane import Lane
 
 _BEGIN: Final = (
     "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms) VALUES (?, ?, ?, ?, ?)"
 )
-_OPEN: Final = "SELECT lane_id, execution, first_seq, last_seq, created_ms FROM batch ORDER BY first_seq"
+_OPEN: Final = """
+SELECT lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms
+FROM batch WHERE lane_id = coalesce(?, lane_id) ORDER BY first_seq
+"""
+_ACCEPT: Final = "UPDATE batch SET arn = ?, accepted_ms = ?, attempts = ? WHERE lane_id = ?"
 _DROP_EVENTS: Final = """
 DELETE FROM event WHERE lane_id = ?1 AND seq BETWEEN (SELECT first_seq FROM batch WHERE lane_id = ?1)
                                                  AND (SELECT last_seq FROM batch WHERE lane_id = ?1)
@@ -37,20 +42,26 @@ PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, ent
 _NOTE_FAILURE: Final = "UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?"
 
 
-def open_batches(db: sqlite3.Connection, lanes: dict[int, Lane], event_age_ms: int) -> list[Batch]:
-    """Return the batches that were begun and not settled, as they were first sent."""
-    return [
-        build_batch(
-            lane_id,
-            lanes[lane_id],
-            execution,
-            created_ms,
-            read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq),
-            event_age_ms,
-            sent_before=True,
+def open_batches(
+    db: sqlite3.Connection, lanes: Mapping[int, Lane], event_age_ms: int, *, only: int | None = None
+) -> list[Batch]:
+    """Return the batches that were begun and not settled, as they were first sent; only the lane's, if named.
+
+    One that was accepted comes without its body.
+    """
+    batches = []
+    for lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms in db.execute(
+        _OPEN, (only,)
+    ).fetchall():
+        events = read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq)
+        batch = build_batch(
+            lane_id, lanes[lane_id], execution, created_ms, events, event_age_ms, sent_before=True
         )
-        for lane_id, execution, first_seq, last_seq, created_ms in db.execute(_OPEN).fetchall()
-    ]
+        if arn is not None:
+            accepted = Acceptance(arn, attempts + 1, accepted_ms)
+            batch = dataclasses.replace(batch, body=b"", accepted=accepted)
+        batches.append(batch)
+    return batches
 
 
 def put_batch(db: sqlite3.Connection, batch: Batch, stretch: Stretch) -> None:
@@ -78,6 +89,7 @@ def build_batch(
         body=b'%b,"events":[%b]}' % (head, b",".join(events.bodies)),
         event_ids=events.event_ids,
         created_ms=created_ms,
+        destination=events.destination,
         sent_before=sent_before,
         expires_ms=max(events.entered_ms) + event_age_ms,
     )
@@ -85,6 +97,12 @@ def build_batch(
 
 def note_failure(db: sqlite3.Connection, failed: Failed, now_ms: int) -> None:
     db.execute(_NOTE_FAILURE, (failed.attempts, now_ms, failed.reason, failed.batch.lane_id))
+
+
+def note_acceptance(db: sqlite3.Connection, lane_id: int, accepted: Acceptance | None) -> None:
+    """Note that the lane's batch was accepted, or with ``None`` that the API knows nothing of it."""
+    arn, attempts, accepted_ms = accepted or (None, 1, None)
+    db.execute(_ACCEPT, (arn, accepted_ms, attempts - 1, lane_id))
 
 
 def put_receipt(db: sqlite3.Connection, delivered: Delivered, now_ms: int) -> None:

@@ -18,12 +18,14 @@ class Change:
     """What a transaction does to the lanes, by lane id.
 
     ``delta`` is by how many events a lane grows or shrinks. ``settled`` are the lanes whose batch has ended.
-    ``limits`` is how many events a lane's next batch may have, ``None`` for the usual.
+    ``limits`` is how many events a lane's next batch may have, ``None`` for the usual. ``rests`` are settled
+    lanes that begin no batch before a time, in milliseconds since 1970.
     """
 
     delta: Counter[int] = field(default_factory=Counter)
     settled: set[int] = field(default_factory=set)
     limits: dict[int, int | None] = field(default_factory=dict)
+    rests: dict[int, int] = field(default_factory=dict)
 
 
 class LaneSchedule:
@@ -38,12 +40,24 @@ class LaneSchedule:
         self._waiting = waiting
         self._in_flight = in_flight
         self._limits: dict[int, int] = {}
+        self._rests: dict[int, int] = {}
         self._workflow_of = workflow_of
         self._due: defaultdict[str, dict[int, None]] = defaultdict(dict)
         for lane_id in waiting:
             if lane_id not in in_flight:
                 self._due[workflow_of(lane_id)][lane_id] = None
         self.total = sum(waiting.values())
+
+    def waiting(self, lane_id: int) -> int:
+        """Return how many events of the lane are on disk; may be asked from another thread."""
+        return self._waiting.get(lane_id, 0)
+
+    def wake(self, now_ms: int) -> None:
+        """Let the lanes go on that have rested until now."""
+        for lane_id in [lane_id for lane_id, until_ms in self._rests.items() if until_ms <= now_ms]:
+            del self._rests[lane_id]
+            if lane_id in self._waiting and lane_id not in self._in_flight:
+                self._due[self._workflow_of(lane_id)][lane_id] = None
 
     def choose(self, change: Change, slots: int, taken: Mapping[str, int]) -> list[int]:
         """Return the lanes that may begin a batch once *change* is committed.
@@ -91,8 +105,9 @@ class LaneSchedule:
                 self._limits.pop(lane_id, None)
             else:
                 self._limits[lane_id] = limit
+        self._rests.update(change.rests)
         for lane_id in itertools.chain(change.delta, change.settled):
-            if lane_id in self._waiting and lane_id not in self._in_flight:
+            if lane_id in self._waiting and lane_id not in self._in_flight and lane_id not in self._rests:
                 self._due[self._workflow_of(lane_id)][lane_id] = None
         for lane_id in begun:
             self._due[self._workflow_of(lane_id)].pop(lane_id, None)
@@ -100,5 +115,7 @@ class LaneSchedule:
 
     def _is_due(self, lane_id: int, change: Change) -> bool:
         if lane_id in self._in_flight and lane_id not in change.settled:
+            return False
+        if lane_id in self._rests or lane_id in change.rests:
             return False
         return self._waiting.get(lane_id, 0) + change.delta[lane_id] > 0

@@ -147,6 +147,10 @@ class Outbox:
         """Whether there is room for more dead letters."""
         return not self._store.letters_full
 
+    def waits_behind(self, batch: Batch) -> bool:
+        """Say whether events of its lane wait for *batch* to end."""
+        return self._store.waits_behind(batch)
+
     @property
     def backlog(self) -> int:
         """How many turns of the loop have left items that wait to be committed."""

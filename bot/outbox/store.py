@@ -21,7 +21,17 @@ import structlog
 
 from bot.errors import StoreFullError
 from bot.outbox import batch_rows, held_rows, occupancy_rows, session_rows, statements
-from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
+from bot.outbox.batch import (
+    Accepted,
+    Batch,
+    Deferred,
+    Delivered,
+    Failed,
+    Forgotten,
+    Refused,
+    Report,
+    Settlement,
+)
 from bot.outbox.database import Database
 from bot.outbox.housekeeping import (
     CHUNK,
@@ -106,6 +116,10 @@ class Store:
         """How many events wait or are in flight."""
         return self._schedule.total
 
+    def waits_behind(self, batch: Batch) -> bool:
+        """Say whether events wait in the lane of *batch* for it to end; may be asked from another thread."""
+        return self._schedule.waiting(batch.lane_id) > len(batch.event_ids)
+
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
         """Return every guild with the people in it, as it was left, by guild id."""
         with self._reading():
@@ -129,9 +143,9 @@ class Store:
     def apply(
         self, work: Work, *, slots: int, now_ms: int, taken: Mapping[str, int] = MappingProxyType({})
     ) -> list[Batch]:
-        """Commit *work* and begin new batches, in lanes that have none in flight.
+        """Commit *work* and return the batches to send: new ones, in lanes that have none in flight.
 
-        Of each workflow up to *slots*, less those that are *taken*.
+        Of each workflow up to *slots*, less those that are *taken*; and those that the API has forgotten.
         """
         if work.events and self._is_full():
             raise StoreFullError(
@@ -151,14 +165,14 @@ class Store:
                 occupancy_rows.write_watched(self._db, work.watched)
             self._write_events(events, change, now_ms)
             held_rows.write_held(self._db, work)
-            for report in work.reports:
-                self._write_report(report, change, now_ms)
+            again = [batch for report in work.reports for batch in self._write_report(report, change, now_ms)]
             self.more_to_do = work.housekeeping and self._keep_house(change, now_ms)
+            self._schedule.wake(now_ms)
             due = self._schedule.choose(change, slots, taken)
             batches = [batch for lane_id in due if (batch := self._begin_batch(lane_id, change, now_ms))]
         self._schedule.commit(change, [batch.lane_id for batch in batches])
         self._committed_ms = now_ms
-        return batches
+        return [*again, *batches]
 
     def has_room(self) -> bool:
         """Say whether a file that was full has room for a good while again."""
@@ -272,24 +286,41 @@ class Store:
             # In memory at once: should this be rolled back, the worst is a batch of another size.
             self._batch_max[lane_id] = maximum
 
-    def _write_report(self, report: Report, change: Change, now_ms: int) -> None:
-        lane_id, size = report.batch.lane_id, len(report.batch.event_ids)
-        split = False
+    def _write_report(self, report: Report, change: Change, now_ms: int) -> list[Batch]:
+        """Write down what became of a batch; return it if it is to be sent again as it was."""
+        lane_id = report.batch.lane_id
         match report:
             case Failed():
                 batch_rows.note_failure(self._db, report, now_ms)
-                return
+                return []
+            case Accepted(batch):
+                batch_rows.note_acceptance(self._db, lane_id, batch.accepted)
+                return []
+            case Forgotten():
+                batch_rows.note_acceptance(self._db, lane_id, None)
+                return batch_rows.open_batches(self._db, self._lanes, self._limits.event_age_ms, only=lane_id)
+        self._settle(report, change, now_ms)
+        return []
+
+    def _settle(self, report: Settlement, change: Change, now_ms: int) -> None:
+        """End the batch: its events are receipted, dead letters, or wait again."""
+        lane_id, size = report.batch.lane_id, len(report.batch.event_ids)
+        again = False
+        match report:
             case Delivered():
                 batch_rows.put_receipt(self._db, report, now_ms)
                 change.limits[lane_id] = None
+            case Deferred(rest_s=rest_s):
+                change.rests[lane_id] = now_ms + round(rest_s * 1000)
+                again = True
             case Refused(split=True):
                 change.limits[lane_id] = size // 2
-                split = True
+                again = True
             case Refused(reason=reason):
                 batch_rows.bury(self._db, lane_id, reason, now_ms)
-        batch_rows.end_batch(self._db, lane_id, keep_events=split)
+        batch_rows.end_batch(self._db, lane_id, keep_events=again)
         change.settled.add(lane_id)
-        change.delta[lane_id] -= 0 if split else size
+        change.delta[lane_id] -= 0 if again else size
 
     def _begin_batch(self, lane_id: int, change: Change, now_ms: int) -> Batch | None:
         """Cut the lane's next batch and write it down; ``None`` if what is first in line was too old."""

@@ -22,7 +22,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
-from bot.outbox.batch import Batch, Failed
+from bot.outbox.batch import Accepted, Batch, Failed, Report
 from bot.outbox.losses import Losses
 from bot.outbox.store import Store
 from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Released, Resynced, Sync, Tick, Work
@@ -117,10 +117,14 @@ class Writer:
         except StoreError as error:
             self._fail(error, self._clock())
             return False
-        self._taken.update(batch.lane.workflow for batch in batches)
+        self._hand_out(batches)
+        return True
+
+    def _hand_out(self, batches: Sequence[Batch]) -> None:
+        """Pass on *batches*; one that is followed takes no place."""
+        self._taken.update(batch.lane.workflow for batch in batches if batch.accepted is None)
         if batches:
             self._deliver(batches)
-        return True
 
     def _gather(self) -> None:
         """Wait for something to do, or for the next try, and take all that has come in."""
@@ -154,14 +158,19 @@ class Writer:
                         case Sync():
                             self._syncs.append(item)
                         case report:
-                            self._work.reports.append(report)
-                            if not isinstance(report, Failed):
-                                self._taken[report.batch.lane.workflow] -= 1
+                            self._report(report)
                 if len(self._work.observations) >= _GROUP_MAX:
                     break
                 items = self._inbox.get_nowait()
         except queue.Empty:
             pass
+
+    def _report(self, report: Report) -> None:
+        """Take what became of a batch; it gives its place back when it is accepted or else settled."""
+        self._work.reports.append(report)
+        batch = report.batch
+        if isinstance(report, Accepted) or (batch.accepted is None and not isinstance(report, Failed)):
+            self._taken[batch.lane.workflow] -= 1
 
     def _let_go(self, item: LetGo) -> None:
         """Note what the loop let go, while the disk kept this thread waiting."""
@@ -199,9 +208,7 @@ class Writer:
         self._work = Work()
         self._losses.commit()
         self._safe_ms, self._committed_ms = self._committed_ms, now_ms
-        self._taken.update(batch.lane.workflow for batch in batches)
-        if batches:
-            self._deliver(batches)
+        self._hand_out(batches)
         self._recover(now_ms)
         return True
 

@@ -24,11 +24,15 @@ class Metric:
 
 METRICS: Final = (
     Metric("transitions_total", "counter", "Voice state transitions captured."),
-    Metric("events_delivered_total", "counter", "Events that the API accepted."),
+    Metric(
+        "events_delivered_total", "counter", "Events that were delivered: posted, where the workflow posts."
+    ),
     Metric("events_waiting", "gauge", "Events in the outbox, including those in flight."),
     Metric("events_held", "gauge", "Comings and goings held back by debounce."),
     Metric("commits_waiting", "gauge", "Writes queued for the outbox's thread."),
-    Metric("batches_in_flight", "gauge", "Batches that are being delivered."),
+    Metric("batches_in_flight", "gauge", "Batches that are being sent."),
+    Metric("executions_followed", "gauge", "Accepted executions whose end is awaited."),
+    Metric("posts_refused_total", "counter", "Posts that Discord, or the proxy, refused."),
     Metric("shards_connected", "gauge", "Shards connected to Discord's gateway."),
     Metric("heartbeats_total", "counter", "Heartbeats that the API accepted."),
     Metric("heartbeats_failed_total", "counter", "Heartbeats that failed."),

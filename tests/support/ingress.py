@@ -1,6 +1,7 @@
 """An ingress API for tests that are about the bot: accepts what Step Functions would, and keeps it.
 
-It checks no signature, as the embedded AWS does. Execution names behave like Step Functions'.
+It checks no signature, as the embedded AWS does. Execution names behave like Step Functions'. Executions have
+succeeded as soon as they are started, unless ``ends`` says otherwise.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ class StubIngress:
     def __init__(self, *, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
         self.executions: dict[str, bytes] = {}
+        self.ends: dict[str, dict[str, str]] = {}
+        self.polls = 0
         self.repeats = 0
         self.requests = 0
         self.answers: deque[Answer] = deque()
@@ -71,7 +74,23 @@ class StubIngress:
             answer = await self.answers.popleft()(request)
             if answer is not None:
                 return answer
+        if request.path == "/executions/status":
+            return self.describe(orjson.loads(body)["executionArn"])
         return self.accept(request.headers["Execution-Name"], body)
+
+    def describe(self, arn: str) -> web.Response:
+        """Answer as the workflow ``status`` does; ``ends`` has fields of executions by name."""
+        self.polls += 1
+        name = arn.removeprefix(ARN)
+        run: dict[str, Any] = {
+            "status": "FAILED",
+            "error": "ExecutionNotFound",
+            "cause": f"no execution {arn}",
+        }
+        if name in self.executions:
+            found = {"executionArn": arn, "name": name, "status": "SUCCEEDED", "startDate": 1.7e9}
+            run = {"status": "SUCCEEDED", "output": orjson.dumps(found | self.ends.get(name, {})).decode()}
+        return web.Response(body=orjson.dumps(run), content_type="application/json")
 
     def accept(self, name: str, body: bytes) -> web.Response:
         """Start an execution, as Step Functions does: the same name and input again is the same execution."""
