@@ -14,6 +14,7 @@ from bot.cli.outbox.view import (
     read_event,
     render_failure,
     render_lane,
+    render_progress,
 )
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
@@ -119,6 +120,8 @@ def _queued_facts(queued: Queued, now_ms: int) -> Facts:
         facts += [(name, f"{flight.execution}, {count(flight.events, 'event')}, begun {begun}")]
         if flight.attempts:
             facts += [("attempts", f"{flight.attempts} failed; last error: {render_failure(flight, now_ms)}")]
+        if flight.arn is not None:
+            facts += [("execution", flight.arn), ("progress", render_progress(flight, now_ms))]
     return facts
 
 

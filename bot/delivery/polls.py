@@ -23,6 +23,8 @@ POLL_GROWTH: Final = 1.5
 POLL_CAP_S: Final = 30.0
 
 _SORT_AGAIN_S: Final = 1.0
+_WAIT_MIN_S: Final = 0.001
+"""Sums of floating-point times are not exact; without this, a wait could be too short by next to nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,10 +72,10 @@ class Polls:
     def wait_s(self, now_s: float) -> float | None:
         """Return how long after *now_s* there will be one to poll; ``None`` if there is none at all."""
         if self._awaited or self._quiet:
-            return self._budget.wait_s(now_s)
+            return max(_WAIT_MIN_S, self._budget.wait_s(now_s))
         if not self._later:
             return None
-        return max(self._later[0][0] - now_s, self._budget.wait_s(now_s))
+        return max(_WAIT_MIN_S, self._later[0][0] - now_s, self._budget.wait_s(now_s))
 
     def pause(self, until_s: float) -> None:
         """Poll none before *until_s*."""

@@ -89,7 +89,7 @@ def build_batch(
         body=b'%b,"events":[%b]}' % (head, b",".join(events.bodies)),
         event_ids=events.event_ids,
         created_ms=created_ms,
-        destination=events.destination,
+        destination=events.destinations[0],
         sent_before=sent_before,
         expires_ms=max(events.entered_ms) + event_age_ms,
     )

@@ -7,6 +7,7 @@ between them, so that the relay, which waits for the same lock, soon has its tur
 Reasons and errors come from an API, so anything in them that looks like a secret is masked.
 """
 
+import dataclasses
 import sqlite3
 import stat
 import time
@@ -60,7 +61,7 @@ LEFT JOIN batch ON batch.lane_id = event.lane_id AND seq BETWEEN first_seq AND l
 _FLIGHT: Final = """
 SELECT workflow, guild_id, execution,
        (SELECT count(*) FROM event WHERE lane_id = batch.lane_id AND seq BETWEEN first_seq AND last_seq),
-       created_ms, attempts, last_attempt_ms, last_error
+       created_ms, attempts, last_attempt_ms, last_error, arn, accepted_ms
 FROM batch JOIN lane USING (lane_id)
 """
 _QUEUES: Final = """
@@ -74,7 +75,10 @@ SELECT workflow, guild_id, execution, arn, attempts, created_ms, delivered_ms
 FROM receipt JOIN lane USING (lane_id)
 WHERE delivered_ms >= ? AND instr(',' || event_ids || ',', ',' || ? || ',') ORDER BY delivered_ms
 """
-_ARN: Final = "SELECT arn FROM receipt WHERE execution = ? AND arn <> ''"
+_ARN: Final = """
+SELECT arn FROM receipt WHERE execution = ?1 AND arn <> ''
+UNION ALL SELECT arn FROM batch WHERE execution = ?1 AND arn IS NOT NULL
+"""
 _HELD: Final = """
 SELECT route.value ->> 0, guild_id, route.value ->> 1, event, due_ms FROM held, json_each(routes) AS route
 WHERE event ->> 'id' = ?
@@ -235,7 +239,7 @@ class Inspection:
             return Trace([], [], self._receipts(event_id, 0), [])
 
     def find_arn(self, execution: str) -> str | None:
-        """Return the ARN of the execution of this name, if there is still a receipt of it."""
+        """Return the ARN of the execution of this name, if it is under way or has a receipt."""
         rows = self._rows(_ARN, execution)
         return rows[0][0] if rows else None
 
@@ -310,6 +314,6 @@ def _waiting(row: Sequence[Any]) -> Waiting:
 
 
 def _flight(row: Sequence[Any]) -> Flight:
-    workflow, guild_id, execution, events, created_ms, attempts, last_attempt_ms, last_error = row
-    error = None if last_error is None else mask_secrets(last_error)
-    return Flight(Lane(workflow, guild_id), execution, events, created_ms, attempts, last_attempt_ms, error)
+    flight = Flight(Lane(*row[:2]), *row[2:])
+    error = None if flight.last_error is None else mask_secrets(flight.last_error)
+    return dataclasses.replace(flight, last_error=error)

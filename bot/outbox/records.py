@@ -25,7 +25,10 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A lane's batch in flight; ``attempts`` are those that failed."""
+    """A lane's batch in flight; ``attempts`` are those that failed.
+
+    ``arn`` is the execution's once the API has accepted it: its end is awaited.
+    """
 
     lane: Lane
     execution: str
@@ -34,6 +37,8 @@ class Flight:
     attempts: int
     last_attempt_ms: int | None
     last_error: str | None
+    arn: str | None = None
+    accepted_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

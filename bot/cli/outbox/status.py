@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
-from bot.cli.outbox.view import describe_flight, describe_lane, render_failure
+from bot.cli.outbox.view import describe_flight, describe_lane, render_progress
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
 from bot.console import Console
@@ -97,11 +97,11 @@ def _render_flights(flights: Sequence[Flight], now_ms: int) -> list[str]:
             str(flight.events),
             render_time(flight.created_ms),
             str(flight.attempts),
-            render_failure(flight, now_ms),
+            render_progress(flight, now_ms),
         )
         for flight in flights
     ]
-    head = ("EXECUTION", "WORKFLOW", "EVENTS", "BEGUN", "FAILED", "LAST ERROR")
+    head = ("EXECUTION", "WORKFLOW", "EVENTS", "BEGUN", "FAILED", "PROGRESS")
     return ["Batches in flight", *render_table(head, rows, indent="  ")] if rows else []
 
 

@@ -17,6 +17,13 @@ def render_lane(lane: Lane) -> str:
     return f"workflow {lane.workflow}, guild {lane.guild_id}"
 
 
+def render_progress(flight: Flight, now_ms: int) -> str:
+    """Return since when the end of a batch's execution is awaited; its last error before it is accepted."""
+    if flight.accepted_ms is not None:
+        return f"accepted {render_span(now_ms - flight.accepted_ms)} ago; its end is awaited"
+    return render_failure(flight, now_ms)
+
+
 def render_failure(flight: Flight, now_ms: int) -> str:
     """Return the last error of a batch and how long ago it was; a hyphen if there was none."""
     if flight.last_attempt_ms is None:
@@ -69,6 +76,8 @@ def describe_flight(flight: Flight) -> dict[str, Any]:
         "failed_attempts": flight.attempts,
         "last_attempt": None if flight.last_attempt_ms is None else time_for_machine(flight.last_attempt_ms),
         "last_error": flight.last_error,
+        "execution_arn": flight.arn,
+        "accepted": None if flight.accepted_ms is None else format_ms(flight.accepted_ms),
     }
 
 

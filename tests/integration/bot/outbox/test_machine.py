@@ -5,6 +5,7 @@ file; what stands between them is so little code that the machine does it by han
 so, and a crash drops what was not committed.
 """
 
+import dataclasses
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bot.gateway.intake import Intake
-from bot.outbox.batch import Batch, Delivered, Refused, Settlement
+from bot.outbox.batch import Acceptance, Accepted, Batch, Deferred, Delivered, Forgotten, Refused, Report
 from bot.outbox.database import open_database
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Advanced, Captured, Released, Watched, Work
@@ -60,6 +61,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.taken: dict[str, Batch] = {}
         self.dead: list[str] = []
         self.in_flight: dict[str, Batch] = {}
+        self.followed: set[str] = set()
+        self.bodies: dict[str, Batch] = {}
         self.pending: list[Captured] = []
         self.now_ms = 1_763_708_400_000
         self.open()
@@ -86,6 +89,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            # What was deferred has rested by then.
+            self.now_ms += 1000
             self.commit(SLOTS)
             while self.in_flight:
                 self.deliver(0)
@@ -134,10 +139,10 @@ class OutboxMachine(RuleBasedStateMachine):
     def commit(self, slots: int) -> None:
         self.apply([], slots)
 
-    def apply(self, settlements: list[Settlement], slots: int) -> None:
+    def apply(self, reports: list[Report], slots: int) -> None:
         observations = [seen.observation for seen in self.pending]
         events = [event for seen in self.pending for event in seen.events]
-        work = Work(observations, events, list(settlements), watched=Watched(1, {0: self.now_ms}))
+        work = Work(observations, events, list(reports), watched=Watched(1, {0: self.now_ms}))
         batches = self.store.apply(work, slots=min(slots, SLOTS - len(self.in_flight)), now_ms=self.tick())
         for event in (EVENT.validate_json(outgoing.body) for outgoing in events):
             assert event["id"] not in self.events
@@ -146,7 +151,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pending.clear()
         for batch in batches:
             assert all(batch.lane != other.lane for other in self.in_flight.values())
-            assert batch.execution not in self.taken
+            assert batch.execution not in self.taken or batch == self.bodies.get(batch.execution)
             self.in_flight[batch.execution] = batch
             told = orjson.loads(batch.body)
             assert told["id"] == batch.execution
@@ -164,12 +169,47 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # --- what the API does
 
+    @precondition(lambda self: self.in_flight.keys() - self.followed)
+    @rule(number=st.integers(0, SLOTS - 1))
+    def accept(self, number: int) -> None:
+        """The API takes the batch, whose end is awaited."""
+        open_ones = sorted(self.in_flight.keys() - self.followed)
+        batch = self.in_flight[open_ones[number % len(open_ones)]]
+        self.followed.add(batch.execution)
+        accepted = dataclasses.replace(batch, body=b"", accepted=Acceptance("arn", 1, self.now_ms))
+        self.in_flight[batch.execution] = accepted
+        self.bodies[batch.execution] = batch
+        self.apply([Accepted(accepted)], SLOTS)
+
+    @precondition(lambda self: self.followed)
+    @rule(number=st.integers(0, SLOTS - 1))
+    def forget(self, number: int) -> None:
+        """The API loses what it accepted: the batch is handed out again, with the same bytes."""
+        batch = self.in_flight.pop(self.pick_followed(number))
+        self.apply([Forgotten(batch)], 0)
+        assert self.in_flight[batch.execution] == self.bodies[batch.execution]
+
+    @precondition(lambda self: self.followed - self.taken.keys())
+    @rule(number=st.integers(0, SLOTS - 1))
+    def defer(self, number: int) -> None:
+        """The execution fails without any effect: its events go again, first in line."""
+        open_ones = sorted(self.followed - self.taken.keys())
+        name = open_ones[number % len(open_ones)]
+        self.followed.discard(name)
+        self.apply([Deferred(self.in_flight.pop(name), rest_s=0.005)], SLOTS)
+
+    def pick_followed(self, number: int) -> str:
+        name = sorted(self.followed)[number % len(self.followed)]
+        self.followed.discard(name)
+        return name
+
     @precondition(lambda self: self.in_flight)
     @rule(number=st.integers(0, SLOTS - 1))
     def deliver(self, number: int) -> None:
         batch = self.pick(number)
         self.take(batch)
         del self.in_flight[batch.execution]
+        self.followed.discard(batch.execution)
         self.apply([Delivered(batch, "arn", 1)], SLOTS)
 
     @precondition(lambda self: self.in_flight)
@@ -183,6 +223,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def refuse(self, number: int) -> None:
         open_ones = sorted(self.in_flight.keys() - self.taken.keys())
         batch = self.in_flight.pop(open_ones[number % len(open_ones)])
+        self.followed.discard(batch.execution)
         if len(batch.event_ids) == 1:
             self.settled[batch.lane.guild_id] += batch.event_ids
             self.dead += batch.event_ids
@@ -192,6 +233,7 @@ class OutboxMachine(RuleBasedStateMachine):
         return self.in_flight[sorted(self.in_flight)[number % len(self.in_flight)]]
 
     def take(self, batch: Batch) -> None:
+        batch = self.bodies.get(batch.execution, batch)
         if batch.execution not in self.taken:
             self.taken[batch.execution] = batch
             self.settled[batch.lane.guild_id] += batch.event_ids

@@ -1,6 +1,7 @@
 """The outbox at work: its thread, a real file, and a disk that does not always play along."""
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.errors import StoreError
-from bot.outbox.batch import Batch, Delivered, Refused
+from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Refused
 from bot.outbox.database import open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
@@ -182,6 +183,30 @@ async def test_places_are_of_one_workflow(tmp_path: Path, post: Post) -> None:
         outbox.put(Delivered(ended, "arn", 1))
         assert names(await again.wait_for(4)) == ["e0", "e1", "a", "b"]
         await outbox.flush()
+
+
+async def test_followed_batches_take_no_place(tmp_path: Path, post: Post) -> None:
+    """One gives its place back when it is accepted, and once only; the next process counts the same."""
+
+    def accepted(batch: Batch) -> Batch:
+        return dataclasses.replace(batch, body=b"", accepted=Acceptance("arn", 1, 0))
+
+    async with working(open_store(tmp_path), post, max_in_flight=1) as outbox:
+        for number in range(4):
+            put(outbox, f"e{number}", lane=Lane("notify", str(number)))
+        (first,) = await post.wait_for(1)
+        outbox.put(Accepted(accepted(first)))
+        second = (await post.wait_for(2))[1]
+        outbox.put(Delivered(accepted(first), "arn", 1))
+        await outbox.flush()
+        assert names(post.batches) == ["e0", "e1"]
+        outbox.put(Accepted(accepted(second)))
+        await post.wait_for(3)
+        await outbox.flush()
+        assert names(post.batches) == ["e0", "e1", "e2"]
+    again = Post()
+    async with working(open_store(tmp_path), again, max_in_flight=2):
+        assert sorted(names(await again.wait_for(3))) == ["e1", "e2", "e3"]
 
 
 async def test_housekeeping_goes_on_by_itself(tmp_path: Path, post: Post) -> None:

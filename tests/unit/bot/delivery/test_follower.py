@@ -1,0 +1,202 @@
+"""Every accepted batch is followed to its end, whatever the polls say on the way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bot.api.execution_responses import NOT_FOUND, Execution
+from bot.delivery.follower import NEW_FOR_MS, Follower
+from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
+from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, Refused, Report
+from bot.routing.lane import Lane
+from tests.support.virtual_time import run_virtually
+
+UNKNOWN = Rejected("no such execution", code=NOT_FOUND)
+AN_AGE_S = 48 * 3600.0
+DOWN = TemporaryFailure("cannot reach the API")
+Answer = str | Execution | Exception
+
+
+def batch(number: int = 1, *, sent_before: bool = False, expires_ms: int = 2**62, events: int = 1) -> Batch:
+    return Batch(
+        number,
+        Lane("notify", str(number)),
+        f"{number}-x",
+        b"",
+        tuple(f"e{each}" for each in range(events)),
+        0,
+        "default",
+        sent_before=sent_before,
+        expires_ms=expires_ms,
+        accepted=Acceptance(f"arn:{number}", 2, 0),
+    )
+
+
+def execution(status: str, error: str | None = None) -> Execution:
+    return Execution("arn:1", "1-x", status, 0, None if status == "RUNNING" else 1, None, None, error, None)
+
+
+class Api:
+    """Answers with *answers* in turn, the last one for good, and notes when it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.asked_s: list[float] = []
+
+    async def describe(self, arn: str) -> Execution:
+        self.asked_s.append(asyncio.get_running_loop().time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return execution(answer) if isinstance(answer, str) else answer
+
+
+async def follow(
+    describe: Callable[[str], Awaitable[Execution]], *batches: Batch, for_s: float = AN_AGE_S
+) -> tuple[list[Report], Follower]:
+    """Follow *batches* for *for_s* seconds, by default until all have ended."""
+    reports: list[Report] = []
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        follower = Follower(
+            describe, reports.append, tasks.create_task, clock=lambda: round(loop.time() * 1000)
+        )
+        running = tasks.create_task(follower.run())
+        for one in batches:
+            follower.follow(one)
+        await asyncio.sleep(for_s)
+        assert for_s < AN_AGE_S or not follower.following
+        running.cancel()
+    return reports, follower
+
+
+def test_success_is_delivered() -> None:
+    api, sent = Api("RUNNING", "RUNNING", "SUCCEEDED"), batch()
+    reports, follower = run_virtually(follow(api.describe, sent))
+    assert reports == [Delivered(sent, "arn:1", 2)]
+    assert api.asked_s == pytest.approx([0.2, 0.5, 0.95])
+    assert (follower.delivered, follower.trouble) == (1, None)
+
+
+def test_failure_is_dead_letter() -> None:
+    sent = batch(events=2)
+    reports, follower = run_virtually(follow(Api(execution("FAILED", "ApiGateway.404")).describe, sent))
+    assert reports == [Refused(sent, "the execution 1-x ended as FAILED: ApiGateway.404")]
+    assert follower.refused == 1
+    assert "default" in (follower.trouble or "")
+
+
+def test_invalid_message_is_split() -> None:
+    (report,), _ = run_virtually(follow(Api(execution("FAILED", "ApiGateway.400")).describe, batch(events=2)))
+    assert isinstance(report, Refused)
+    assert report.split
+
+
+def test_refusals_in_a_row_defer() -> None:
+    batches = [batch(number) for number in range(6)]
+    reports, _ = run_virtually(follow(Api(execution("FAILED", "ApiGateway.401")).describe, *batches))
+    assert [type(report) for report in reports] == [Refused] * 4 + [Deferred] * 2
+
+
+def test_new_execution_may_be_unknown() -> None:
+    """Its record may lag behind its start."""
+    api = Api(UNKNOWN, UNKNOWN, "SUCCEEDED")
+    reports, _ = run_virtually(follow(api.describe, batch()))
+    assert [type(report) for report in reports] == [Delivered]
+
+
+def test_forgotten_execution_is_sent_again() -> None:
+    sent = batch()
+    api = Api(UNKNOWN)
+    reports, _ = run_virtually(follow(api.describe, sent))
+    assert reports == [Forgotten(sent)]
+    assert api.asked_s[-1] * 1000 >= NEW_FOR_MS
+    assert run_virtually(follow(Api(UNKNOWN).describe, batch(sent_before=True)))[0] == [Forgotten(sent)]
+
+
+def test_forgotten_and_too_old_is_dead_letter() -> None:
+    """After that long the same name may start a second execution."""
+    (report,), _ = run_virtually(follow(Api(UNKNOWN).describe, batch(sent_before=True, expires_ms=0)))
+    assert isinstance(report, Refused)
+    assert "does not know its execution any more" in report.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DOWN, Unauthorized("refused"), Rejected("no route", status=404), ValueError("a secret header")],
+)
+def test_failing_poll_says_nothing(error: Exception) -> None:
+    """It is repeated, less and less often, and a few in a row are told; success ends the trouble."""
+    api = Api(*[error] * 8, "SUCCEEDED")
+    troubles = []
+
+    async def main() -> list[Report]:
+        reports: list[Report] = []
+        async with asyncio.TaskGroup() as tasks:
+            follower = Follower(api.describe, reports.append, tasks.create_task)
+            running = tasks.create_task(follower.run())
+            follower.follow(batch())
+            for _ in range(3600):
+                await asyncio.sleep(1)
+                troubles.append(follower.trouble)
+            running.cancel()
+        return reports
+
+    assert [type(report) for report in run_virtually(main())] == [Delivered]
+    assert any(troubles)
+    assert "secret" not in str(troubles)
+    assert troubles[-1] is None
+
+
+def test_retry_after_pauses_all_polls() -> None:
+    api = Api(TemporaryFailure("slow down", retry_after_s=60), "SUCCEEDED")
+    run_virtually(follow(api.describe, batch(1), batch(2)))
+    assert min(api.asked_s[2:]) >= 60
+
+
+@pytest.mark.parametrize("error", [Rejected("too large"), Rejected("no access", code="X")])
+def test_unseeable_end_counts_as_delivered(error: DeliveryError) -> None:
+    """The API accepted it, and the lane must go on."""
+    reports, follower = run_virtually(follow(Api(error).describe, batch()))
+    assert [type(report) for report in reports] == [Delivered]
+    assert follower.trouble == f"the end of executions cannot be seen: {error}"
+
+
+def test_unseen_end_is_given_up_at_expiry() -> None:
+    api = Api(DOWN)
+    reports, _ = run_virtually(follow(api.describe, batch(expires_ms=3_600_000)))
+    assert [type(report) for report in reports] == [Delivered]
+    assert api.asked_s[-1] >= 3600
+
+
+def test_polls_stay_within_budget() -> None:
+    """A thousand executions that run on are asked after no more often than the account allows."""
+    api = Api("RUNNING")
+    run_virtually(follow(api.describe, *(batch(number) for number in range(1000)), for_s=600))
+    assert 5_000 <= len(api.asked_s) <= 150 + 10 * 600 + 1
+
+
+def test_closing_waits_for_the_end() -> None:
+    """Within the grace; what runs on is left to the next process."""
+
+    async def main(*answers: Answer) -> tuple[list[Report], float]:
+        reports: list[Report] = []
+        api = Api(*answers)
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            follower = Follower(api.describe, reports.append, tasks.create_task)
+            running = tasks.create_task(follower.run())
+            follower.follow(batch())
+            await asyncio.sleep(20)
+            before_s = loop.time()
+            await follower.close(10)
+            running.cancel()
+        return reports, loop.time() - before_s
+
+    reports, took_s = run_virtually(main(*["RUNNING"] * 11, "SUCCEEDED"))
+    assert [type(report) for report in reports] == [Delivered]
+    assert took_s < 3
+    reports, took_s = run_virtually(main("RUNNING"))
+    assert reports == []
+    assert took_s == pytest.approx(10)
