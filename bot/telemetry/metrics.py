@@ -24,9 +24,7 @@ class Metric:
 
 METRICS: Final = (
     Metric("transitions_total", "counter", "Voice state transitions captured."),
-    Metric(
-        "events_delivered_total", "counter", "Events that were delivered: posted, where the workflow posts."
-    ),
+    Metric("events_delivered_total", "counter", "Events delivered: posted, if the workflow posts."),
     Metric("events_waiting", "gauge", "Events in the outbox, including those in flight."),
     Metric("events_held", "gauge", "Comings and goings held back by debounce."),
     Metric("commits_waiting", "gauge", "Writes queued for the outbox's thread."),

@@ -11,7 +11,7 @@ from botocore.credentials import ReadOnlyCredentials
 from bot.voice.events import EVENT
 from infra.local.audit import audit
 from infra.local.discord import StandIn
-from tests.support.crowd import EVERYTHING, add_guilds, wander_all
+from tests.support.crowd import UNFOLLOWED, add_guilds, wander_all
 from tests.support.ingress import StubIngress
 from tests.support.process import CREDENTIALS
 from tests.support.relay_between import relay_between
@@ -36,7 +36,7 @@ class Sample:
 async def test_burst_arrives_exactly(standin: StandIn, api: StubIngress, tmp_path: Path) -> None:
     """Nothing is lost, doubled, changed or out of order, and every request is signed."""
     guilds = add_guilds(standin, GUILDS)
-    (tmp_path / "rules.toml").write_text(EVERYTHING)
+    (tmp_path / "rules.toml").write_text(UNFOLLOWED)
     sample = Sample([])
     api.answers.extend([sample.take] * SAMPLED)
     async with relay_between(tmp_path, standin, api, RULES_FILE="rules.toml", LOG_LEVEL="warning") as relay:

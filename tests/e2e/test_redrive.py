@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bot.voice.events import EVENT
 from infra.local.discord import Guild, Member, StandIn
-from tests.support.crowd import EVERYTHING, add_guilds, wander
+from tests.support.crowd import UNFOLLOWED, add_guilds, wander
 from tests.support.ingress import StubIngress
 from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay
@@ -169,7 +169,7 @@ class Choosy(StubIngress):
 async def test_commands_work_during_burst(standin: StandIn, tmp_path: Path, ask: Ask) -> None:
     """Refused events are marked at once, and in the end everything has arrived exactly once."""
     guilds = add_guilds(standin, 4)
-    (tmp_path / "rules.toml").write_text(EVERYTHING)
+    (tmp_path / "rules.toml").write_text(UNFOLLOWED)
     async with Choosy() as api, relaying(tmp_path, standin, api, RULES_FILE="rules.toml") as relay:
         async with asyncio.TaskGroup() as tasks:
             bursts = [

@@ -176,25 +176,24 @@ async def test_single_machine_leaves_nothing(standin: StandIn, webhook: Webhook,
 async def test_single_machine_names_refused_execution(
     standin: StandIn, webhook: Webhook, tmp_path: Path
 ) -> None:
-    """The relay has delivered its part, so nothing else would report it."""
+    """Its events are dead letters, with Discord's words."""
     (guild,) = add_guilds(standin, 1)
     webhook.fail_next(1, 404, {"message": "Unknown Webhook", "code": 10015})
     async with single_machine_relay(tmp_path, standin, webhook) as relay:
         await join_one(guild)
-        (delivered,) = await relay.wait_for_log("batch_delivered")
+        (line,) = await relay.wait_for_log("event_dead_lettered")
         relay.terminate()
         assert await relay.wait() == 0
-    (line,) = relay.log("execution_failed")
-    assert (line["execution"], line["error"]) == (delivered["execution"], "ApiGateway.404")
-    assert "10015" in line["cause"]
+    assert "FAILED: ApiGateway.404" in line["reason"]
+    assert "10015" in line["reason"]
 
 
 async def test_single_machine_posts_before_end(standin: StandIn, webhook: Webhook, tmp_path: Path) -> None:
-    """An accepted execution has left the outbox, so no later process would start it again."""
+    """The embedded AWS ends with the relay, so an accepted execution gets the grace to end."""
     (guild,) = add_guilds(standin, 1)
     async with single_machine_relay(tmp_path, standin, webhook) as relay:
         await join_one(guild)
-        await relay.wait_for_log("batch_delivered")
+        await relay.wait_for_log("batch_accepted")
         relay.terminate()
         assert await relay.wait() == 0
     (line,), (happened,) = read_lines(webhook), standin.sent
@@ -209,6 +208,8 @@ async def test_killed_single_machine_goes_on(standin: StandIn, webhook: Webhook,
         async with single_machine_relay(tmp_path, standin, webhook) as relay:
             await join_one(guild)
             await standin.wait_for_messages(_has_lines(webhook, life + 1), 20)
+            # Before that, the next process would post it again.
+            await relay.wait_for_log("batch_delivered")
             children = find_descendants(relay.pid)
             relay.kill()
             await relay.wait()

@@ -77,7 +77,7 @@ def build_backlog(data_dir: Path, count: int) -> int:
     with closing(Store(open_database(data_dir, synchronous="normal"))) as store:
         db = store._db
         db.execute("BEGIN")
-        lanes = [(lane_id, "notify", str(lane_id)) for lane_id in range(1, LANES + 1)]
+        lanes = [(lane_id, "archive", str(lane_id)) for lane_id in range(1, LANES + 1)]
         db.executemany("INSERT INTO lane (lane_id, workflow, guild_id) VALUES (?, ?, ?)", lanes)
         db.executemany(
             "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES (?, ?, ?, ?, ?)",

@@ -13,6 +13,9 @@ from tests.support.ledger import Ledger
 EVERYTHING = "[[rule]]\n"
 """A rules file that forwards every event, also those that the built-in rules leave out."""
 
+UNFOLLOWED = '[[rule]]\nworkflow = "archive"\n'
+"""The same, to a workflow that does not post: nothing waits for the ends of its executions."""
+
 # A frame may be under way for long on a busy machine.
 _LAG_S = 5.0
 

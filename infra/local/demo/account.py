@@ -102,11 +102,9 @@ class Account:
 
     @property
     def balanced(self) -> bool:
-        """Whether everything arrived once, in order, what was missed was declared, and nothing failed.
-
-        The order in the channel is not part of it: a message that Discord told to wait may be overtaken.
-        """
-        return self.workflow.exact and self.channel.complete and not (self.unsuccessful or self.reused_names)
+        """Whether everything arrived once, in order, what was missed was declared, and nothing failed."""
+        in_order = self.channel.complete and not self.channel.misplaced
+        return self.workflow.exact and in_order and not (self.unsuccessful or self.reused_names)
 
 
 class Evening(NamedTuple):

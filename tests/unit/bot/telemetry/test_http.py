@@ -78,7 +78,7 @@ async def test_metrics_answers_in_prometheus_format(server: OpsServer) -> None:
     status, content_type, text = await get(server, "/metrics")
     assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert text == (
-        "# HELP voice_relay_events_delivered_total Events that were delivered: posted, where the workflow posts.\n"
+        "# HELP voice_relay_events_delivered_total Events delivered: posted, if the workflow posts.\n"
         "# TYPE voice_relay_events_delivered_total counter\n"
         "voice_relay_events_delivered_total 3\n"
         "# HELP voice_relay_events_waiting Events in the outbox, including those in flight.\n"
