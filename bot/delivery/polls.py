@@ -19,7 +19,7 @@ from bot.outbox.batch import Batch
 POLLS_PER_S: Final = 10.0
 POLLS_AT_ONCE: Final = 150
 POLL_FIRST_S: Final = 0.2
-POLL_GROWTH: Final = 1.5
+POLL_GROWTH: Final = 1.25
 POLL_CAP_S: Final = 30.0
 
 _SORT_AGAIN_S: Final = 1.0

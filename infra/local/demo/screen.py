@@ -197,8 +197,8 @@ def _comparison_table(account: Account) -> Table:
     for name in ("expected", *places):
         table.add_column(name, justify="right")
     columns = places.values()
-    # Who comes and goes unseen leaves nothing to infer; a message that Discord told to wait is overtaken.
-    inferred, disorder = f"inferred (net of {account.missed} unseen)", "out of order (overtaken on 429)"
+    # Who comes and goes unseen leaves nothing to infer.
+    inferred, disorder = f"inferred (net of {account.missed} unseen)", "out of order"
     rows: dict[str, tuple[int, list[int]]] = {
         "transitions delivered": (account.sent - account.missed, [each.delivered for each in columns]),
         inferred: (
@@ -226,7 +226,7 @@ def _figures_table(account: Account) -> Table:
         "gaps declared too short": str(len(account.workflow.short_gaps)),
         "messages": str(account.messages),
         "burst": f"{account.burst} transitions in {_seconds(account.burst_s)}",
-        "Discord said 'slow down'": f"{account.slow_downs} times; later messages may overtake",
+        "Discord said 'slow down'": f"{account.slow_downs} times, and the next messages waited",
         "from transition to execution": f"{_seconds(account.to_execution.usual_s)} (median), "
         f"in the burst {_seconds(account.to_execution.in_burst_s)}",
         "from transition to message": f"{_seconds(account.to_message.usual_s)} (median), "

@@ -75,7 +75,7 @@ def test_success_is_delivered() -> None:
     api, sent = Api("RUNNING", "RUNNING", "SUCCEEDED"), batch()
     reports, follower = run_virtually(follow(api.describe, sent))
     assert reports == [Delivered(sent, "arn:1", 2)]
-    assert api.asked_s == pytest.approx([0.2, 0.5, 0.95])
+    assert api.asked_s == pytest.approx([0.2, 0.45, 0.7625])
     assert (follower.delivered, follower.trouble) == (1, None)
 
 

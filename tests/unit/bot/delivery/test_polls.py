@@ -7,6 +7,7 @@ import pytest
 from bot.delivery.polls import (
     POLL_CAP_S,
     POLL_FIRST_S,
+    POLL_GROWTH,
     POLLS_AT_ONCE,
     POLLS_PER_S,
     Budget,
@@ -40,11 +41,11 @@ def test_takes_only_due() -> None:
 def test_intervals_grow_to_cap() -> None:
     one = followed(1)
     waits = []
-    for _ in range(20):
+    for _ in range(30):
         one.postpone(0.0)
         waits.append(one.due_s)
-    assert waits[0] == pytest.approx(POLL_FIRST_S * 1.5)
-    assert all(later <= sooner * 1.5 + 1e-9 for sooner, later in pairwise(waits))
+    assert waits[0] == pytest.approx(POLL_FIRST_S * POLL_GROWTH)
+    assert all(later <= sooner * POLL_GROWTH + 1e-9 for sooner, later in pairwise(waits))
     assert waits[-1] == POLL_CAP_S
 
 
