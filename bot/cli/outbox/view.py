@@ -77,7 +77,7 @@ def describe_flight(flight: Flight) -> dict[str, Any]:
         "last_attempt": None if flight.last_attempt_ms is None else time_for_machine(flight.last_attempt_ms),
         "last_error": flight.last_error,
         "execution_arn": flight.arn,
-        "accepted": None if flight.accepted_ms is None else format_ms(flight.accepted_ms),
+        "accepted": None if flight.accepted_ms is None else time_for_machine(flight.accepted_ms),
     }
 
 
