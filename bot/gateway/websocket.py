@@ -5,7 +5,7 @@ to discord.py is the connection itself: the handshake, heartbeats, and what the 
 
 discord.py guards the wait for each message with a timer, which costs as much as reading the message. In a
 burst the next one is there already. So only the first is awaited under the timer; those behind it are read
-without one.
+from aiohttp's buffer.
 """
 
 # Uses private names of discord.py 2.7 and aiohttp 3.14. Tests fail if one of them changes: they count the
@@ -59,27 +59,47 @@ class DrainingWebSocket(DiscordWebSocket):
 
     async def poll_event(self) -> None:
         await super().poll_event()
+        reader = self.socket._reader
+        while reader._buffer:
+            if reader._buffer[0][0].type is aiohttp.WSMsgType.BINARY:
+                message: Any = await reader.read()
+                control = self._read(message.data)
+                if control is not None:
+                    await self._obey(control)
+            else:
+                await self._poll_untimed()
+
+    async def _poll_untimed(self) -> None:
         timeout_s = self._max_heartbeat_timeout
         # None means no timer: what is in the buffer is not waited for.
         self._max_heartbeat_timeout = None  # type: ignore[assignment]
         try:
-            while self.socket._reader._buffer:
-                await super().poll_event()
+            await super().poll_event()
         finally:
             self._max_heartbeat_timeout = timeout_s
 
     async def received_message(self, msg: bytes | str, /) -> None:
-        data = self._inflate(msg) if isinstance(msg, bytes) else msg.encode()
+        control = self._read(msg)
+        if control is not None:
+            await self._obey(control)
+
+    def _read(self, message: bytes | str) -> dict[str, Any] | None:
+        """Take a message, if it is a dispatch or only a part of a frame; return any other frame."""
+        data = self._inflate(message) if isinstance(message, bytes) else message.encode()
         if data is None:
-            return
+            return None
         frame = parse_frame(data)
-        op = frame["op"]
-        if op == DISPATCH:
+        if frame["op"] == DISPATCH:
             self._take(frame)
-        elif op in KNOWN_OPS:
+            return None
+        return frame
+
+    async def _obey(self, control: dict[str, Any]) -> None:
+        op = control["op"]
+        if op in KNOWN_OPS:
             if op == HELLO:
                 self._greet()
-            await super().received_message(orjson.dumps(parse_control(frame)).decode())
+            await super().received_message(orjson.dumps(parse_control(control)).decode())
         elif not self._unknown_ops:
             self._unknown_ops = True
             log.warning("op_skipped", shard_id=self.shard_id, op=op, reason="not known to this voice-relay")
