@@ -38,8 +38,11 @@ def log_skipped(guild_id: str, parts: Sequence[str]) -> None:
 class Source(Protocol):
     """Where frames come from; ``position`` is that of the last one in its session.
 
-    Not ``connected`` means that the frames are replayed: they happened earlier.
+    Not ``connected`` means that the frames are replayed: they happened earlier, after ``seen_ms``.
     """
+
+    @property
+    def seen_ms(self) -> int | None: ...
 
     @property
     def connected(self) -> bool: ...
@@ -88,6 +91,11 @@ class Intake:
         """How many guilds are watched now."""
         return self._tracker.watched_guilds
 
+    @property
+    def _is_live(self) -> bool:
+        """Whether frames come as things happen, rather than as a replay."""
+        return self.source is None or self.source.connected
+
     def begin(
         self,
         is_resumed: Callable[[str], bool],
@@ -122,8 +130,7 @@ class Intake:
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        replayed = self.source is not None and not self.source.connected
-        observation = self._tracker.voice_state(payload, self._clock(), replayed=replayed)
+        observation = self._tracker.voice_state(payload, self._clock(), replayed=not self._is_live)
         self._take(observation, payload)
 
     def guild_created(self, payload: Payload) -> None:
@@ -137,7 +144,8 @@ class Intake:
             return
         if payload.get("unavailable") is True:
             log.warning("guild_unavailable", guild_id=guild_id)
-            self._take(self._tracker.unwatch(guild_id, "guild_unavailable", since_ms=self._clock()))
+            since_ms = self._clock() if self.source is None or self._is_live else self.source.seen_ms
+            self._take(self._tracker.unwatch(guild_id, "guild_unavailable", since_ms=since_ms))
         else:
             log.info("guild_left", guild_id=guild_id)
             self._take(self._tracker.forget(guild_id))

@@ -24,6 +24,11 @@ _LOSE: Final = (
     "UPDATE guild SET unwatched_since_ms = iif(gap_reason IS NULL, ?1, min(unwatched_since_ms, ?1)), "
     "gap_reason = coalesce(gap_reason, 'store_full') WHERE guild_id = ?2"
 )
+_READ_TOLD: Final = "SELECT unwatched_since_ms FROM guild WHERE guild_id = ? AND gap_reason IS NULL"
+_PUT_SEEN: Final = (
+    "INSERT INTO watch (shard_count, shard_id, until_ms) VALUES (?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)"
+)
 _PUT_WATCH: Final = "INSERT OR REPLACE INTO watch (shard_count, shard_id, until_ms) VALUES "
 
 
@@ -32,10 +37,7 @@ def read_occupancy(db: sqlite3.Connection) -> dict[str, GuildOccupancy]:
 
     ``watched`` are those that were when the process ended; ``unwatched_since_ms`` then says when that was.
     """
-    watch = [
-        Watched(count, {shard_id: until_ms})
-        for count, shard_id, until_ms in db.execute("SELECT shard_count, shard_id, until_ms FROM watch")
-    ]
+    watch = _read_watch(db)
     guilds: dict[str, GuildOccupancy] = {}
     for guild_id, name, known, since_ms, reason, places in db.execute(_READ_GUILDS):
         guilds[guild_id] = guild = GuildOccupancy({"id": guild_id, "name": name}, known=bool(known))
@@ -43,8 +45,8 @@ def read_occupancy(db: sqlite3.Connection) -> dict[str, GuildOccupancy]:
             guild.decode_places(places)
         if reason is None:
             # It was watched until the process ended.
-            ends = [until_ms for each in watch if (until_ms := each.of_guild(guild_id)) is not None]
-            since_ms = max(ends, default=None)
+            guild.told_ms = since_ms
+            since_ms = _find_end(watch, guild_id, since_ms)
         guild.watched = reason is None
         guild.unwatched_since_ms = since_ms
         guild.gap_reason = reason or "restart"
@@ -81,6 +83,20 @@ def write_observations(db: sqlite3.Connection, observations: Iterable[Observatio
     statements.delete(db, "occupant", ("guild_id", "user_id"), gone)
 
 
+def bound_losses(db: sqlite3.Connection, since_ms: Mapping[str, int]) -> dict[str, int]:
+    """Return since when guilds are unwatched: not before what is on disk, which was told.
+
+    To be asked before anything else of the transaction is written.
+    """
+    watch = _read_watch(db) if since_ms else []
+    bounded = {}
+    for guild_id, since in since_ms.items():
+        row = db.execute(_READ_TOLD, (guild_id,)).fetchone()
+        told_ms = since if row is None or row[0] is None else max(since, row[0])
+        bounded[guild_id] = _find_end(watch, guild_id, told_ms) or since
+    return bounded
+
+
 def write_losses(db: sqlite3.Connection, since_ms: Mapping[str, int]) -> None:
     """Note since when guilds are unwatched, because there was no room; of two reasons the first stays."""
     db.executemany(_LOSE, [(since, guild_id) for guild_id, since in since_ms.items()])
@@ -95,3 +111,19 @@ def write_watched(db: sqlite3.Connection, watched: Watched) -> None:
         ours = {(count, shard_id) for shard_id in watched.shard_ids}
         gone = [row for row in db.execute("SELECT shard_count, shard_id FROM watch") if row not in ours]
         statements.delete(db, "watch", ("shard_count", "shard_id"), gone)
+
+
+def write_seen(db: sqlite3.Connection, seen_ms: Mapping[tuple[int, int], int]) -> None:
+    """Note when shards took their last live frames, by the number of shards and the shard."""
+    db.executemany(_PUT_SEEN, [(*shard, until_ms) for shard, until_ms in seen_ms.items()])
+
+
+def _read_watch(db: sqlite3.Connection) -> list[Watched]:
+    rows = db.execute("SELECT shard_count, shard_id, until_ms FROM watch")
+    return [Watched(count, {shard_id: until_ms}) for count, shard_id, until_ms in rows]
+
+
+def _find_end(watch: Iterable[Watched], guild_id: str, at_least_ms: int | None) -> int | None:
+    """Return until when the guild was watched, ``None`` if unknown."""
+    ends = [at_least_ms, *(each.of_guild(guild_id) for each in watch)]
+    return max((end for end in ends if end is not None), default=None)

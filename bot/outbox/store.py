@@ -156,13 +156,15 @@ class Store:
         self._add_lanes({event.lane for event in events})
         change = Change()
         with self._transaction():
+            losses = occupancy_rows.bound_losses(self._db, work.losses)
             occupancy_rows.write_observations(self._db, work.observations)
             session_rows.write_positions(self._db, work.positions)
-            if work.losses:
-                occupancy_rows.write_losses(self._db, work.losses)
+            if losses:
+                occupancy_rows.write_losses(self._db, losses)
                 session_rows.forget_positions(self._db)
             if work.watched is not None:
                 occupancy_rows.write_watched(self._db, work.watched)
+            occupancy_rows.write_seen(self._db, work.seen_ms)
             self._write_events(events, change, now_ms)
             held_rows.write_held(self._db, work)
             again = [batch for report in work.reports for batch in self._write_report(report, change, now_ms)]

@@ -123,7 +123,8 @@ class Work:
     ``held`` has what is now held under each key that changed, ``None`` for nothing; in the guilds of
     ``held_anew`` it is all there is. ``released`` are events that the debounce let go: they are taken even
     into a full file. ``losses`` says since when guilds are unwatched, because observations of theirs were let
-    go. ``housekeeping`` redrives the dead letters that are marked, and drops old receipts.
+    go. ``seen_ms`` has, by the number of shards and the shard, when the last live frame was taken.
+    ``housekeeping`` redrives the dead letters that are marked, and drops old receipts.
     """
 
     observations: list[Observation] = field(default_factory=list)
@@ -135,6 +136,7 @@ class Work:
     positions: dict[int, Position | None] = field(default_factory=dict)
     losses: Mapping[str, int] = field(default_factory=dict)
     watched: Watched | None = None
+    seen_ms: dict[tuple[int, int], int] = field(default_factory=dict)
     housekeeping: bool = False
 
     def capture(self, captured: Captured) -> None:
@@ -143,7 +145,10 @@ class Work:
         self.held.update(captured.held)
         position = captured.position
         if position is not None:
-            self.positions[position.session.shard_id] = position
+            session = position.session
+            self.positions[session.shard_id] = position
+            if captured.observation.seen_ms is not None:
+                self.seen_ms[session.shard_count, session.shard_id] = captured.observation.seen_ms
 
     def release(self, events: Mapping[HeldKey, Sequence[OutgoingEvent]]) -> None:
         for outgoing in events.values():
@@ -167,6 +172,7 @@ class Work:
         self.held_anew.clear()
         # A session that went on would never replay them.
         self.positions.clear()
+        self.seen_ms.clear()
         released = {event.lane.guild_id for event in self.released}
         self.held = {
             key: held for key, held in self.held.items() if held is None and key.guild_id in released

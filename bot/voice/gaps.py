@@ -11,8 +11,10 @@
 
 A gap ends with the guild's next snapshot (``Tracker.snapshot``) or the outbox's resync (``Tracker.resync``).
 Its event comes before those that the snapshot gives rise to, which are marked as inferred. Where the
-beginning is unknown, ``from`` is null. The first snapshot of a guild declares no gap, unless the file that
-would know of an earlier one is lost and the bot was in the guild by then.
+beginning is unknown, ``from`` is null. It is never before the last event that was told of the guild as it
+happened, nor before the end of another gap. It may be before one that was replayed, since what was missed may
+have happened as early. The first snapshot of a guild declares no gap, unless the
+file that would know of an earlier one is lost and the bot was in the guild by then.
 """
 
 from collections.abc import Callable
@@ -27,9 +29,13 @@ NewId = Callable[[int], str]
 
 
 def begin_gap(guild: GuildOccupancy, reason: GapReason, since_ms: int | None) -> None:
-    """Note that the guild is no longer watched, and was last watched at *since_ms*."""
+    """Note that the guild is no longer watched, and was last watched at *since_ms*.
+
+    Or when something of it was told, if that is later.
+    """
+    known = [ms for ms in (since_ms, guild.told_ms) if ms is not None]
     guild.watched = False
-    guild.unwatched_since_ms = since_ms
+    guild.unwatched_since_ms = max(known, default=None)
     guild.gap_reason = reason
 
 
@@ -49,10 +55,11 @@ def find_gap(
     return None
 
 
-def end_gap(guild: GuildOccupancy) -> None:
+def end_gap(guild: GuildOccupancy, now_ms: int) -> None:
     """Note that the guild is known, and watched from now on."""
     guild.known = guild.watched = True
     guild.unwatched_since_ms = None
+    guild.told_ms = now_ms
 
 
 def build_gap(

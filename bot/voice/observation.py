@@ -8,7 +8,11 @@ from bot.voice.occupancy import GuildOccupancy, Occupant
 
 
 class GuildRow(NamedTuple):
-    """What is kept of a guild itself, as it was at one moment; ``places`` are its channels, as JSON."""
+    """What is kept of a guild itself, as it was at one moment; ``places`` are its channels, as JSON.
+
+    While it is watched, ``gap_reason`` is ``None``, and ``unwatched_since_ms`` the earliest that a gap may
+    begin, if that is known.
+    """
 
     name: str | None
     known: bool
@@ -22,7 +26,7 @@ def describe_row(guild: GuildOccupancy) -> GuildRow:
     return GuildRow(
         guild.guild["name"],
         guild.known,
-        None if guild.watched else guild.unwatched_since_ms,
+        guild.told_ms if guild.watched else guild.unwatched_since_ms,
         None if guild.watched else guild.gap_reason,
         guild.encode_places(),
     )
@@ -33,7 +37,8 @@ class Observation:
     """What one frame changed: events to deliver and rows to write, all in one transaction.
 
     ``occupants`` has an entry for each person whose row changed, ``None`` for those who are gone. ``guild``
-    is the guild's own row where that changed; ``forgotten`` asks for all its rows to go.
+    is the guild's own row where that changed; ``forgotten`` asks for all its rows to go. ``seen_ms`` is when
+    the frame was taken, if it was no replay: until then, at least, its shard was watching.
     """
 
     guild_id: str
@@ -41,6 +46,7 @@ class Observation:
     occupants: dict[str, Occupant | None] = field(default_factory=dict)
     guild: GuildRow | None = None
     forgotten: bool = False
+    seen_ms: int | None = None
 
     @property
     def begins_gap(self) -> bool:

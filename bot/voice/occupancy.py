@@ -35,7 +35,9 @@ class GuildOccupancy:
 
     ``known``: a snapshot was seen at least once, in this process or an earlier one. ``watched``: the guild
     is being followed now. While it is not, ``unwatched_since_ms`` is when it last was (``None`` if unknown)
-    and ``gap_reason`` why that ended. ``categories`` has the category of each channel that is in one.
+    and ``gap_reason`` why that ended. ``told_ms`` is when something of it was last told as it happened, or
+    a gap ended: no gap reaches back before that. ``categories`` has the category of each channel that is in
+    one.
     """
 
     guild: Guild
@@ -43,6 +45,7 @@ class GuildOccupancy:
     watched: bool = False
     unwatched_since_ms: int | None = None
     gap_reason: GapReason = "restart"
+    told_ms: int | None = None
     channels: dict[str, Channel] = field(default_factory=dict)
     categories: dict[str, str] = field(default_factory=dict)
     afk_channel_id: str | None = None

@@ -20,13 +20,14 @@ Nothing here does I/O. Each method returns an ``Observation``, which the outbox 
 the table in memory is ahead of the one on disk by what is still being committed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from bot.voice.events import GapReason, User, VoiceEventType
+from bot.voice.events import GapReason
 from bot.voice.gaps import begin_gap, build_gap, end_gap, find_gap
 from bot.voice.handover import begin_watch, find_other_until, take_over
+from bot.voice.moves import Moves
 from bot.voice.observation import Observation, describe_row
-from bot.voice.occupancy import GuildOccupancy, Occupant, flag_changes
+from bot.voice.occupancy import GuildOccupancy, Occupant
 from bot.voice.payloads import (
     UNKNOWN_USER,
     Payload,
@@ -41,7 +42,6 @@ from bot.voice.payloads import (
     parse_user_id,
 )
 from bot.voice.places import change_channel, change_guild, delete_channel, describe_guild
-from bot.voice.transitions import build_transition, seconds_in_channel
 
 OnSkipped = Callable[[str, Sequence[str]], object]
 
@@ -64,6 +64,7 @@ class Tracker:
     ) -> None:
         self._guilds = guilds
         self._new_id = new_id
+        self._moves = Moves(new_id)
         self._file_lost_ms = file_lost_ms
         self._on_skipped = on_skipped
         self._other_until_ms: int | None = None
@@ -131,10 +132,14 @@ class Tracker:
         if channel_id is not None:
             since_ms = None if replayed else now_ms
             occupant = Occupant(user, channel_id, since_ms, parse_flags(payload), parse_session_id(payload))
-            self._arrive(observation, guild, occupant, now_ms, timed=not replayed)
+            self._moves.arrive(observation, guild, occupant, now_ms, timed=not replayed)
         elif before is not None:
-            self._depart(observation, guild, user, parse_flags(payload), now_ms, timed=not replayed)
-        return observation if observation.events or observation.occupants else None
+            self._moves.depart(observation, guild, user, parse_flags(payload), now_ms, timed=not replayed)
+        if not (observation.events or observation.occupants):
+            return None
+        if not replayed:
+            observation.seen_ms = guild.told_ms = now_ms
+        return observation
 
     def snapshot(self, payload: Payload, now_ms: int) -> Observation | None:
         """Take a GUILD_CREATE; ``None`` for a guild that it only announces as unavailable."""
@@ -152,12 +157,12 @@ class Tracker:
         if self._other_until_ms is not None and joined_ms is not None:
             take_over(guild, joined_ms, self._other_until_ms)
         gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._lost_ms(payload))
-        self._infer(observation, guild, present, now_ms)
+        self._moves.infer(observation, guild, present, now_ms)
         if not guild.known:
             observation.events.clear()
         if gap is not None:
             observation.events.insert(0, gap)
-        end_gap(guild)
+        end_gap(guild, now_ms)
         observation.guild = describe_row(guild)
         return observation
 
@@ -181,14 +186,17 @@ class Tracker:
         if not guild.watched:
             # The next snapshot tells, from the same beginning.
             guild.known = was_known
+            # What was told last is on disk; what is told in memory may have been let go.
+            guild.told_ms = None
             if written is not None:
                 begin_gap(guild, written.gap_reason, written.unwatched_since_ms)
             return Observation(guild_id, guild=describe_row(guild))
+        guild.told_ms = now_ms
         observation = Observation(guild_id, guild=describe_row(guild))
         if written is not None:
             since_ms, reason = written.unwatched_since_ms, written.gap_reason
             observation.events.append(build_gap(guild, self._new_id(now_ms), since_ms, reason, now_ms))
-        self._infer(observation, guild, present, now_ms)
+        self._moves.infer(observation, guild, present, now_ms)
         if not was_known:
             observation.events.clear()
         return observation
@@ -234,20 +242,6 @@ class Tracker:
             return None
         return Observation(guild.guild["id"], guild=describe_row(guild)) if changed else None
 
-    def _infer(
-        self, observation: Observation, guild: GuildOccupancy, present: Iterable[Occupant], now_ms: int
-    ) -> None:
-        """Make the guild's people those who are *present*; each difference is an inferred event.
-
-        Whose session is another than before has left and come back, perhaps to the same channel. Since when
-        they are where they are now is for *present* to say.
-        """
-        here = {occupant.user["id"]: occupant for occupant in present}
-        for gone in [each for each in guild.occupants.values() if _has_left(each, here)]:
-            self._depart(observation, guild, gone.user, gone.flags, now_ms, inferred=True)
-        for occupant in here.values():
-            self._arrive(observation, guild, occupant, now_ms, inferred=True)
-
     def _lost_ms(self, payload: Payload) -> int | None:
         """Return since when the guild of a GUILD_CREATE is unwatched, should nothing be known of it."""
         joined_ms = parse_joined_ms(payload)
@@ -260,89 +254,3 @@ class Tracker:
         if guild is None:
             guild = self._guilds[guild_id] = GuildOccupancy({"id": guild_id, "name": None})
         return guild
-
-    def _arrive(
-        self,
-        observation: Observation,
-        guild: GuildOccupancy,
-        now: Occupant,
-        now_ms: int,
-        *,
-        timed: bool = True,
-        inferred: bool = False,
-    ) -> None:
-        """Move the person to where they are *now* from wherever they were, and add the event.
-
-        It is *timed* if it happens at *now_ms*.
-        """
-        user, channel_id, flags = now.user, now.channel_id, now.flags
-        before = guild.occupants.get(user["id"])
-        changes = flag_changes(before.flags, flags) if before else {}
-        stayed = before is not None and before.channel_id == channel_id
-        if before is not None and stayed:
-            if not inferred:
-                now.since_ms = before.since_ms
-            if now == before:
-                return
-        guild.put(now)
-        observation.occupants[user["id"]] = now
-        if stayed and not changes:
-            return
-        kind: VoiceEventType = "discord.voice.joined"
-        if before is not None:
-            kind = "discord.voice.updated" if stayed else "discord.voice.moved"
-        observation.events.append(
-            build_transition(
-                self._new_id(now_ms),
-                kind,
-                guild,
-                user,
-                now_ms,
-                channel=guild.channel(channel_id),
-                previous=guild.channel(before.channel_id) if before and not stayed else None,
-                changes=changes,
-                duration_s=None if stayed or inferred or not timed else seconds_in_channel(before, now_ms),
-                flags=flags,
-                inferred=inferred,
-            )
-        )
-
-    def _depart(
-        self,
-        observation: Observation,
-        guild: GuildOccupancy,
-        user: User,
-        flags: int,
-        now_ms: int,
-        *,
-        timed: bool = True,
-        inferred: bool = False,
-    ) -> None:
-        """Take *user* out of voice, and add the event."""
-        before = guild.occupants.get(user["id"])
-        if before is not None:
-            guild.remove(user["id"])
-            observation.occupants[user["id"]] = None
-        observation.events.append(
-            build_transition(
-                self._new_id(now_ms),
-                "discord.voice.left",
-                guild,
-                user,
-                now_ms,
-                channel=None,
-                previous=guild.channel(before.channel_id) if before else None,
-                changes={},
-                duration_s=None if inferred or not timed else seconds_in_channel(before, now_ms),
-                flags=flags,
-                inferred=inferred,
-            )
-        )
-
-
-def _has_left(was: Occupant, here: Mapping[str, Occupant]) -> bool:
-    """Say whether the person has left, going by who is *here* now, and may have come back."""
-    now = here.get(was.user["id"])
-    if now is None:
-        return True
-    return bool(was.session_id and now.session_id) and was.session_id != now.session_id

@@ -64,6 +64,7 @@ class Relay:
         self.tracker = Tracker(self.store.load_occupancy(), UlidFactory())
         self.intake = Intake(self.tracker, rules, self.outbox.put, clock=lambda: self.now_ms)
         self.connected = True
+        self.seen_ms = None
         self.intake.source = self
 
     @property

@@ -40,6 +40,7 @@ class Process:
         rules = Rules([Rule(categories=frozenset({FLOOR}), destination="floor", continues=True), Rule()])
         self.intake = Intake(tracker, rules, self._put)
         self.connected = True
+        self.seen_ms = None
         self.intake.source = self
         self.intake.begin(lambda _: self.seq > 0, ())
 

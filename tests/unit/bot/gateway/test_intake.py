@@ -8,6 +8,7 @@ import orjson
 import pytest
 import structlog
 
+from bot.clock import format_ms
 from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.work import Advanced, Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
@@ -190,7 +191,7 @@ def test_debug_log_names_rules() -> None:
 def test_frames_before_resumed_are_replayed() -> None:
     """Until the source is connected, what it brings happened earlier: the stay's length is unknown."""
     relay = Relay(Rule())
-    source = SimpleNamespace(connected=False, position=None)
+    source = SimpleNamespace(connected=False, position=None, seen_ms=None)
     relay.intake.source = source
     relay.go(LOUNGE)
     source.connected = True
@@ -258,3 +259,14 @@ def test_debounce_sets_batch_size() -> None:
     relay.wait(5)
     ((sent,),) = relay.released[0].events.values()
     assert sent.batch_max_events == 7
+
+
+def test_outage_in_replay_began_before() -> None:
+    """When the guild was lost is not known, only that it was after the connection broke."""
+    relay = Relay(Rule())
+    relay.intake.source = SimpleNamespace(connected=False, position=None, seen_ms=T0 + 2000)
+    relay.now_ms = T0 + 60_000
+    relay.intake.guild_deleted({"id": GUILD, "unavailable": True})
+    relay.intake.guild_created(guild_create())
+    (gap,) = [orjson.loads(one.body) for one in relay.out]
+    assert gap["data"]["from"] == format_ms(T0 + 2000)

@@ -167,3 +167,15 @@ def test_resync_keeps_arrival_unknown(tracker: Tracker) -> None:
     (left,) = events(tracker.voice_state(voice_state(NELLY, None), T0 + 10_000))
     assert left["type"] == "discord.voice.left"
     assert left["data"]["duration_s"] is None
+
+
+def test_gap_begins_after_last_event(tracker: Tracker) -> None:
+    """Although the shard was last known to be watching before it."""
+    tracker.voice_state(voice_state(NELLY, GENERAL), T0 + 5000)
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    (gap,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 9000))
+    tracker.unwatch(GUILD, "session_lost", since_ms=T0 + 1000)
+    (second,) = events(tracker.snapshot(guild_create({NELLY: GENERAL}), T0 + 12_000))
+    assert gap["type"] == second["type"] == "discord.voice.gap"
+    assert gap["data"]["from"] == "2025-11-21T07:00:05.000Z"
+    assert second["data"]["from"] == gap["data"]["until"]
