@@ -82,7 +82,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
     database = await asyncio.to_thread(
         open_database, settings.data_dir, synchronous=settings.outbox_synchronous
     )
-    store = Store(database, _limits(settings))
+    store = await asyncio.to_thread(Store, database, _limits(settings))
     # The places in flight bound the connections, for each workflow by itself; none waits for another's.
     api = ApiClient(target, max_connections=0)
     async with api, asyncio.TaskGroup() as tasks:
@@ -225,6 +225,7 @@ class Relay:
         self._follower = follower
         self._intake = intake
         self._tasks = tasks
+        self._reloading = asyncio.Lock()
         self._gateway = gateway
         self._heartbeat = Heartbeat(
             start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
@@ -260,20 +261,24 @@ class Relay:
                 await asyncio.wait([tick, release])
 
     def reload_rules(self) -> None:
-        """Read the rules file again; a wrong one is logged and changes nothing."""
-        path = self._settings.rules_file
-        if path is None:
+        """Read the rules file again, soon; a wrong one is logged and changes nothing."""
+        if self._settings.rules_file is None:
             log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set, so the built-in rules apply")
-            return
-        try:
-            rules = _read_rules(self._settings)
-        except SettingsError as error:
-            log.error(
-                "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems
-            )
-            return
-        self._intake.rules = rules
-        log.info("rules_reloaded", rules=len(rules.rules))
+        else:
+            self._tasks.create_task(self._reload_rules())
+
+    async def _reload_rules(self) -> None:
+        # One after the other, so that the last signal counts.
+        async with self._reloading:
+            try:
+                rules = await asyncio.to_thread(_read_rules, self._settings)
+            except SettingsError as error:
+                log.error(
+                    "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems
+                )
+                return
+            self._intake.rules = rules
+            log.info("rules_reloaded", rules=len(rules.rules))
 
     async def close(self) -> None:
         """Start nothing new, finish or give up what is in flight, and put everything on disk."""

@@ -35,8 +35,14 @@ from typing import Any, Final, NamedTuple
 from bot.errors import SettingsError
 from bot.routing.rules import CHANGING_TYPES, FACTS, TYPES, Rule, Rules, label
 from bot.routing.toml_lines import find_lines
+from bot.small_file import read_small
 from bot.voice.occupancy import FLAGS
 
+RULES_MAX_BYTES: Final = 1 << 18
+"""Room for more than ten thousand ids."""
+_DOTS_MAX: Final = 64
+"""The parts of a key take tomllib quadratic time; no key of a rule has a dot."""
+_SHOWN_MAX: Final = 20
 _VARIABLE: Final = "VOICE_RELAY_RULES_FILE: "
 _ID: Final = re.compile(r"[0-9]{1,20}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -68,7 +74,7 @@ def read_rules(path: Path) -> Rules:
     """Read the rules in *path*; each problem of the SettingsError begins with the path."""
     try:
         # Some editors write a byte order mark, which TOML does not allow.
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_small(path, RULES_MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise SettingsError([f"{path} cannot be read ({error.strerror}): check the path"]) from error
     except UnicodeDecodeError as error:
@@ -78,6 +84,7 @@ def read_rules(path: Path) -> Rules:
 
 def parse_rules(text: str, file: str) -> Rules:
     """Read the rules in *text*; each problem of the SettingsError begins with *file*."""
+    _check_keys(text, file)
     try:
         document = tomllib.loads(text)
         lines = find_lines(text)
@@ -93,13 +100,26 @@ def parse_rules(text: str, file: str) -> Rules:
         problems += ((lines[("rule", index, *place)], title, text) for place, text in found)
         rules.append(_build_rule(values))
     if problems:
-        raise SettingsError(
-            [
-                f"{file} line {line}{title}: {text}" if line else f"{file}: {text}"
-                for line, title, text in sorted(set(problems))
-            ]
+        all_problems = sorted(set(problems))
+        shown = [
+            f"{file} line {line}{title}: {text}" if line else f"{file}: {text}"
+            for line, title, text in all_problems[:_SHOWN_MAX]
+        ]
+        more = (
+            [f"{file} has {len(all_problems) - _SHOWN_MAX} more problems"]
+            if len(all_problems) > _SHOWN_MAX
+            else []
         )
+        raise SettingsError([*shown, *more])
     return Rules(rules)
+
+
+def _check_keys(text: str, file: str) -> None:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.partition("#")[0].count(".") > _DOTS_MAX:
+            raise SettingsError(
+                [f"{file} line {number}: more than {_DOTS_MAX} dots: a key of a rule has none"]
+            )
 
 
 def _explain_syntax(file: str, error: ValueError) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import botocore.exceptions as aws
 from botocore.session import Session
 
-from bot.settings.sources import ENV_FILE, find_secrets_dir, read_env_file
+from bot.settings.sources import ENV_FILE, find_secrets_dir, read_env_file, read_secret
 
 _CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 _REGION: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -67,4 +67,4 @@ def _read_secrets() -> dict[str, str]:
     if directory is None:
         return {}
     files = ((path.name.upper(), path) for path in directory.iterdir())
-    return {name: path.read_text().strip() for name, path in files if name in _NAMES}
+    return {name: read_secret(path) for name, path in files if name in _NAMES}

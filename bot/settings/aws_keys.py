@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from bot.settings.sources import read_env_file
+from bot.settings.sources import read_env_file, read_secret
 
 _NAMES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _BROKEN: Final = "holds a line break or another character that no key has: set it anew, without"
@@ -18,7 +18,7 @@ def find_broken_keys(env_file: Path | None, secrets_dir: Path | None) -> list[st
     found: dict[str, str] = {}
     if secrets_dir is not None:
         paths = {path.name.upper(): path for path in secrets_dir.iterdir()}
-        found |= {name: paths[name].read_text().strip() for name in _NAMES if name in paths}
+        found |= {name: read_secret(paths[name]) for name in _NAMES if name in paths}
     if env_file is not None:
         found |= {
             name.upper(): value.strip()

@@ -25,6 +25,7 @@ from bot.settings.sources import (
     PREFIX,
     SECRETS_DIR_VARIABLE,
     SourcedSettings,
+    check_files,
     find_names,
     find_secrets_dir,
 )
@@ -221,6 +222,7 @@ def _load(kind: type[_Settings], env_file: Path | None, *, refuse_unknown: bool 
     problems: list[str] = []
     try:
         secrets_dir = find_secrets_dir()
+        check_files(env_file, secrets_dir)
         if refuse_unknown:
             problems += _find_unknown(find_names(env_file, secrets_dir))
             problems += find_broken_keys(env_file, secrets_dir)

@@ -4,8 +4,10 @@ The first source with a value wins. An empty value counts as unset, so that ``.e
 ``OPS_PORT`` alone has a meaning when empty: off.
 """
 
+import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +18,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from bot.small_file import read_small
+
+FILE_MAX_BYTES: Final = 64 << 10
+"""Room for every setting, many times over."""
 PREFIX: Final = "VOICE_RELAY_"
 ENV_FILE: Final = Path(".env")
 SECRETS_DIR_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
 _SECRETS_DIR: Final = Path("/run/secrets")
+_OF_SETTINGS: Final = (PREFIX, "AWS_")
 
 
 class SourcedSettings(BaseSettings):
@@ -67,9 +74,38 @@ def find_secrets_dir() -> Path | None:
     return Path(named)
 
 
+def check_files(env_file: Path | None, secrets_dir: Path | None) -> None:
+    """Raise OSError if a file that settings are read from is endless, or would keep its reader waiting."""
+    paths = [] if env_file is None else [env_file]
+    if secrets_dir is not None:
+        paths += [path for path in secrets_dir.iterdir() if path.name.upper().startswith(_OF_SETTINGS)]
+    _check_sizes(paths)
+
+
+def _check_sizes(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if stat.S_ISREG(found.st_mode) and found.st_size > FILE_MAX_BYTES:
+            raise OSError(errno.EFBIG, f"more than {FILE_MAX_BYTES} bytes", str(path))
+
+
 def read_env_file(path: Path) -> dict[str, str | None]:
-    """Return the variables in *path*, names in lower case, as pydantic reads them; empty without a file."""
+    """Return the variables in *path*, names in lower case, as pydantic reads them; empty without a file.
+
+    Raises OSError for what is no small file.
+    """
+    _check_sizes([path])
     return dict(DotEnvSettingsSource(SourcedSettings, env_file=path).env_vars)
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret in *path*; raises OSError for what is no small file, and UnicodeDecodeError."""
+    return read_small(path, FILE_MAX_BYTES).decode().strip()
 
 
 def find_exposed(env_file: Path, secrets_dir: Path | None) -> list[Path]:

@@ -1,6 +1,8 @@
 """Rules that name a workflow or a destination that is not there, at the start and at a reload."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from structlog.testing import capture_logs
 from bot.api.target import FixedCredentials, Target
 from bot.app import Relay, open_relay
 from bot.errors import SettingsError
+from bot.routing.rules import Rules
+from bot.routing.rules_file import load_rules
 from bot.settings.settings import Settings
 
 _WEBHOOK = "https://discord.com/api/webhooks/127121515262115840/token"
@@ -31,6 +35,14 @@ async def _opened(folder: Path, **settings: Any) -> AsyncIterator[Relay]:
         Settings(_env_file=None, **values), Target("http://127.0.0.1:9", "us-east-1", credentials)
     ) as relay:
         yield relay
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 def _write_rules(folder: Path, text: str) -> None:
@@ -61,8 +73,9 @@ async def test_single_machine_keeps_rules_at_reload(tmp_path: Path) -> None:
         _write_rules(tmp_path, 'destination = "mods"')
         with capture_logs() as logs:
             relay.reload_rules()
+            await _until(lambda: any(line["event"].startswith("rules_") for line in logs))
 
-        (kept,) = logs
+        (kept,) = (line for line in logs if line["event"].startswith("rules_"))
         assert (kept["event"], kept["log_level"]) == ("rules_kept", "error")
         assert "there is no destination mods" in kept["problems"][0]
         assert relay._intake.rules is old
@@ -76,7 +89,7 @@ async def test_stack_warns_and_goes_on(tmp_path: Path) -> None:
             assert "the workflow audit is not one of" in _problems(logs)[0]
             _write_rules(tmp_path, 'destination = "mods"')
             relay.reload_rules()
-            assert relay._intake.rules.rules[0].destination == "mods"
+            await _until(lambda: relay._intake.rules.rules[0].destination == "mods")
 
     assert len(_problems(logs)) == 2
     assert "VOICE_RELAY_DESTINATIONS" in _problems(logs)[1]
@@ -91,3 +104,21 @@ async def test_stack_settings_silence_warnings(tmp_path: Path) -> None:
             pass
 
     assert _problems(logs) == []
+
+
+async def test_reload_reads_off_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file may be on a disk that hangs. Of two signals the later one counts."""
+    _write_rules(tmp_path, 'name = "old"')
+    threads = []
+
+    def load(path: Path) -> Rules:
+        threads.append(threading.current_thread())
+        return load_rules(path)
+
+    async with _opened(tmp_path, webhook_url=_WEBHOOK) as relay:
+        monkeypatch.setattr("bot.app.load_rules", load)
+        _write_rules(tmp_path, 'name = "new"')
+        relay.reload_rules()
+        relay.reload_rules()
+        await _until(lambda: len(threads) == 2 and relay._intake.rules.rules[0].name == "new")
+    assert threading.main_thread() not in threads
