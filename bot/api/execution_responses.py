@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from bot.api.quote import quote
-from bot.api.responses import parse_response
+from bot.api.quote import clean, quote
+from bot.api.responses import parse_response, quote_arn
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 
 RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
@@ -40,6 +40,8 @@ _BY_CODE: Final = {NOT_FOUND: _UNKNOWN, "States.DataLimitExceeded": _TOO_LARGE}
 _DENIED: Final = ("not authorized", "AccessDenied")
 _PERMANENT: Final = frozenset({"States.Runtime", "States.QueryEvaluationError"})
 _CAUSE_MAX_CHARS: Final = 500
+_TEXTS_MAX_CHARS: Final = {"input": 1 << 20, "output": 1 << 20, "error": 256, "cause": 32_768}
+"""What Step Functions allows, and more for the escapes in input and output."""
 _PARSE_ERRORS: Final = (KeyError, TypeError, ValueError, OverflowError, OSError)
 
 _STOP_BY_CODE: Final = {"ExecutionDoesNotExist": _UNKNOWN, "AccessDeniedException": _NOT_STOPPABLE}
@@ -73,7 +75,7 @@ def parse_status(
     if run.get("status") != SUCCEEDED:
         raise _explain_run(run, secrets)
     try:
-        return _parse_execution(orjson.loads(run["output"]))
+        return _parse_execution(orjson.loads(run["output"]), secrets)
     except _PARSE_ERRORS:
         raise Rejected(_UNEXPECTED, status=status) from None
 
@@ -113,19 +115,20 @@ def _explain_run(run: Mapping[str, Any], secrets: Sequence[str]) -> DeliveryErro
     )
 
 
-def _parse_execution(fields: Any) -> Execution:
-    """Return the execution; raises one of ``_PARSE_ERRORS``."""
+def _parse_execution(fields: Any, secrets: Sequence[str]) -> Execution:
+    """Return the execution, its texts cleaned; raises one of ``_PARSE_ERRORS``."""
     if not isinstance(fields, dict):
         raise TypeError(fields)
-    texts = {name: fields.get(name) for name in ("input", "output", "error", "cause")}
-    for text in texts.values():
+    texts = {name: fields.get(name) for name in _TEXTS_MAX_CHARS}
+    for name, text in texts.items():
         if not isinstance(text, str | None):
             raise TypeError(text)
+        texts[name] = None if text is None else clean(text, secrets, max_chars=_TEXTS_MAX_CHARS[name])
     ended = fields.get("stopDate")
     return Execution(
-        arn=str(fields["executionArn"]),
-        name=str(fields["name"]),
-        status=str(fields["status"]),
+        arn=quote_arn(str(fields["executionArn"]), secrets),
+        name=quote(str(fields["name"]), secrets),
+        status=quote(str(fields["status"]), secrets),
         started_ms=_parse_date(fields["startDate"]),
         ended_ms=None if ended is None else _parse_date(ended),
         **texts,

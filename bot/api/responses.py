@@ -90,9 +90,9 @@ def parse_start(
     answer = _parse_object(body)
     if _code(answer) == "ExecutionAlreadyExists":
         found = _ARN.search(_message(answer))
-        return _quote_arn(found.group(), secrets) if found else ""
+        return quote_arn(found.group(), secrets) if found else ""
     if 200 <= status < 300 and isinstance(answer.get("executionArn"), str):
-        return _quote_arn(answer["executionArn"], secrets)
+        return quote_arn(answer["executionArn"], secrets)
     raise _error(status, headers, answer, now, secrets)
 
 
@@ -140,7 +140,7 @@ def _error(
     return kind(text, status=status, code=code)
 
 
-def _quote_arn(text: str, secrets: Sequence[str]) -> str:
+def quote_arn(text: str, secrets: Sequence[str]) -> str:
     """Return an ARN as it is, unless one of *secrets* is in it; anything else is quoted."""
     if _ARN.fullmatch(text) and not any(secret in text for secret in secrets):
         return text
