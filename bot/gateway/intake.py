@@ -27,6 +27,9 @@ from bot.voice.tracker import Tracker
 _NAMED_MAX: Final = 10
 """Of what was skipped in one payload, so many are named in the log."""
 
+_SET_MS: Final = 1000
+"""A step of the system clock against the time that has passed; slewing is far slower."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -75,7 +78,11 @@ class Intake:
         self._put = put
         self._clock = clock
         self._elapsed = elapsed or clock
-        self._debouncer = Debouncer(held or {}, tracker.people_in, now_ms=clock(), elapsed_ms=self._elapsed())
+        self._now_ms = clock()
+        self._ahead_ms = self._now_ms - self._elapsed()
+        self._debouncer = Debouncer(
+            held or {}, tracker.people_in, now_ms=self._now_ms, elapsed_ms=self._elapsed()
+        )
         # Bound once: the lazy logger costs more for a line that is not written than the rest of an event.
         self._log = log.bind()
         self.transitions = 0
@@ -124,18 +131,20 @@ class Intake:
 
     def release(self) -> None:
         """Let go of the held events that are due."""
+        self._read_clock()
         due = self._debouncer.release(self._elapsed(), self._tracker.is_watched)
         if due:
             self._put(Released({key: _outgoing(held) for key, held in due}))
 
     def voice_state(self, payload: Payload) -> None:
         """Take a VOICE_STATE_UPDATE."""
-        observation = self._tracker.voice_state(payload, self._clock(), replayed=not self._is_live)
+        now_ms = self._read_clock()
+        observation = self._tracker.voice_state(payload, now_ms, replayed=not self._is_live)
         self._take(observation, payload)
 
     def guild_created(self, payload: Payload) -> None:
         """Take a GUILD_CREATE: a snapshot, unless it only announces an unavailable guild."""
-        self._take(self._tracker.snapshot(payload, self._clock()), payload)
+        self._take(self._tracker.snapshot(payload, self._read_clock()), payload)
 
     def guild_deleted(self, payload: Payload) -> None:
         """Take a GUILD_DELETE: an outage, or the bot's removal."""
@@ -144,7 +153,7 @@ class Intake:
             return
         if payload.get("unavailable") is True:
             log.warning("guild_unavailable", guild_id=guild_id)
-            since_ms = self._clock() if self.source is None or self._is_live else self.source.seen_ms
+            since_ms = self._read_clock() if self.source is None or self._is_live else self.source.seen_ms
             self._take(self._tracker.unwatch(guild_id, "guild_unavailable", since_ms=since_ms))
         else:
             log.info("guild_left", guild_id=guild_id)
@@ -177,7 +186,7 @@ class Intake:
 
         It includes everything held back in these guilds, because some of it may not be on disk.
         """
-        observations = self._tracker.resync(on_disk, self._clock())
+        observations = self._tracker.resync(on_disk, self._read_clock())
         captured = [self._route(observation, {}) for observation in observations]
         return [one._replace(held=self._debouncer.of_guild(one.observation.guild_id)) for one in captured]
 
@@ -188,6 +197,25 @@ class Intake:
     def channel_deleted(self, payload: Payload) -> None:
         """Take a CHANNEL_DELETE."""
         self._take(self._tracker.channel_deleted(payload))
+
+    def _read_clock(self) -> int:
+        """Return the system time; if it was set since the last reading, forget when people came.
+
+        Whether so much time has passed, as for a machine that was paused, or the clock was wrong, is unknown.
+        """
+        self._now_ms = now_ms = self._clock()
+        ahead_ms = now_ms - self._elapsed()
+        set_by_ms, self._ahead_ms = ahead_ms - self._ahead_ms, ahead_ms
+        if abs(set_by_ms) >= _SET_MS:
+            log.warning("clock_was_set", by_s=set_by_ms / 1000)
+            observations = {each.guild_id: each for each in self._tracker.forget_arrivals()}
+            held: dict[str, dict[HeldKey, Held | None]] = {}
+            for key, one in self._debouncer.forget_arrivals().items():
+                held.setdefault(key.guild_id, {})[key] = one
+            for guild_id in observations.keys() | held.keys():
+                observation = observations.get(guild_id, Observation(guild_id))
+                self._put(Captured(observation, (), held.get(guild_id, NOTHING_HELD)))
+        return now_ms
 
     def _take(self, observation: Observation | None, payload: Payload | None = None) -> None:
         if observation is not None:
@@ -231,7 +259,7 @@ class Intake:
             event,
             rules.find_debounces(event, around),
             lambda net: rules.route(net, around),
-            now_ms=self._clock(),
+            now_ms=self._now_ms,
             elapsed_ms=self._elapsed(),
         )
         held.update(taken.held)

@@ -147,13 +147,11 @@ class Debouncer:
             self._drop(key)
         return [(key, held) for _, _, key, held in due]
 
-    def shift(self, by_ms: int) -> dict[HeldKey, Held | None]:
-        """Take the system clock as set forward by *by_ms*, and return everything held, as it is then."""
+    def forget_arrivals(self) -> dict[HeldKey, Held | None]:
+        """Note that it is unknown since when people were at their origin, and return what this changed."""
         changed: dict[HeldKey, Held | None] = {}
         for own in self._held.values():
-            for key, held in own.items():
-                since_ms = None if held.since_ms is None else held.since_ms + by_ms
-                own[key] = replace(held, since_ms=since_ms, due_ms=held.due_ms + by_ms)
+            own.update({key: replace(held, since_ms=None) for key, held in own.items()})
             changed.update(own)
         return changed
 

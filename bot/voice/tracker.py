@@ -201,6 +201,17 @@ class Tracker:
             observation.events.clear()
         return observation
 
+    def forget_arrivals(self) -> list[Observation]:
+        """Note that it is not known any more since when people are where they are: the clock was set."""
+        observations = []
+        for guild_id, guild in self._guilds.items():
+            timed = {user: one for user, one in guild.occupants.items() if one.since_ms is not None}
+            for occupant in timed.values():
+                occupant.since_ms = None
+            if timed:
+                observations.append(Observation(guild_id, occupants=dict(timed)))
+        return observations
+
     def unwatch(self, guild_id: str, reason: GapReason, *, since_ms: int | None) -> Observation | None:
         """Begin a gap in the guild at *since_ms*, else where the process before ended.
 

@@ -14,6 +14,7 @@ from bot.outbox.work import Advanced, Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
 from bot.routing.rules import Rule, Rules
 from bot.ulid import UlidFactory
+from bot.voice.occupancy import Occupant
 from bot.voice.tracker import Tracker
 from tests.support.frames import T0
 
@@ -47,8 +48,15 @@ class Relay:
     def __init__(self, *rules: Rule) -> None:
         self.out: list[OutgoingEvent] = []
         self.released: list[Released] = []
-        self.now_ms = T0
-        self.intake = Intake(Tracker({}, UlidFactory()), Rules(rules), self._put, clock=lambda: self.now_ms)
+        self.now_ms, self.set_by_ms = T0, 0
+        self.rows: dict[str, Occupant | None] = {}
+        self.intake = Intake(
+            Tracker({}, UlidFactory()),
+            Rules(rules),
+            self._put,
+            clock=lambda: self.now_ms + self.set_by_ms,
+            elapsed=lambda: self.now_ms,
+        )
         self.intake.guild_created(guild_create())
 
     @property
@@ -77,6 +85,7 @@ class Relay:
             self.released.append(item)
         elif isinstance(item, Captured):
             self.out = list(item.events)
+            self.rows.update(item.observation.occupants)
 
 
 def test_same_event_enters_each_lane() -> None:
@@ -270,3 +279,42 @@ def test_outage_in_replay_began_before() -> None:
     relay.intake.guild_created(guild_create())
     (gap,) = [orjson.loads(one.body) for one in relay.out]
     assert gap["data"]["from"] == format_ms(T0 + 2000)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_set_clock_leaves_stays_unknown(hours: int) -> None:
+    """Also in the file; those who come after it are timed as ever, debounced or not."""
+    for debounce_s in (0, 5):
+        relay = Relay(Rule(debounce_s=debounce_s))
+        told = []
+        relay.go(LOUNGE)
+        told += relay.wait(60)
+        relay.go(None)
+        relay.go(LOUNGE)
+        told += relay.wait(60)
+        relay.set_by_ms += hours * 3_600_000
+        with structlog.testing.capture_logs() as lines:
+            told += relay.wait(1)
+        assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["clock_was_set"]
+        row = relay.rows[NELLY]
+        assert row is not None
+        assert row.since_ms is None
+        for place in (None, LOUNGE, None):
+            relay.go(place)
+            told += [
+                (body["type"].rpartition(".")[2], body["data"]["duration_s"])
+                for body in (orjson.loads(one.body) for one in relay.out)
+            ]
+            told += relay.wait(20)
+        stays = [duration_s for kind, duration_s in told if kind == "left"]
+        assert stays[-2:] == [None, 20.0]
+
+
+def test_slewed_clock_is_no_step() -> None:
+    relay = Relay(Rule())
+    relay.go(LOUNGE)
+    for _ in range(10):
+        relay.set_by_ms += 500
+        relay.wait(1)
+    relay.go(None)
+    assert orjson.loads(relay.out[0].body)["data"]["duration_s"] == 15.0
