@@ -16,6 +16,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -89,7 +90,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
         outbox = Outbox(store)
         webhook = _watch_webhook(settings, lambda: None if gateway.not_ready() else tracker.guild_ids)
         follower = Follower(
-            Executions(api).describe,
+            partial(Executions(api).describe, brief=True),
             outbox.put,
             tasks.create_task,
             waits_behind=outbox.waits_behind,

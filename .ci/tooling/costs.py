@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot.delivery.polls import POLL_CAP_S, POLL_FIRST_S, POLL_GROWTH
 from workflow.registry import max_events
 
 PRICES_FOUND: Final = "2026-11"
@@ -52,12 +53,6 @@ class Usage:
     posts: int
     log_bytes: int
     seconds: float
-
-
-# The law by which the relay polls an execution that it follows.
-POLL_FIRST_S: Final = 0.2
-POLL_GROWTH: Final = 1.5
-POLL_CAP_S: Final = 30.0
 
 
 def polls(seconds: float) -> int:

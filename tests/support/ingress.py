@@ -25,6 +25,7 @@ class StubIngress:
         self.executions: dict[str, bytes] = {}
         self.ends: dict[str, dict[str, str]] = {}
         self.polls = 0
+        self.inputs_sent = 0
         self.repeats = 0
         self.requests = 0
         self.answers: deque[Answer] = deque()
@@ -75,7 +76,9 @@ class StubIngress:
             if answer is not None:
                 return answer
         if request.path == "/executions/status":
-            return self.describe(orjson.loads(body)["executionArn"])
+            asked = orjson.loads(body)
+            self.inputs_sent += not asked.get("brief")
+            return self.describe(asked["executionArn"])
         return self.accept(request.headers["Execution-Name"], body)
 
     def describe(self, arn: str) -> web.Response:

@@ -37,8 +37,8 @@ def test_digest_enters_two_states() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "asked"),
-    # After 0.2 s, 0.5 s, 0.95 s; after 77.45 s every 30 s.
-    [(0.1, 1), (0.2, 1), (0.3, 2), (0.6, 3), (0.96, 4), (77.0, 13), (78.0, 14), (107.0, 14), (300.0, 21)],
+    # After 0.2 s, 0.45 s, 0.76 s; after 134.73 s every 30 s.
+    [(0.1, 1), (0.2, 1), (0.3, 2), (0.6, 3), (0.8, 4), (135.0, 24), (164.0, 24), (165.0, 25), (300.0, 29)],
 )
 def test_polls_grow_rarer(seconds: float, asked: int) -> None:
     assert polls(seconds) == asked
@@ -60,9 +60,9 @@ def test_documentation_compares_the_prices() -> None:
     """What Standard and Express cost for a million events of notify, one by one and in full batches."""
     text = (ROOT / "infra" / "README.md").read_text(encoding="utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith("| price of 1,000,000 events |")]
-    for costs in (event_costs, express_costs):
+    for priced in (event_costs, express_costs):
         for size in (1, max_events("notify")):
-            dollars = sum(costs(NOTIFY, events=1_000_000, events_per_execution=size).values())
+            dollars = sum(priced(NOTIFY, events=1_000_000, events_per_execution=size).values())
             assert f"${dollars:.2f} " in row
 
 
