@@ -61,15 +61,15 @@ def check_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> None:
 def ensure_key(keys: AccessKeys, env_file: EnvFile, *, rotate: bool) -> list[str]:
     """Make sure that the file has a key of the user; return what was done, in sentences.
 
-    An existing key stays unless *rotate* is set; then the new one is in the file before the old one is
-    deleted.
+    Only the owner can read the file then. An existing key stays unless *rotate* is set; then the new one is
+    in the file before the old one is deleted.
     """
     check_key(keys, env_file, rotate=rotate)
     values = env_file.values()
     held = values.get(KEY_ID)
+    env_file.make_private()
     if held and values.get(SECRET_KEY) and not rotate:
         return [f"{env_file.path} already has an access key of the user {keys.name}."]
-    env_file.make_private()
     with explained(f"could not create an access key for user {keys.name}"):
         created = keys.iam.create_access_key(UserName=keys.name)["AccessKey"]
     try:

@@ -87,6 +87,16 @@ def test_secrets_are_settings() -> None:
     assert set(RELAY["secrets"]) <= names
 
 
+def test_secrets_stay_private() -> None:
+    """The README gives them to the container's user instead of opening them to everybody."""
+    readme = (ROOT / "README.md").read_text()
+    user = instruction("USER").partition(":")[0]
+    assert f"sudo chown {user} secrets/*" in readme
+    assert "install -d -m 700 secrets" in readme
+    assert "chmod 600 secrets/*" in readme
+    assert not re.search(r"chmod [0-7]?[0-7]{2}[4-7] ", readme)
+
+
 def test_compose_waits_longer_than_the_relay() -> None:
     grace_s = Settings.model_fields["shutdown_grace_s"].default
     assert float(RELAY["stop_grace_period"].removesuffix("s")) > grace_s + 5
