@@ -48,7 +48,7 @@ async def _single_machine(settings: ApiSettings | Settings, redactor: Redactor) 
         raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {WEBHOOK_MISSING}"])
     log = structlog.get_logger(__name__)
     log.info("single_machine_starting")
-    async with single_machine(webhook_url=settings.webhook_url, grace_s=settings.shutdown_grace_s) as machine:
+    async with single_machine(webhook_url=settings.webhook_url) as machine:
         key = machine.credentials
         redactor.add(key.secret_access_key)
         log.info("single_machine_ready")

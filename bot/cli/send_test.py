@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -82,7 +82,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--destination", metavar="NAME", help=f"for a workflow that posts (default: {_DESTINATION})"
     )
     parser.add_argument(
-        "--wait", action="store_true", help="wait for the end, and print how long each hop took"
+        "--wait",
+        action="store_true",
+        help="wait for the end, and print how long each hop took; always so in single-machine mode",
     )
     parser.add_argument(
         "--timeout",
@@ -123,9 +125,9 @@ def run(options: Options, console: Console) -> int:
     deployed = settings.api_endpoint is not None
     if not deployed and settings.webhook_url is not None and options.workflow not in _STARTABLE:
         raise SettingsError([explain_workflow(options.workflow, known_targets(single_machine=True))])
-    if options.wait:
-        # Nothing is left to wait for, or the waiting was given up.
-        settings = settings.model_copy(update={"shutdown_grace_s": 0.0})
+    if not deployed:
+        # The execution ends with this process.
+        options = replace(options, wait=True)
     # The standard output has nothing but the answer.
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets(), sys.stderr)
 

@@ -51,7 +51,6 @@ from bot.settings.values import (
 )
 
 _DATA_DIR: Final = Path("./data")
-_GRACE_S: Final = 10.0
 # Kubernetes sets the address of every service in the environment, and one may be called voice-relay.
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK: Final = re.compile(r"(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
@@ -62,7 +61,6 @@ _Webhook = Annotated[SecretStr | None, AfterValidator(check_webhook)]
 _LogFormat = Annotated[Literal["auto", "json", "text"], BeforeValidator(parse_word)]
 _LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(parse_word)]
 _Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_names), AfterValidator(check_names)]
-_Grace = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(SourcedSettings):
@@ -129,8 +127,8 @@ class Settings(SourcedSettings):
         "auto", description="auto (text on a terminal, JSON elsewhere), json or text."
     )
     log_level: _LogLevel = Field("info", description="debug, info, warning, error or critical.")
-    shutdown_grace_s: _Grace = Field(
-        _GRACE_S, description="How long SIGTERM waits for what is in flight, in seconds."
+    shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        10, description="How long SIGTERM waits for what is in flight, in seconds."
     )
     shard_ids: Annotated[
         tuple[int, ...] | None, NoDecode, BeforeValidator(parse_shard_ids), AfterValidator(check_shard_ids)
@@ -152,7 +150,6 @@ class ApiSettings(SourcedSettings):
     webhook_url: _Webhook = None
     log_format: _LogFormat = "auto"
     log_level: _LogLevel = "info"
-    shutdown_grace_s: _Grace = _GRACE_S
 
     def secrets(self) -> list[str]:
         """Return the values that must not appear in a log."""

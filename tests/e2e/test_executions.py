@@ -159,9 +159,9 @@ async def test_unfollowable_test_event_says_why(stack: Stack, workflow: str, wor
 
 
 async def test_single_machine_times_test_event(stack: Stack, tmp_path: Path) -> None:
-    """On an embedded AWS that lives as long as the command, and without Discord's token."""
+    """On an embedded AWS that lives as long as the command, which waits; without Discord's token."""
     settings = {"VOICE_RELAY_WEBHOOK_URL": stack.webhook.url}
-    async with start_child(["-m", "bot.cli", "send-test", "--wait"], tmp_path, settings) as child:
+    async with start_child(["-m", "bot.cli", "send-test"], tmp_path, settings) as child:
         assert await child.wait(60) == 0
     check_output(child, [stack.webhook.token])
     assert "SUCCEEDED: Discord has accepted the message" in child.stdout
@@ -174,7 +174,6 @@ async def test_single_machine_stops_waiting(tmp_path: Path) -> None:
     async with start_child(command, tmp_path, settings) as child:
         assert await child.wait(60) == 1
     assert "the execution was still running after 0.5 s; the webhook" in child.stderr
-    assert "executions_abandoned" not in child.stdout + child.stderr
 
 
 async def test_relay_reads_key_from_file(stack: Stack, tmp_path: Path) -> None:

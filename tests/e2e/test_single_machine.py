@@ -5,23 +5,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
-from infra.local.discord import StandIn
+from infra.local.discord import RateLimit, StandIn
 from tests.e2e.test_health import base_url, wait_for_answer
 from tests.support.crowd import add_guilds, join_one
 from tests.support.output import check_output
 from tests.support.process import Child, start_relay
+from tests.support.single_machine import End, Evening
 
 
 @asynccontextmanager
-async def running(directory: Path, standin: StandIn, webhook_url: str) -> AsyncIterator[Child]:
+async def running(
+    directory: Path, standin: StandIn, webhook_url: str, **settings: str
+) -> AsyncIterator[Child]:
     """The relay, connected to *standin*; killed at the end if it still runs."""
     async with start_relay(
         directory,
         discord_api_url=standin.api_url,
         token=standin.token,
         credentials={},
-        settings={"WEBHOOK_URL": webhook_url},
+        settings={"WEBHOOK_URL": webhook_url, **settings},
     ) as relay:
         await standin.wait_connected(30)
         yield relay
@@ -56,3 +60,38 @@ async def test_gone_webhook_keeps_events(standin: StandIn, tmp_path: Path) -> No
         await standin.wait_for_messages(bool, 20)
         await stop(relay)
     assert len(standin.messages) == 1
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_restart_loses_no_message(standin: StandIn, tmp_path: Path, end: End) -> None:
+    """The embedded AWS ends with the relay, and with it executions that wait out Discord's rate limit.
+
+    The next process posts what they had not, in order. What Discord took at that moment may come twice, which
+    is one message at most for each server: no more is in flight. No gap, because the session lives on.
+    """
+    evening = Evening(tmp_path, standin, guilds=2, per_s=30, seed=4)
+    evening.webhook.limit_to(RateLimit(1, per_s=1.0))
+
+    played = await evening.play(9, ends={4: end})
+
+    assert evening.webhook.answers[429], "Discord did not throttle"
+    assert list(played.comparison.describe()) == []
+    assert (played.comparison.complete, played.comparison.misplaced, played.gaps) == (True, 0, 0)
+    assert played.repeated <= 2
+
+
+async def test_stop_abandons_running_execution(standin: StandIn, tmp_path: Path) -> None:
+    """An execution that runs when the grace is over is left to the next process, without another wait."""
+    (guild,) = add_guilds(standin, 1)
+    webhook = standin.add_webhook("voice", guild.add_text_channel("chat"))
+    webhook.delay_s = 3600
+    async with running(tmp_path, standin, webhook.url, SHUTDOWN_GRACE_S="0.1") as relay:
+        await join_one(guild)
+        await relay.wait_for_log("batch_accepted")
+        await stop(relay)
+        assert relay.log()[-1]["event"] == "stopped"
+    webhook.delay_s = 0
+    async with running(tmp_path, standin, webhook.url) as relay:
+        await standin.wait_for_messages(bool, 20)
+        await stop(relay)
+    assert len(webhook.messages) == 1
