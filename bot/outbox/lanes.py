@@ -52,6 +52,11 @@ class LaneSchedule:
         """Return how many events of the lane are on disk; may be asked from another thread."""
         return self._waiting.get(lane_id, 0)
 
+    @property
+    def any_due(self) -> bool:
+        """Whether any lane may begin a batch."""
+        return any(self._due.values())
+
     def wake(self, now_ms: int) -> None:
         """Let the lanes go on that have rested until now."""
         for lane_id in [lane_id for lane_id, until_ms in self._rests.items() if until_ms <= now_ms]:

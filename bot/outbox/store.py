@@ -120,6 +120,11 @@ class Store:
         """Say whether events wait in the lane of *batch* for it to end; may be asked from another thread."""
         return self._schedule.waiting(batch.lane_id) > len(batch.event_ids)
 
+    @property
+    def lanes_due(self) -> bool:
+        """Whether lanes wait for a place."""
+        return self._schedule.any_due
+
     def load_occupancy(self) -> dict[str, GuildOccupancy]:
         """Return every guild with the people in it, as it was left, by guild id."""
         with self._reading():

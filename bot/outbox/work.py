@@ -140,10 +140,11 @@ class Work:
     housekeeping: bool = False
 
     def capture(self, captured: Captured) -> None:
-        self.observations.append(captured.observation)
-        self.events.extend(captured.events)
-        self.held.update(captured.held)
-        position = captured.position
+        observation, events, held, position = captured
+        self.observations.append(observation)
+        self.events.extend(events)
+        if held:
+            self.held.update(held)
         if position is not None:
             session = position.session
             self.positions[session.shard_id] = position

@@ -367,3 +367,58 @@ async def test_closes_despite_failing_start(
     async with asyncio.timeout(TIMEOUT_S), working(store, post) as outbox:
         put(outbox, "a")
     assert post.batches == []
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let receipts wait for so long that a test would notice."""
+    monkeypatch.setattr("bot.outbox.writer._RECEIPT_WAIT_S", 10 * TIMEOUT_S)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_receipt_waits_for_next_frame(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk]
+) -> None:
+    """One transaction takes both to disk."""
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with working(store, post) as outbox:
+        put(outbox, "a")
+        (first,) = await post.wait_for(1)
+        outbox.put(Delivered(first, "arn", 1))
+        await asyncio.sleep(0)
+        put(outbox, "b")
+        assert names(await post.wait_for(2)) == ["a", "b"]
+        written = [(len(work.events), len(work.reports)) for work in disk.works if work != Work()]
+        assert written == [(1, 0), (1, 1)]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_receipt_frees_waiting_lane_at_once(tmp_path: Path, post: Post) -> None:
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a", "b", "c", "d")
+        (first,) = await post.wait_for(1)
+        outbox.put(Delivered(first, "arn", 1))
+        assert names(await post.wait_for(2)) == ["a b c", "d"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_receipt_frees_place_at_once(tmp_path: Path, post: Post) -> None:
+    """With more lanes than places."""
+    async with working(open_store(tmp_path), post, max_in_flight=1) as outbox:
+        put(outbox, "a")
+        put(outbox, "b", lane=Lane("notify", "2"))
+        (first,) = await post.wait_for(1)
+        outbox.put(Delivered(first, "arn", 1))
+        assert names(await post.wait_for(2)) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_flush_takes_receipts_along(tmp_path: Path, post: Post) -> None:
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a")
+        (first,) = await post.wait_for(1)
+        outbox.put(Delivered(first, "arn", 1))
+        async with asyncio.timeout(TIMEOUT_S):
+            await outbox.flush()
+        assert outbox.waiting == 0
