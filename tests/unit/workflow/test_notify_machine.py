@@ -73,7 +73,7 @@ def test_only_the_task_can_fail(states: States) -> None:
 
 def test_task_calls_proxy_as_role(states: States, evaluate: Evaluate) -> None:
     post = states["Post"]
-    assert post["Resource"] == "arn:aws:states:::apigateway:invoke"
+    assert post["Resource"] == "arn:${Partition}:states:::apigateway:invoke"
     arguments = evaluate(post["Arguments"], execution={"id": "01JD", "destination": "ops", "events": []})
     assert arguments.pop("RequestBody")
     assert arguments == {
@@ -240,8 +240,8 @@ def test_wait_hands_on_little(states: States, evaluate: Evaluate) -> None:
     assert output.keys() == {"throttled", "wait_s"}
 
 
-def test_definition_is_ascii_with_one_placeholder(text: str) -> None:
+def test_definition_is_ascii_with_placeholders(text: str) -> None:
     """CloudFormation reads other characters back as question marks, and substitutes every ``${…}``."""
     # https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
     assert text.isascii()
-    assert re.findall(r"\$\{[^}]*\}", text) == ["${WebhookProxyHost}"]
+    assert re.findall(r"\$\{[^}]*\}", text) == ["${Partition}", "${WebhookProxyHost}"]
