@@ -44,6 +44,7 @@ class Acts:
         await self._lose_an_answer()
         await self._take_the_api_down()
         await self._lose_the_session()
+        await self._throttle()
         await self._take_the_guild_down()
         await self._kill_the_bot()
         await self.players.play(evening.FAREWELL)
@@ -64,10 +65,8 @@ class Acts:
         await self.players.play(evening.API_DOWN)
         self.burst = await self.players.burst()
         await self.proxy.wait_for_refusals(refused + 2, _TIMEOUT_S)
-        self.webhook.throttle_next(_THROTTLED, _RETRY_AFTER_S)
         self.proxy.end_outage()
-        await self._tell("… the API is back. The backlog arrives, with nothing missing")
-        await self._tell(f"⚡ Discord throttles: the next {_THROTTLED} messages get a 429")
+        await self._tell("… the API is back. The backlog arrives, in order and with nothing missing")
 
     async def _lose_the_session(self) -> None:
         """Some seconds pass before the bot identifies again; the backlog is delivered meanwhile."""
@@ -83,6 +82,11 @@ class Acts:
         await self._end_stretch("session_lost", began)
         await self.proxy.wait_for_answers(answered + 1, _TIMEOUT_S)
         await self._tell("… a new session. Note the gap, and the events inferred after it")
+
+    async def _throttle(self) -> None:
+        """What happens from here on waits behind the message that Discord throttles."""
+        self.webhook.throttle_next(_THROTTLED, _RETRY_AFTER_S)
+        await self._tell(f"⚡ Discord throttles: the next {_THROTTLED} posts get a 429. Watch the order")
 
     async def _take_the_guild_down(self) -> None:
         await self._tell("⚡ The server goes offline: a Discord outage")

@@ -201,7 +201,7 @@ def test_any_body_makes_a_valid_wait(cause: str, states: States, evaluate: Evalu
 
 def test_later_waits_spread_further(states: States, evaluate: Evaluate) -> None:
     """Executions that were throttled together must not come back together; one alone need not wait."""
-    for throttled, spread_s in ((0, 0), (2, 0), (4, 4), (7, 32), (9, 128), (11, 300), (119, 300)):
+    for throttled, spread_s in ((0, 0), (3, 0), (5, 4), (7, 16), (9, 64), (12, 300), (119, 300)):
         waits = [_wait(states, evaluate, '{"retry_after": 2.0}', throttled)["wait_s"] for _ in range(60)]
         assert min(waits) >= 2
         assert max(waits) <= 2 + spread_s
