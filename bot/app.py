@@ -28,6 +28,7 @@ from bot.clock import elapsed_clock
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.follower import Follower
 from bot.delivery.heartbeat import Heartbeat
+from bot.delivery.polls import POLLS_PER_S
 from bot.delivery.webhook_watch import WebhookWatch
 from bot.errors import RelayError, SettingsError
 from bot.gateway.client import Gateway
@@ -94,13 +95,14 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay
             outbox.put,
             tasks.create_task,
             waits_behind=outbox.waits_behind,
+            polls_per_s=settings.polls_per_s or POLLS_PER_S,
             can_bury=lambda: outbox.can_bury,
         )
         dispatcher = Dispatcher(
             api.start if webhook is None else _admitted(webhook, api.start),
             outbox.put,
             tasks.create_task,
-            is_followed=is_followed,
+            is_followed=is_followed if settings.polls_per_s else lambda _: False,
             follow=follower.follow,
             can_bury=lambda: outbox.can_bury,
         )

@@ -22,7 +22,7 @@ import structlog
 from bot.api.execution_responses import NOT_FOUND, SUCCEEDED, Execution
 from bot.backoff import backoff_s
 from bot.clock import Clock, system_clock
-from bot.delivery.polls import POLL_CAP_S, POLL_FIRST_S, Followed, Polls
+from bot.delivery.polls import POLL_CAP_S, POLL_FIRST_S, POLLS_PER_S, Followed, Polls
 from bot.delivery.posts import Posts
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, Refused, Report
@@ -54,6 +54,7 @@ class Follower:
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
         waits_behind: Callable[[Batch], bool] = lambda _: False,
+        polls_per_s: float = POLLS_PER_S,
         can_bury: Callable[[], bool] = lambda: True,
         clock: Clock = system_clock,
     ) -> None:
@@ -62,7 +63,7 @@ class Follower:
         self._spawn = spawn
         self._can_bury = can_bury
         self._clock = clock
-        self._polls = Polls(waits_behind)
+        self._polls = Polls(waits_behind, polls_per_s)
         self._out: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._trouble: str | None = None
@@ -174,6 +175,15 @@ class Follower:
 
     def _note_failure(self, followed: Followed, error: DeliveryError) -> None:
         """Keep following: a poll that fails says nothing about the execution."""
+        # Others were out when the first of them failed, and tell nothing new.
+        if not self._polls.is_paused(_now_s()):
+            self._pause(error)
+        if self._clock() >= followed.batch.expires_ms:
+            self._settle_unseen(followed.batch, error)
+        else:
+            self._again(followed)
+
+    def _pause(self, error: DeliveryError) -> None:
         self._failures += 1
         retry_after_s = error.retry_after_s if isinstance(error, TemporaryFailure) else None
         pause_s = backoff_s(self._failures, retry_after_s, cap_s=_PAUSE_CAP_S)
@@ -181,10 +191,6 @@ class Follower:
         if self._failures >= _FAILURES_TO_SAY or not isinstance(error, TemporaryFailure):
             self._trouble = f"cannot ask after executions: {error}"
             log.warning("polls_fail", failures=self._failures, reason=str(error), retry_s=round(pause_s, 1))
-        if self._clock() >= followed.batch.expires_ms:
-            self._settle_unseen(followed.batch, error)
-        else:
-            self._again(followed)
 
     def _settle_unseen(self, batch: Batch, error: DeliveryError) -> None:
         log.warning("execution_end_unseen", execution=batch.execution, reason=str(error))

@@ -17,7 +17,9 @@ from bot.outbox.batch import Batch
 # other stacks of the account need some of it.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 POLLS_PER_S: Final = 10.0
-POLLS_AT_ONCE: Final = 150
+AT_ONCE_S: Final = 15.0
+AT_ONCE_MAX: Final = 150.0
+"""Polls saved up: those of so many seconds, and no more than that."""
 POLL_FIRST_S: Final = 0.2
 POLL_GROWTH: Final = 1.25
 POLL_CAP_S: Final = 30.0
@@ -42,16 +44,19 @@ class Followed:
 
 
 class Polls:
-    """Those that are to be polled; *waits_behind* says whether events wait for a batch to end."""
+    """Those that are to be polled, *per_s* a second.
 
-    def __init__(self, waits_behind: Callable[[Batch], bool]) -> None:
+    *waits_behind* says whether events wait for a batch to end.
+    """
+
+    def __init__(self, waits_behind: Callable[[Batch], bool], per_s: float = POLLS_PER_S) -> None:
         self._waits_behind = waits_behind
         self._numbers = itertools.count()
         self._later: list[tuple[float, int, Followed]] = []
         self._awaited: dict[Followed, None] = {}
         self._quiet: dict[Followed, None] = {}
         self._sorted_s = 0.0
-        self._budget = Budget()
+        self._budget = Budget(per_s)
 
     def __len__(self) -> int:
         return len(self._later) + len(self._awaited) + len(self._quiet)
@@ -81,6 +86,9 @@ class Polls:
         """Poll none before *until_s*."""
         self._budget.pause(until_s)
 
+    def is_paused(self, now_s: float) -> bool:
+        return self._budget.is_paused(now_s)
+
     def hurry(self, now_s: float) -> None:
         """Make all of them due."""
         self._later = [(now_s, number, followed) for _, number, followed in self._later]
@@ -100,17 +108,19 @@ class Polls:
 
 
 class Budget:
-    """A token bucket that can be paused."""
+    """A token bucket that can be paused: *per_s* a second, and *at_once* saved up."""
 
-    def __init__(self) -> None:
-        self._polls = float(POLLS_AT_ONCE)
+    def __init__(self, per_s: float, at_once: float | None = None) -> None:
+        self._per_s = per_s
+        self._full = max(1.0, min(AT_ONCE_MAX, per_s * AT_ONCE_S)) if at_once is None else at_once
+        self._polls = self._full
         self._filled_s: float | None = None
         self._paused_until_s = 0.0
 
     def take(self, now_s: float) -> bool:
         """Take one poll; False if there is none, or none may be made now."""
         if self._filled_s is not None:
-            self._polls = min(POLLS_AT_ONCE, self._polls + (now_s - self._filled_s) * POLLS_PER_S)
+            self._polls = min(self._full, self._polls + (now_s - self._filled_s) * self._per_s)
         self._filled_s = now_s
         if self._polls < 1.0 or now_s < self._paused_until_s:
             return False
@@ -120,8 +130,11 @@ class Budget:
     def wait_s(self, now_s: float) -> float:
         """Return how long after *now_s* a poll may be made."""
         filled_s = now_s if self._filled_s is None else self._filled_s
-        missing_s = (1.0 - self._polls) / POLLS_PER_S - (now_s - filled_s)
+        missing_s = (1.0 - self._polls) / self._per_s - (now_s - filled_s)
         return max(0.0, missing_s, self._paused_until_s - now_s)
 
     def pause(self, until_s: float) -> None:
         self._paused_until_s = max(self._paused_until_s, until_s)
+
+    def is_paused(self, now_s: float) -> bool:
+        return now_s < self._paused_until_s

@@ -36,6 +36,7 @@ from bot.settings.values import (
     check_heartbeat,
     check_host,
     check_names,
+    check_polls,
     check_private_url,
     check_region,
     check_shard_count,
@@ -116,6 +117,13 @@ class Settings(SourcedSettings):
     )
     ops_port: Annotated[int | None, Field(ge=0, le=65535), BeforeValidator(parse_port)] = Field(
         8080, description="The port of the ops server. 0 picks a free one; empty turns the server off."
+    )
+    polls_per_s: Annotated[float, AfterValidator(check_polls)] = Field(
+        10,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="How often per second the relay may ask after executions, all together. 0 follows none.",
     )
     heartbeat_s: Annotated[float, AfterValidator(check_heartbeat)] = Field(
         60,

@@ -41,6 +41,7 @@ EXPECTED: Final = {
     "receipts_kept_s": "must be a number of seconds, 0 or more",
     "ops_host": "must be an address of this machine, like 127.0.0.1 or 0.0.0.0",
     "ops_port": "must be a port from 0 to 65535; 0 picks a free one, empty turns the ops server off",
+    "polls_per_s": "must be a number from 0.1 to 1000, or 0 to follow no execution",
     "heartbeat_s": "must be a number of seconds, 1 or more, or 0 for none",
     "log_format": "must be auto, json or text",
     "log_level": "must be debug, info, warning, error or critical",
@@ -142,6 +143,12 @@ def check_webhook(value: SecretStr | None) -> SecretStr | None:
     if not re.fullmatch(r"/api(/v\d+)?/webhooks/\d+/[\w-]+", parts.path, re.ASCII):
         raise ValueError
     return SecretStr(url)
+
+
+def check_polls(value: float) -> float:
+    if 0 < value < 0.1:
+        raise ValueError
+    return value
 
 
 def check_heartbeat(value: float) -> float:

@@ -101,6 +101,33 @@ async def test_every_transition_has_its_line(
         assert sum(says(line, words) for line in lines) == count, words
 
 
+async def test_throttled_burst_reads_in_order(
+    standin: StandIn, webhook: Webhook, machine: SingleMachine, tmp_path: Path
+) -> None:
+    """While a message waits, what comes after it fills the next ones: few, and none overtakes another."""
+    (guild,) = add_guilds(standin, 1, people=20)
+    (tmp_path / "rules.toml").write_text(EVERYTHING)
+    webhook.throttle_next(3, 0.2)
+    async with start_relay(
+        tmp_path,
+        discord_api_url=standin.api_url,
+        token=TOKEN,
+        api_endpoint=machine.api_endpoint,
+        credentials=keys_of(machine),
+        settings={"RULES_FILE": "rules.toml"},
+    ) as relay:
+        await standin.wait_connected(20)
+        await wander(guild, 200, random.Random(5))
+        sent = list(standin.sent)
+        await standin.wait_for_messages(_has_lines(webhook, len(sent)), 60)
+        relay.terminate()
+        assert await relay.wait() == 0
+    lines = list(read_lines(webhook))
+    assert all(says(line, say(happened)) for line, happened in zip(lines, sent, strict=True))
+    assert webhook.answers[429] == 3
+    assert len(webhook.messages) <= 15
+
+
 async def send_test(
     machine: SingleMachine, standin: StandIn, directory: Path, *arguments: str, secret: str | None = None
 ) -> Child:

@@ -149,6 +149,15 @@ def test_failing_poll_says_nothing(error: Exception) -> None:
     assert troubles[-1] is None
 
 
+def test_polls_out_together_fail_once() -> None:
+    """Thirty that are throttled at the same moment are one reason to wait, not thirty."""
+    api = Api(*[TemporaryFailure("throttled")] * 30, "SUCCEEDED")
+    reports, follower = run_virtually(follow(api.describe, *(batch(number) for number in range(30))))
+    assert len(reports) == 30
+    assert max(api.asked_s) < 3
+    assert follower.trouble is None
+
+
 def test_retry_after_pauses_all_polls() -> None:
     api = Api(TemporaryFailure("slow down", retry_after_s=60), "SUCCEEDED")
     run_virtually(follow(api.describe, batch(1), batch(2)))

@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 
 from bot.delivery.polls import (
+    AT_ONCE_MAX,
+    AT_ONCE_S,
     POLL_CAP_S,
     POLL_FIRST_S,
     POLL_GROWTH,
-    POLLS_AT_ONCE,
     POLLS_PER_S,
     Budget,
     Followed,
@@ -16,6 +17,8 @@ from bot.delivery.polls import (
 )
 from bot.outbox.batch import Batch
 from bot.routing.lane import Lane
+
+POLLS_AT_ONCE = int(POLLS_PER_S * AT_ONCE_S)
 
 
 def followed(lane_id: int, due_s: float = 0.0) -> Followed:
@@ -60,7 +63,7 @@ def test_budget_bounds_polls() -> None:
 
 
 def test_wait_ends_when_budget_allows() -> None:
-    budget = Budget()
+    budget = Budget(POLLS_PER_S)
     while budget.take(0.0):
         pass
     wait_s = budget.wait_s(0.0)
@@ -96,3 +99,23 @@ def test_hurry_makes_all_due() -> None:
         polls.add(followed(number, due_s=30.0 - number))
     polls.hurry(1.0)
     assert sorted(take_all(polls, 1.0)) == [0, 1, 2]
+
+
+def test_rate_can_be_low() -> None:
+    """One poll is always saved up, however rare they are."""
+    budget = Budget(0.1)
+    assert budget.take(0.0)
+    while budget.take(0.0):
+        pass
+    assert 0 < budget.wait_s(0.0) <= 10.0
+    budget = Budget(0.01)
+    assert [budget.take(0.0), budget.take(50.0), budget.take(101.0)] == [True, False, True]
+
+
+def test_high_rate_saves_up_no_more() -> None:
+    """The account's own store of polls does not grow with its rate."""
+    budget = Budget(1000.0)
+    taken = 0
+    while budget.take(0.0):
+        taken += 1
+    assert taken == AT_ONCE_MAX

@@ -34,6 +34,7 @@ def test_defaults(machine: Machine) -> None:
         "receipts_kept_s": 604_800,
         "ops_host": "127.0.0.1",
         "ops_port": 8080,
+        "polls_per_s": 10,
         "heartbeat_s": 60,
         "log_format": "auto",
         "log_level": "info",
