@@ -1,5 +1,6 @@
 """From a voice channel to a message: the real program and templates, and an AWS that checks who asks."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from bot.outbox.inspection import open_inspection
 from infra.local.discord import StandIn, Transition, Webhook
 from infra.local.machine import SingleMachine, single_machine
 from tests.support.crowd import EVERYTHING, add_guilds, join_one, wander
@@ -227,6 +229,15 @@ async def test_single_machine_posts_before_end(standin: StandIn, webhook: Webhoo
     assert says(line, say(happened))
 
 
+async def wait_for_receipts(directory: Path, count: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with open_inspection(directory / "data") as inspection:
+                if inspection.read_status().receipts >= count:
+                    return
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.skipif(not has_proc(), reason="children are counted in /proc")
 async def test_killed_single_machine_goes_on(standin: StandIn, webhook: Webhook, tmp_path: Path) -> None:
     """The embedded AWS ends with its parent; the next relay starts a new one, and resumes the session."""
@@ -235,8 +246,8 @@ async def test_killed_single_machine_goes_on(standin: StandIn, webhook: Webhook,
         async with single_machine_relay(tmp_path, standin, webhook) as relay:
             await join_one(guild)
             await standin.wait_for_messages(_has_lines(webhook, life + 1), 20)
-            # Before that, the next process would post it again.
-            await relay.wait_for_log("batch_delivered")
+            # Before its receipt is on disk, the next process would post it again.
+            await wait_for_receipts(tmp_path, life + 1)
             children = find_descendants(relay.pid)
             relay.kill()
             await relay.wait()
