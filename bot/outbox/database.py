@@ -40,6 +40,9 @@ _CHECKED_BYTES: Final = 64 << 20
 DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG")
 _NOT_TEXT: Final = "Could not decode"
 """How the sqlite3 module, not SQLite, says that a text is not UTF-8; with the text."""
+NOT_UTF8: Final = "a text in it is not UTF-8"
+SQL_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What a statement raises; the second where SQLite's message quotes a schema that is not UTF-8."""
 _MARK_MAX_CHARS: Final = 20
 
 _CHECKPOINT_PAGES: Final = 4000
@@ -69,7 +72,9 @@ class Database:
         self.connection.close()
         self._lock.close()
 
-    def explain(self, error: sqlite3.Error, *, committed_ms: int | None = None) -> StoreError:
+    def explain(
+        self, error: sqlite3.Error | UnicodeDecodeError, *, committed_ms: int | None = None
+    ) -> StoreError:
         """Return what *error* means; a damaged file is marked, so that the next start sets it aside.
 
         *committed_ms* is the time of the last commit.
@@ -165,7 +170,7 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
             _upgrade(connection, files)
             if schema is None and (unsound := find_unsound(connection, whole=whole)):
                 raise StoreDamagedError(unsound)
-        except sqlite3.Error as error:
+        except SQL_ERRORS as error:
             if _is_damage(error):
                 raise StoreDamagedError(_describe(error)) from error
             raise StoreError(f"cannot open {path}: {error}") from error
@@ -203,7 +208,7 @@ def _find_end(path: Path) -> int:
     sides = [path.with_name(path.name + name) for name in _SIDE_FILES[:2]]
     written_ms = max((int(side.stat().st_mtime * 1000) for side in sides if side.exists()), default=0)
     uri = f"{path.resolve().as_uri()}?mode=ro"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as connection:
+    with suppress(*SQL_ERRORS), closing(sqlite3.connect(uri, uri=True)) as connection:
         until_ms = connection.execute("SELECT max(until_ms) FROM watch").fetchone()[0]
         if isinstance(until_ms, int) and 0 < until_ms < written_ms:
             return until_ms
@@ -236,14 +241,18 @@ def _set_aside(path: Path, error: StoreDamagedError, lost_ms: int) -> None:
     )
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     name = str(getattr(error, "sqlite_errorname", ""))
-    return name.startswith(DAMAGE) or str(error).startswith(_NOT_TEXT)
+    return name.startswith(DAMAGE) or _is_not_utf8(error)
 
 
-def _describe(error: sqlite3.Error) -> str:
+def _is_not_utf8(error: Exception) -> bool:
+    return isinstance(error, UnicodeDecodeError) or str(error).startswith(_NOT_TEXT)
+
+
+def _describe(error: Exception) -> str:
     """Return what *error* says, without text of the file."""
-    return "a text in it is not UTF-8" if str(error).startswith(_NOT_TEXT) else str(error)
+    return NOT_UTF8 if _is_not_utf8(error) else str(error)
 
 
 def _lock(data_dir: Path) -> IO[str]:

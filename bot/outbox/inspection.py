@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bot.errors import StoreError
-from bot.outbox.database import DAMAGE, FILE_NAME, check_schema
+from bot.outbox.database import DAMAGE, FILE_NAME, NOT_UTF8, check_schema
 from bot.outbox.records import (
     Chosen,
     Flight,
@@ -46,6 +46,7 @@ _SHOWN_MAX: Final = 10
 _CLOCK_SLACK_MS: Final = 24 * 3600 * 1000
 """How far the clock may have been set back between an event's capture and its delivery."""
 _LETTER_ID_MAX_DIGITS: Final = 18
+_SET_ASIDE: Final = ". Start the relay, which sets a damaged file aside and begins a new one."
 
 # The rows of each query are read by the function of the same name below.
 _LETTER: Final = """
@@ -108,6 +109,8 @@ def open_inspection(
         ) from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StoreError(f"cannot use {path}: {NOT_UTF8}{_SET_ASIDE}") from error
     except sqlite3.Error as error:
         raise StoreError(f"cannot use {path}: {error}{_remedy(error)}") from error
 
@@ -117,7 +120,7 @@ def _remedy(error: sqlite3.Error) -> str:
         "SQLITE_BUSY": ". The relay keeps it busy: try again.",
         "SQLITE_CANTOPEN": ". Run this as a user who may write in its directory.",
         "SQLITE_READONLY": ". Run this as the user that the relay runs as.",
-        **dict.fromkeys(DAMAGE, ". Start the relay, which sets a damaged file aside and begins a new one."),
+        **dict.fromkeys(DAMAGE, _SET_ASIDE),
     }
     name = str(getattr(error, "sqlite_errorname", ""))
     return next((text for start, text in remedies.items() if name.startswith(start)), "")

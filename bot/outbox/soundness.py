@@ -27,8 +27,12 @@ from bot.voice.occupancy import FLAGS
 VALUE_MAX_BYTES: Final = 64 << 20
 """No value of the relay's own comes near, and SQLite refuses a longer one instead of reading it."""
 
+READ_ERRORS: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""What a row makes its reader raise that is not as the relay writes it."""
+
 _TIME_MAX_MS: Final = 253_402_300_799_999
 _BODY_MAX_BYTES: Final = 1 << 20
+_ARN_MAX_BYTES: Final = 4096
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _PLAIN_NAME: Final = re.compile(r"\w{1,64}", re.ASCII)
@@ -238,6 +242,7 @@ _SMALL: Final[Mapping[str, str]] = {
         _time("created_ms"),
         "attempts >= 0",
         _or_null("last_attempt_ms", _time("last_attempt_ms")),
+        _or_null("arn", f"length(CAST(arn AS BLOB)) <= {_ARN_MAX_BYTES} AND {_time('accepted_ms')}"),
     ),
     "session": _all(
         _SHARD,

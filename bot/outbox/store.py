@@ -32,7 +32,7 @@ from bot.outbox.batch import (
     Report,
     Settlement,
 )
-from bot.outbox.database import Database
+from bot.outbox.database import SQL_ERRORS, Database
 from bot.outbox.housekeeping import (
     CHUNK,
     DEAD_LETTERS_SHARE,
@@ -44,6 +44,7 @@ from bot.outbox.housekeeping import (
 )
 from bot.outbox.lanes import Change, LaneSchedule
 from bot.outbox.session import Position
+from bot.outbox.soundness import READ_ERRORS
 from bot.outbox.stretch import read_stretch
 from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
@@ -57,9 +58,6 @@ _ROOM_AGAIN: Final = 0.9
 """A full file must shrink below this share of its full size before it takes new events again."""
 
 _EVER: Final = 2**63 - 1
-
-_NOT_READABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
-"""What a row makes its reader raise that is not as the relay writes it."""
 
 log = structlog.get_logger(__name__)
 
@@ -201,7 +199,7 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except SQL_ERRORS as error:
             raise self._database.explain(error, committed_ms=self._committed_ms) from error
 
     @contextmanager
@@ -210,10 +208,9 @@ class Store:
         try:
             with self._transaction():
                 yield
-        except _NOT_READABLE as error:
-            raise self._database.declare_damaged(
-                f"a row of it cannot be read: {type(error).__name__}"
-            ) from error
+        except READ_ERRORS as error:
+            reason = f"a row of it cannot be read: {type(error).__name__}"
+            raise self._database.declare_damaged(reason) from error
 
     def _is_full(self) -> bool:
         """Tell whether the file is full of what waits: receipts make room first."""

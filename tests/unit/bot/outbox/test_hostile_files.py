@@ -178,6 +178,17 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     store.close()
 
 
+def test_schema_that_is_not_utf8(tmp_path: Path) -> None:
+    """The sqlite3 module cannot even decode SQLite's message about it."""
+    fill(tmp_path)
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE watch", b"CREATE \x80ABLE watch"))
+    with pytest.raises(StoreError, match=r"a text in it is not UTF-8\. Start the relay"):
+        inspect(tmp_path)
+    use(tmp_path)
+    assert len(find_aside(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("mark", ["9" * 4000, "-5", "x" * 1_000_000, str(2**62), "1e9"])
 def test_absurd_mark(tmp_path: Path, mark: str) -> None:
     """The mark of a damaged file may be hostile too."""
