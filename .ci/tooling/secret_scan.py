@@ -1,8 +1,8 @@
 """Looks for secrets in the tree: ``python -m tooling.secret_scan``. Needs no network.
 
 detect-secrets knows the forms of many services' secrets; a few that it lacks or overlooks are added here.
-Outside the tests, a quoted string that looks random counts too. Tests need fakes of the same form: each is
-listed by its value in .ci/fake-secrets.txt, so that a fake can move, and a secret beside it is found.
+Outside the tests, a quoted string that looks random counts too, and a URL with a password. Tests need fakes:
+each is listed by its value in .ci/fake-secrets.txt, so that it can move, and a secret beside it is found.
 """
 
 import re
@@ -23,7 +23,6 @@ _FORMS: Final = (
     "ArtifactoryDetector",
     "AWSKeyDetector",
     "AzureStorageKeyDetector",
-    "BasicAuthDetector",
     "CloudantDetector",
     "DiscordBotTokenDetector",
     "GitHubTokenDetector",
@@ -38,13 +37,14 @@ _FORMS: Final = (
     "StripeDetector",
     "TwilioKeyDetector",
 )
-# The limits are detect-secrets' own defaults.
-_RANDOM: Final = (
+# Tests are full of random names and of URLs with passwords. The limits are detect-secrets' own defaults.
+_OUTSIDE_TESTS: Final = (
+    {"name": "BasicAuthDetector"},
     {"name": "Base64HighEntropyString", "limit": 4.5},
     {"name": "HexHighEntropyString", "limit": 3.0},
 )
 # The hashes of lock files look random; tooling.locks checks the form of each of their lines.
-_NO_RANDOM: Final = re.compile(r"tests/|requirements[a-z-]*\.txt$|\.ci/node/package-lock\.json$")
+_TESTS_AND_LOCKS: Final = re.compile(r"tests/|requirements[a-z-]*\.txt$|\.ci/node/package-lock\.json$")
 _OWN_FORMS: Final = {
     # A token has 68 characters. https://docs.discord.com/developers/resources/webhook
     "Discord Webhook": re.compile(r"webhooks/\d{17,20}/[\w-]{60,}"),
@@ -70,12 +70,12 @@ class Finding:
 def find_secrets(root: Path, names: Iterable[str], fakes: frozenset[str]) -> list[Finding]:
     """Return what may be a secret in the files of these *names* below *root*, except for the *fakes*."""
     all_names = list(names)
-    apart = [name for name in all_names if _NO_RANDOM.match(name)]
+    apart = [name for name in all_names if _TESTS_AND_LOCKS.match(name)]
     by_form: list[dict[str, Any]] = [{"name": name} for name in _FORMS]
     found = []
     with transient_settings({"plugins_used": by_form}):
         found += [each for name in apart for each in _scan(root, name, fakes)]
-    with transient_settings({"plugins_used": [*by_form, *_RANDOM]}):
+    with transient_settings({"plugins_used": [*by_form, *_OUTSIDE_TESTS]}):
         found += [each for name in all_names if name not in apart for each in _scan(root, name, fakes)]
     return sorted(set(found), key=lambda each: (each.file, each.line, each.kind))
 

@@ -32,7 +32,6 @@ PLANTED = {
     "GitHub token": f"ghp_{made(LETTERS, 36)}",
     "JSON Web Token": ".".join(("eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiIxMjM0In0", made(LETTERS, 43))),
     "npm token": f"//registry.example/:_authToken=npm_{made(LETTERS, 36)}",
-    "password in a URL": f"https://admin:{made(LETTERS, 12)}@host.example/",
     "private key": "-----BEGIN RSA " + "PRIVATE KEY-----",
     "Slack token": "-".join(("xoxb", "123456789012", "123456789012", made(LETTERS, 24))),
 }
@@ -55,10 +54,11 @@ def test_finds_planted_secret(tmp_path: Path, kind: str, name: str) -> None:
     assert not any(PLANTED[kind] in str(each) for each in found)
 
 
-def test_finds_random_string_outside_tests(tmp_path: Path) -> None:
-    """A test may use a random name; elsewhere a random string is suspicious whatever it opens."""
+@pytest.mark.parametrize("value", [RANDOM_STRING, f"https://admin:{made(LETTERS, 12)}@host.example/"])
+def test_finds_more_outside_tests(tmp_path: Path, value: str) -> None:
+    """A test may use a random name or a URL with a password; elsewhere both are suspicious."""
     for name in ("bot/x.py", "infra/y.yaml", "tests/x.py"):
-        plant(tmp_path, name, f'value = "{RANDOM_STRING}"')
+        plant(tmp_path, name, f'value = "{value}"')
 
     found = find_secrets(tmp_path, ["bot/x.py", "infra/y.yaml", "tests/x.py"], NO_FAKES)
 
