@@ -17,6 +17,7 @@ import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode
+from pydantic_settings import SettingsError as SourceError
 
 from bot.errors import SettingsError
 from bot.settings.aws_keys import find_broken_keys
@@ -234,7 +235,7 @@ def _load(kind: type[_Settings], env_file: Path | None, *, refuse_unknown: bool 
         settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, SourceError):
         problems.append(f"{env_file} or a secret's file is not text in UTF-8: save it as UTF-8")
     except OSError as error:
         problems.append(f"cannot read {error.filename} ({error.strerror}): check the path and permissions")

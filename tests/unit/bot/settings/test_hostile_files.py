@@ -61,3 +61,10 @@ def test_takes_files_of_usual_size(machine: Machine) -> None:
     machine.env_file.write_text("#" * (FILE_MAX_BYTES - 100) + "\nVOICE_RELAY_LOG_LEVEL=debug\n")
     settings = machine.load()
     assert (settings.discord_token.get_secret_value(), settings.log_level) == (TOKEN, "debug")
+
+
+def test_secret_that_is_not_text(machine: Machine) -> None:
+    machine.set(DISCORD_TOKEN=None)
+    (machine.secrets / "voice_relay_discord_token").write_bytes(b"\xff\xfesecret")
+    (problem,) = machine.problems()
+    assert problem.endswith("or a secret's file is not text in UTF-8: save it as UTF-8")
