@@ -66,7 +66,9 @@ def explain_end(error: Exception, websocket: DrainingWebSocket | None) -> str:
     if isinstance(error, RestError):
         return str(error)
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return f"Discord answers with {error.status}"
+        # Discord's own trouble is a 5xx; anything else comes from a portal or a proxy.
+        remedy = "" if error.status >= 500 else f". {_CHECK_WAY}"
+        return f"Discord answers with {error.status}{remedy}"
     if isinstance(error, TimeoutError):
         return "Discord does not answer in time"
     if isinstance(error, aiohttp.ClientError | OSError):

@@ -67,6 +67,20 @@ async def test_bad_frame_costs_connection(standin: StandIn, guild: Guild, bad: s
     assert len(str(line)) < 400
 
 
+@pytest.mark.parametrize(("status", "named"), [(200, True), (403, True), (503, False)])
+async def test_refused_upgrade_is_named(standin: StandIn, guild: Guild, status: int, named: bool) -> None:
+    """A portal answers with a page, Discord in trouble with a 5xx."""
+    with structlog.testing.capture_logs() as lines:
+        async with watching(standin) as watcher:
+            standin.faults.fail_upgrades(1, status)
+            await standin.faults.drop()
+            await join(guild, "a")
+            await watcher.wait_for(1)
+    (reason,) = [line["reason"] for line in lines if f"with {status}" in line.get("reason", "")]
+    assert ("VOICE_RELAY_DISCORD_API_URL" in reason) is named
+    assert standin.counts["identified"] == 1
+
+
 async def test_skips_unknown_op(standin: StandIn, guild: Guild) -> None:
     """Discord may add one; a line for each connection says so."""
     with structlog.testing.capture_logs() as lines:
