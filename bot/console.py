@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from bot.errors import SettingsError
-from bot.text import escape, fit, render_facts
+from bot.text import escape, fit, render_facts, shorten
+
+_HINT_MAX_CHARS: Final = 4000
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -59,7 +61,7 @@ class Console:
 
     def hint(self, *lines: str) -> None:
         """Print lines about the answer: what is wrong, or what is being waited for."""
-        _write(self.err, [f"voice-relay: {line}" for line in lines])
+        _write(self.err, [shorten(f"voice-relay: {line}", _HINT_MAX_CHARS) for line in lines])
 
     def report(self, lines: Sequence[str], problems: Sequence[str] = ()) -> int:
         """Print an answer and its problems, and return the exit code: with any problem, 1."""

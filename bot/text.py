@@ -80,6 +80,11 @@ def escape(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
+def shorten(text: str, max_chars: int) -> str:
+    """Return *text*, or its beginning with an ellipsis."""
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+
+
 def fit(text: str, encoding: str) -> str:
     """Return *text* if *encoding* can express it, otherwise with all but ASCII escaped as in JSON."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bot.telemetry.redaction import Redactor
-from bot.text import escape
+from bot.text import escape, shorten
 
 QUOTE_MAX_CHARS: Final = 200
 
@@ -42,8 +42,3 @@ def clean(text: str, secrets: Iterable[str] = (), *, max_chars: int) -> str:
 
 def _stays(character: str) -> bool:
     return character.isprintable() or character in "\t\n\r"
-
-
-def shorten(text: str, max_chars: int) -> str:
-    """Return *text*, or its beginning with an ellipsis."""
-    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"

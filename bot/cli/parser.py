@@ -8,12 +8,15 @@ import argparse
 import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 
 from bot.console import Console
+from bot.text import escape, shorten
 
 Arguments = argparse.Namespace
 """What was typed; each command turns it into options of its own."""
+
+_MESSAGE_MAX_CHARS: Final = 1000
 
 RENAMED: Final[Mapping[str, str]] = {"retry": "redrive"}
 """Former names of commands, which look nothing like the present ones."""
@@ -54,10 +57,14 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, module: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._module = module
+        # The type of every argument that names none.
+        self.register("type", None, plain)
 
     def add_commands(self, commands: Iterable[Command | CommandGroup], *, metavar: str) -> None:
         """Add commands; each sets ``arguments.command`` to its module."""
         added = self.add_subparsers(required=True, metavar=metavar)
+        # It is handed the command's arguments too, whose own types check them.
+        added.type = str
         for command in commands:
             if isinstance(command, Command):
                 added.add_parser(command.name, help=command.help, module=command.module)
@@ -85,6 +92,10 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(guesses)}")
         return found, unknown
 
+    def error(self, message: str) -> NoReturn:
+        """Print *message*, in which what was typed cannot control the terminal, and exit."""
+        super().error(escape(shorten(message, _MESSAGE_MAX_CHARS)))
+
     def _load(self, module: str) -> None:
         command = cast("CommandModule", importlib.import_module(module))
         command.add_arguments(self)
@@ -100,6 +111,15 @@ class CommandParser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             guess = _did_you_mean(str(value), map(str, action.choices or ()))
             raise argparse.ArgumentError(action, f"{error.message}{guess}") from None
+
+
+def plain(text: str) -> str:
+    """Return *text* if it can be stored and sent: what was typed may be bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("must be text in UTF-8") from None
+    return text
 
 
 def snowflake(text: str) -> str:
