@@ -60,7 +60,7 @@ audit: $(SCAN_STAMP) ## ask the advisory databases about every locked package; n
 bench: $(STAMP) ## measure throughput, latency, CPU and memory beside the plain approach
 	@$(BIN)/python -m tests.bench
 
-soak: $(STAMP) ## fuzz every boundary, kill the relay for a quarter of an hour, drain a million events, and account exactly
+soak: $(STAMP) ## fuzz every boundary, kill the relay for a quarter of an hour, play on one machine, drain a million events
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=soak --timeout=1800 tests/fuzz
 	@$(BIN)/python -m tests.soak
 
