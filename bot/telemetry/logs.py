@@ -25,7 +25,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from bot.clock import format_ms, system_clock
 from bot.telemetry.redaction import Redactor
-from bot.text import escape
+from bot.text import escape, fit
 
 Fields = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Fields], Any]
@@ -108,8 +108,7 @@ class _Lines:
             try:
                 self._stream.write(line + "\n")
             except UnicodeEncodeError as error:
-                escaped = line.encode(error.encoding, "backslashreplace")
-                self._stream.write(escaped.decode(error.encoding) + "\n")
+                self._stream.write(fit(line, error.encoding) + "\n")
             self._stream.flush()
 
 
@@ -186,10 +185,11 @@ def _json_output(redactor: Redactor) -> tuple[Processor, Callable[[Fields], str]
         with contextlib.suppress(orjson.JSONEncodeError):
             line = orjson.dumps(event, default=redactor.redact, option=_JSON_OPTIONS).decode()
             if redactor.passes(line):
-                return line
+                return escape(line)
         plain = redactor.redact(event)
         try:
-            return orjson.dumps(plain).decode()
+            # Some readers of lines break them at U+2028, and a terminal takes U+009B for ESC [.
+            return escape(orjson.dumps(plain).decode())
         except orjson.JSONEncodeError:
             # orjson refuses a lone surrogate, as in a file name that is not UTF-8.
             return json.dumps(plain)

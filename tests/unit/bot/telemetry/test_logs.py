@@ -328,7 +328,7 @@ def test_escapes_for_stream_encoding() -> None:
     raw = io.BytesIO()
     configure_logging("text", "info", stream=io.TextIOWrapper(raw, encoding="ascii"))
     structlog.get_logger("bot.x").info("joined", name="zoë")
-    assert b"name=zo\\xeb\n" in raw.getvalue()
+    assert b"name=zo\\u00eb\n" in raw.getvalue()
 
 
 def test_threads_write_whole_lines(output: Output) -> None:
@@ -345,3 +345,23 @@ def test_threads_write_whole_lines(output: Output) -> None:
     for thread in threads:
         thread.join()
     assert len(output.lines) == 800
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x9b2Jb", "a\u202eb", "a\x7fb", "\U000e0001"])
+def test_json_line_escapes_controls(output: Output, name: str) -> None:
+    """A line stays one line for every reader, and the value stays the same."""
+    configure_logging("json", "info", [], output)
+    structlog.get_logger().info("payload_not_taken", name=name)
+    structlog.get_logger().info("payload_not_taken", name=name, token="looks-like/secret+123456")
+    lines = output.getvalue().removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert [json.loads(line)["name"] for line in lines] == [name, name]
+
+
+def test_json_line_on_ascii_stream() -> None:
+    """What the stream's encoding lacks is escaped as JSON."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    configure_logging("json", "info", [], stream)
+    structlog.get_logger().info("guild_seen", name="Grüße 🎉")
+    stream.seek(0)
+    assert json.loads(stream.read())["name"] == "Grüße 🎉"
