@@ -17,7 +17,7 @@ from bot.outbox.work import NOTHING_HELD, Advanced, Captured, OutgoingEvent, Rel
 from bot.routing.debounce import Debouncer, Held, HeldKey
 from bot.routing.lane import find_lane
 from bot.routing.rules import UNKNOWN, Route, Rules, Surroundings
-from bot.voice.events import Event, GapReason, VoiceEvent
+from bot.voice.events import Event, GapEvent, GapReason, VoiceEvent
 from bot.voice.handover import HANDED_OVER
 from bot.voice.observation import Observation
 from bot.voice.occupancy import GuildOccupancy
@@ -233,6 +233,8 @@ class Intake:
         for event in observation.events:
             if event["type"] != "discord.voice.gap" and (rules.debounce or self._debouncer.holds):
                 routes = self._debounce(event, around, held)
+            elif event["type"] == "discord.voice.gap":
+                routes = self._route_gap(event, around._replace(quiet_gap=observation.quiet_gap))
             else:
                 routes = rules.route(event, around)
             for workflow, destination, _, batch_max_events in routes:
@@ -249,6 +251,21 @@ class Intake:
         observation.events.clear()
         position = None if self.source is None else self.source.position
         return Captured(observation, outgoing, held or NOTHING_HELD, position)
+
+    def _route_gap(self, gap: GapEvent, around: Surroundings) -> Sequence[Route]:
+        """Return where a gap goes; one that goes nowhere is in the log at least."""
+        routes = self.rules.route(gap, around)
+        if not routes:
+            data = gap["data"]
+            log.info(
+                "gap_not_routed",
+                event_id=gap["id"],
+                guild_id=data["guild"]["id"],
+                since=data["from"],
+                until=data["until"],
+                reason=data["reason"],
+            )
+        return routes
 
     def _debounce(
         self, event: VoiceEvent, around: Surroundings, held: dict[HeldKey, Held | None]

@@ -2,7 +2,8 @@
 
 The first rule that an event meets decides; one that ``continues`` adds its route and lets the next rules see
 the event too. An absent condition always holds; a condition on something unknown never does. A gap has no
-channel, no person and no flags, so no condition on those holds for it.
+channel, no person and no flags, so no condition on those holds for it. ``gap_min_s`` is a condition on gaps
+alone: it does not hold for a shorter one after which everybody was found where they were.
 
 A condition is a set of wanted values, and holds if it shares one with the event's own values (its channels,
 say). ``Rules`` is asked tens of thousands of times a second, so it indexes its rules by type and guild
@@ -13,10 +14,11 @@ beforehand, and gathers an event's values once for all of them.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_args
 
-from bot.voice.events import Event, VoiceData, VoiceEvent, VoiceEventType
+from bot.voice.events import Event, GapEvent, VoiceData, VoiceEvent, VoiceEventType
 
 PREFIX: Final = "discord.voice."
 TYPES: Final = (*(kind.removeprefix(PREFIX) for kind in get_args(VoiceEventType)), "gap")
@@ -42,12 +44,14 @@ class Route(NamedTuple):
 class Surroundings(NamedTuple):
     """What rules may ask but an event does not say, taken from its payload and its guild.
 
-    ``roles`` are by user id, where the payload has them; ``categories`` are by channel id.
+    ``roles`` are by user id, where the payload has them; ``categories`` are by channel id. ``quiet_gap``
+    says of a gap that nothing was found changed after it.
     """
 
     roles: Mapping[str, Collection[str]] = MappingProxyType({})
     categories: Mapping[str, str] = MappingProxyType({})
     afk_channel_id: str | None = None
+    quiet_gap: bool = False
 
 
 UNKNOWN: Final = Surroundings()
@@ -67,6 +71,7 @@ class Rule:
     bot: bool | None = None
     afk: bool | None = None
     changed: frozenset[str] | None = None
+    gap_min_s: float = 0.0
     workflow: str = "notify"
     destination: str = "default"
     debounce_s: float = 0.0
@@ -87,10 +92,16 @@ class Rule:
             return "types"
         if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
             return "guilds"
+        if event["type"] == "discord.voice.gap" and not self._meets_gap(event, around):
+            return "gap_min_s"
         for key, wanted in self.personal_conditions():
             if event["type"] == "discord.voice.gap" or wanted.isdisjoint(FACTS[key](event["data"], around)):
                 return key
         return None
+
+    def _meets_gap(self, gap: GapEvent, around: Surroundings) -> bool:
+        length_s = measure_gap(gap)
+        return not around.quiet_gap or length_s is None or length_s >= self.gap_min_s
 
     def meets_travel(self, event: VoiceEvent, around: Surroundings) -> bool:
         """Tell whether the rule is about *event* but for its type and what changed in it."""
@@ -131,7 +142,7 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES}
+        self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES if type_ != "gap"}
         self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
         """Whether any rule asks for an event's surroundings; otherwise they need not be gathered."""
         self.debounce = any(route.debounce_ms for rule in self.rules for route in rule.routes)
@@ -139,6 +150,8 @@ class Rules:
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
         """Return where *event* goes, each workflow and destination once; empty for nowhere."""
+        if event["type"] == "discord.voice.gap":
+            return self._route_gap(event, around)
         always, facts, by_guild, elsewhere = self._index[event["type"]]
         if always is not None:
             return always
@@ -156,6 +169,14 @@ class Rules:
                     found.setdefault(key, route)
                 if not continues:
                     break
+        return tuple(found.values())
+
+    def _route_gap(self, gap: GapEvent, around: Surroundings) -> Sequence[Route]:
+        """Return where a gap goes: there are too few of them to need an index."""
+        found: dict[tuple[str, str], Route] = {}
+        for verdict in self.explain(gap, around):
+            for route in verdict.rule.routes if verdict.unmet is None else ():
+                found.setdefault((route.workflow, route.destination), route)
         return tuple(found.values())
 
     def find_debounces(self, event: VoiceEvent, around: Surroundings = UNKNOWN) -> Collection[int]:
@@ -179,6 +200,14 @@ class Rules:
             if verdicts[-1].unmet is None and not rule.continues:
                 break
         return verdicts
+
+
+def measure_gap(gap: GapEvent) -> float | None:
+    """Return for how many seconds nothing was watched, ``None`` if unknown."""
+    since, until = gap["data"]["from"], gap["data"]["until"]
+    if since is None:
+        return None
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
 def label(number: int, name: str | None) -> str:
@@ -211,11 +240,7 @@ class _Index(NamedTuple):
 
 
 def _build_index(type_: str, rules: Sequence[Rule]) -> _Index:
-    able = [
-        rule
-        for rule in rules
-        if (rule.types is None or type_ in rule.types) and not (type_ == "gap" and rule.personal_conditions())
-    ]
+    able = [rule for rule in rules if rule.types is None or type_ in rule.types]
     columns = sorted({key for rule in able for key, _ in rule.personal_conditions()})
 
     def candidates(guild_id: str | None) -> list[_Candidate]:
@@ -267,5 +292,8 @@ FACTS: Final[Mapping[str, _Fact]] = {
 }
 """An event's own values, for the conditions that a gap never meets."""
 
-DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}))])
-"""Comings, goings and gaps go to notify; changes of mute, stream and the like go nowhere."""
+DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}), gap_min_s=10)])
+"""Comings, goings and gaps go to notify; changes of mute, stream and the like go nowhere.
+
+Neither do gaps of a few seconds that hid nothing, as when Discord ends a session.
+"""

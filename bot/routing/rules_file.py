@@ -19,6 +19,7 @@
     users = ["80351110224678912"]
     roles = ["127121515262115842"]              # where Discord sent the person's roles with the event
     afk = false                                 # whether a channel of the event is the guild's AFK channel
+    gap_min_s = 10                              # no shorter gap, unless something changed in it; 0 to 3600
     debounce_s = 5                              # how long to hold a join or leave back; 0 to 3600
     batch_max_events = 100                      # 1 to 1000; else BATCH_MAX_EVENTS, else the workflow's
 
@@ -50,6 +51,7 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SYNTAX_ERROR: Final = re.compile(r"(?P<what>.*) \(at (?:(?P<where>line \d+, column \d+)|end of document)\)")
 _LABEL_MAX: Final = 64
 _DEBOUNCE_MAX_S: Final = 3600
+_GAP_MIN_MAX_S: Final = 3600
 _BATCH_MAX: Final = 1000
 _RENAMED: Final = {"settle_s": "debounce_s"}
 _TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events")
@@ -180,6 +182,8 @@ def _find_contradictions(values: Mapping[str, Any]) -> Iterator[_Problem]:
             if values.get(key, False) is not False:
                 yield _Problem((key,), f"{key} contradicts drop = true: remove one of them")
     types: frozenset[str] = values.get("types", frozenset())
+    if "gap_min_s" in values and types and "gap" not in types:
+        yield _Problem(("gap_min_s",), "gap_min_s is about gaps: add gap to types, or remove gap_min_s")
     if "changed" in values and (never := [type_ for type_ in TYPES if type_ in types - CHANGING_TYPES]):
         text = f"no flag changes in {_list(never)}: remove {_them(never)} from types, or remove changed"
         yield _Problem(("changed",), text)
@@ -259,6 +263,10 @@ def _is_debounce(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _DEBOUNCE_MAX_S
 
 
+def _is_gap_min(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _GAP_MIN_MAX_S
+
+
 def _is_batch_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _BATCH_MAX
 
@@ -274,6 +282,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "bot": _check("must be true or false", _is_bool),
     "afk": _check("must be true or false", _is_bool),
     "changed": _check_words(FLAGS),
+    "gap_min_s": _check(f"must be a number of seconds from 0 to {_GAP_MIN_MAX_S}", _is_gap_min),
     "workflow": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "destination": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "debounce_s": _check(f"must be a number of seconds from 0 to {_DEBOUNCE_MAX_S}", _is_debounce),

@@ -39,6 +39,7 @@ class Observation:
     ``occupants`` has an entry for each person whose row changed, ``None`` for those who are gone. ``guild``
     is the guild's own row where that changed; ``forgotten`` asks for all its rows to go. ``seen_ms`` is when
     the frame was taken, if it was no replay: until then, at least, its shard was watching.
+    ``quiet_gap`` says of the gap that it declares that nothing was found changed.
     """
 
     guild_id: str
@@ -47,6 +48,7 @@ class Observation:
     guild: GuildRow | None = None
     forgotten: bool = False
     seen_ms: int | None = None
+    quiet_gap: bool = False
 
     @property
     def begins_gap(self) -> bool:

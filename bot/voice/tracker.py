@@ -158,6 +158,7 @@ class Tracker:
             take_over(guild, joined_ms, self._other_until_ms)
         gap = find_gap(guild, self._new_id, now_ms, file_lost_ms=self._lost_ms(payload))
         self._moves.infer(observation, guild, present, now_ms)
+        observation.quiet_gap = guild.known and not observation.events
         if not guild.known:
             observation.events.clear()
         if gap is not None:

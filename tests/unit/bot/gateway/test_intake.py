@@ -12,7 +12,7 @@ from bot.clock import format_ms
 from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.work import Advanced, Captured, OutgoingEvent, Released
 from bot.routing.lane import Lane
-from bot.routing.rules import Rule, Rules
+from bot.routing.rules import DEFAULT_RULES, Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.occupancy import Occupant
 from bot.voice.tracker import Tracker
@@ -318,3 +318,26 @@ def test_slewed_clock_is_no_step() -> None:
         relay.wait(1)
     relay.go(None)
     assert orjson.loads(relay.out[0].body)["data"]["duration_s"] == 15.0
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "to", "told"),
+    [(9, LOUNGE, []), (10, LOUNGE, ["gap"]), (9, OFFICE, ["gap", "moved"]), (9, None, ["gap", "left"])],
+)
+def test_short_quiet_gap_is_only_logged(gap_s: int, to: str | None, told: list[str]) -> None:
+    """It is an event all the same, and counts; one that hid something is told however short."""
+    relay = Relay(*DEFAULT_RULES.rules)
+    relay.go(LOUNGE, session_id="s")
+    before = relay.intake.transitions
+    relay.intake.guild_deleted({"id": GUILD, "unavailable": True})
+    relay.wait(gap_s)
+    states = [] if to is None else [voice_state(to, session_id="s")]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    with structlog.testing.capture_logs() as lines:
+        relay.intake.guild_created(guild_create(voice_states=states))
+    bodies = [orjson.loads(one.body) for one in relay.out]
+    assert [body["type"].rpartition(".")[2] for body in bodies] == told
+    assert relay.intake.transitions == before + max(1, len(told))
+    assert [(line["guild_id"], line["reason"]) for line in lines if line["event"] == "gap_not_routed"] == [
+        (GUILD, "guild_unavailable")
+    ] * (not told)

@@ -316,3 +316,22 @@ def test_routes_are_immutable() -> None:
     routes = cast("Any", DEFAULT_RULES.route(JOINED))
     with pytest.raises(AttributeError):
         routes.append(NOTIFY)
+
+
+@pytest.mark.parametrize(
+    ("since", "quiet", "told"),
+    [
+        ("2026-11-21T06:59:50.124Z", True, False),
+        ("2026-11-21T06:59:50.123Z", True, True),
+        ("2026-11-21T06:59:59.123Z", False, True),
+        (None, True, True),
+    ],
+)
+def test_short_quiet_gap_meets_no_minimum(since: str | None, quiet: bool, told: bool) -> None:
+    event: Any = {**GAP, "data": {**GAP["data"], "from": since, "until": "2026-11-21T07:00:00.123Z"}}
+    around = Surroundings(quiet_gap=quiet)
+    rules = Rules([Rule(gap_min_s=10)])
+    assert rules.route(event, around) == ((NOTIFY,) if told else ())
+    assert rules.explain(event, around)[0].unmet == (None if told else "gap_min_s")
+    assert Rules([Rule(gap_min_s=10, continues=True), Rule()]).route(event, around) == (NOTIFY,)
+    assert rules.route(JOINED, around) == (NOTIFY,)

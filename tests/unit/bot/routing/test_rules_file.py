@@ -145,6 +145,8 @@ def test_names_setting_and_file(tmp_path: Path) -> None:
         ("workflow = ''", "workflow must be"),
         (f"destination = '{'a' * 65}'", "destination must be"),
         ("debounce_s = true", "debounce_s must be"),
+        ("gap_min_s = -1", "gap_min_s must be a number of seconds from 0 to 3600"),
+        ('types = ["joined"]\ngap_min_s = 5', "gap_min_s is about gaps: add gap to types"),
         ("debounce_s = -1", "debounce_s must be"),
         ("debounce_s = 3601", "debounce_s must be"),
         ("debounce_s = inf", "debounce_s must be"),
