@@ -55,11 +55,10 @@ def find_gap(
     return None
 
 
-def end_gap(guild: GuildOccupancy, now_ms: int) -> None:
+def end_gap(guild: GuildOccupancy) -> None:
     """Note that the guild is known, and watched from now on."""
     guild.known = guild.watched = True
     guild.unwatched_since_ms = None
-    guild.told_ms = now_ms
 
 
 def build_gap(

@@ -163,7 +163,9 @@ class Tracker:
             observation.events.clear()
         if gap is not None:
             observation.events.insert(0, gap)
-        end_gap(guild, now_ms)
+        end_gap(guild)
+        if observation.events:
+            guild.told_ms = now_ms
         observation.guild = describe_row(guild)
         return observation
 
