@@ -14,7 +14,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -27,30 +27,20 @@ from bot.api.webhook import ask_webhook
 from bot.clock import elapsed_clock
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.follower import Follower
-from bot.delivery.heartbeat import Heartbeat
 from bot.delivery.polls import POLLS_PER_S
 from bot.delivery.webhook_watch import WebhookWatch
-from bot.errors import RelayError, SettingsError
+from bot.errors import RelayError
 from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake, log_skipped
 from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
-from bot.outbox.work import Advanced
-from bot.routing.rules import DEFAULT_RULES, Rules
-from bot.routing.rules_file import load_rules
-from bot.routing.targets import find_unknown, known_targets
+from bot.relay import Relay, Start, check_rules, read_rules
 from bot.settings.settings import Settings
-from bot.telemetry.http import OpsServer
 from bot.telemetry.logs import log_loop_exception
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
 from workflow.registry import is_followed
-
-_WATCH_TICK_S = 5.0
-_DEBOUNCE_TICK_S = 0.2
-
-Start = Callable[[str, str, bytes], Awaitable[str]]
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +68,9 @@ async def run(settings: Settings, target: Target) -> None:
 
 
 @asynccontextmanager
-async def open_relay(settings: Settings, target: Target) -> AsyncIterator["Relay"]:
+async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]:
     """Build the relay's parts; they are closed, in order, on the way out."""
-    rules = _read_rules(settings)
+    rules = read_rules(settings)
     database = await asyncio.to_thread(
         open_database, settings.data_dir, synchronous=settings.outbox_synchronous
     )
@@ -168,33 +158,8 @@ def check_start(settings: Settings) -> None:
 
     For a start that takes long: ``run`` checks both again.
     """
-    _check_rules(settings)
+    check_rules(settings)
     check_data_dir(settings.data_dir)
-
-
-def _read_rules(settings: Settings) -> Rules:
-    """Read the rules, and warn of names in them that the stack may not have; raises SettingsError."""
-    rules, doubts = _check_rules(settings)
-    for text in doubts:
-        log.warning("rule_leads_nowhere", problem=text)
-    return rules
-
-
-def _check_rules(settings: Settings) -> tuple[Rules, list[str]]:
-    """Return the rules, and a sentence for each name in them that may lead nowhere.
-
-    Raises SettingsError where that is certain.
-    """
-    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
-    targets = known_targets(
-        single_machine=settings.api_endpoint is None,
-        workflows=settings.workflows,
-        destinations=settings.destinations,
-    )
-    problems = find_unknown(rules, targets)
-    if problems and targets.certain:
-        raise SettingsError([f"VOICE_RELAY_RULES_FILE: {settings.rules_file}: {text}" for text in problems])
-    return rules, problems
 
 
 def _limits(settings: Settings) -> Limits:
@@ -204,155 +169,6 @@ def _limits(settings: Settings) -> Limits:
         event_age_ms=int(settings.max_event_age_s * 1000),
         receipt_age_ms=int(settings.receipts_kept_s * 1000),
     )
-
-
-class Relay:
-    """The parts at work. Made by ``open_relay``."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        outbox: Outbox,
-        dispatcher: Dispatcher,
-        follower: Follower,
-        intake: Intake,
-        gateway: Gateway,
-        tasks: asyncio.TaskGroup,
-        start: Start,
-        webhook: WebhookWatch | None,
-    ) -> None:
-        self._webhook = webhook
-        self._settings = settings
-        self._outbox = outbox
-        self._dispatcher = dispatcher
-        self._follower = follower
-        self._intake = intake
-        self._tasks = tasks
-        self._reloading = asyncio.Lock()
-        self._gateway = gateway
-        self._heartbeat = Heartbeat(
-            start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
-        )
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Watch Discord until *stop* is set."""
-        token = self._settings.discord_token.get_secret_value()
-        async with AsyncExitStack() as stack:
-            if self._settings.ops_port is not None:
-                ops = OpsServer(
-                    self._settings.ops_host,
-                    self._settings.ops_port,
-                    not_ready=self.not_ready,
-                    metrics=self.metrics,
-                )
-                await stack.enter_async_context(ops)
-                log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
-            watch = self._tasks.create_task(self._gateway.run(token))
-            tick = self._tasks.create_task(self._keep_watch())
-            release = self._tasks.create_task(self._release_held())
-            beat = self._tasks.create_task(self._beat())
-            try:
-                await stop.wait()
-                log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
-            finally:
-                # No heartbeat while the rest shuts down: it would say that all is well.
-                await _end(beat)
-                tick.cancel()
-                release.cancel()
-                await _end(watch)
-                self._note_watched()
-                await asyncio.wait([tick, release])
-
-    def reload_rules(self) -> None:
-        """Read the rules file again, soon; a wrong one is logged and changes nothing."""
-        if self._settings.rules_file is None:
-            log.info("rules_kept", reason="VOICE_RELAY_RULES_FILE is not set, so the built-in rules apply")
-        else:
-            self._tasks.create_task(self._reload_rules())
-
-    async def _reload_rules(self) -> None:
-        # One after the other, so that the last signal counts.
-        async with self._reloading:
-            try:
-                rules = await asyncio.to_thread(_read_rules, self._settings)
-            except SettingsError as error:
-                log.error(
-                    "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems
-                )
-                return
-            self._intake.rules = rules
-            log.info("rules_reloaded", rules=len(rules.rules))
-
-    async def close(self) -> None:
-        """Start nothing new, finish or give up what is in flight, and put everything on disk."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + self._settings.shutdown_grace_s
-        self._outbox.drain()
-        await self._dispatcher.close(self._settings.shutdown_grace_s)
-        await self._follower.close(max(0.0, until_s - loop.time()))
-        await self._outbox.close()
-
-    def not_ready(self) -> list[str]:
-        """Return why the relay is not ready; empty while it is."""
-        reasons = self._gateway.not_ready()
-        if self._outbox.failing is not None:
-            reasons.append(self._outbox.failing)
-        if self._webhook is not None and self._webhook.trouble is not None:
-            reasons.append(self._webhook.trouble)
-        else:
-            reasons += filter(None, (self._dispatcher.trouble, self._follower.trouble))
-        return reasons
-
-    def metrics(self) -> dict[str, float]:
-        beat = self._heartbeat
-        return {
-            "transitions_total": self._intake.transitions,
-            "events_delivered_total": self._dispatcher.delivered + self._follower.delivered,
-            "events_waiting": self._outbox.waiting,
-            "events_held": self._intake.held,
-            "commits_waiting": self._outbox.backlog,
-            "batches_in_flight": self._dispatcher.in_flight,
-            "executions_followed": self._follower.following,
-            "posts_refused_total": self._follower.refused,
-            "shards_connected": self._gateway.connected_shards,
-            "heartbeats_total": beat.beats,
-            "heartbeats_failed_total": beat.failures,
-            **({"heartbeat_age_s": round(beat.age_s, 1)} if self._settings.heartbeat_s else {}),
-        }
-
-    def _describe(self) -> dict[str, int]:
-        """Return what a heartbeat tells."""
-        return {
-            "guilds": self._intake.watched_guilds,
-            "shards": self._gateway.connected_shards,
-            "waiting": self._outbox.waiting,
-        }
-
-    async def _beat(self) -> None:
-        if self._settings.heartbeat_s:
-            await self._heartbeat.run()
-
-    async def _keep_watch(self) -> None:
-        while True:
-            await asyncio.sleep(_WATCH_TICK_S)
-            self._note_watched()
-
-    async def _release_held(self) -> None:
-        while True:
-            await asyncio.sleep(_DEBOUNCE_TICK_S)
-            # While the disk fails, held events may exist in memory only; the resync will bring them.
-            if self._outbox.failing is None:
-                self._intake.release()
-
-    def _note_watched(self) -> None:
-        self._outbox.put(Advanced(self._gateway.positions()))
-        self._outbox.tick(self._gateway.watched_until())
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel *task*, and wait until it has ended."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def _on_signal(number: int, stop: asyncio.Event) -> None:

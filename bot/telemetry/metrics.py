@@ -1,6 +1,6 @@
 """Every metric of the relay, and how Prometheus reads them.
 
-To add one, enter it in ``METRICS`` and give its value in ``Relay.metrics`` (``bot/app.py``). A counter only
+To add one, enter it in ``METRICS`` and give its value in ``Relay.metrics`` (``bot/relay.py``). A counter only
 grows while the process runs, and its name ends in ``_total``; a gauge goes up and down.
 """
 

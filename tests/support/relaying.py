@@ -9,7 +9,8 @@ from typing import Any
 from botocore.credentials import ReadOnlyCredentials
 
 from bot.api.target import FixedCredentials, Target
-from bot.app import Relay, open_relay
+from bot.app import open_relay
+from bot.relay import Relay
 from bot.settings.settings import Settings
 from infra.local.discord import StandIn
 from tests.support.process import CREDENTIALS

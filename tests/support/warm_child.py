@@ -13,6 +13,7 @@ from typing import Any
 
 import bot.app
 import bot.cli.main
+import bot.relay
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def _become(order: dict[str, Any]) -> None:
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
         os.dup2(os.open(path, flags, 0o600), number)
     # Runs of a fraction of a second should still do what usually happens every few seconds.
-    bot.app._WATCH_TICK_S = order["watch_tick_s"]
+    bot.relay._WATCH_TICK_S = order["watch_tick_s"]
     code = 70
     try:
         code = bot.cli.main.main(order["arguments"])

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from bot.app import Relay
 from bot.outbox import service, writer
 from bot.outbox.batch import Batch
 from bot.outbox.database import FILE_NAME, open_database
 from bot.outbox.store import Store
+from bot.relay import Relay
 from infra.local.discord import Guild, StandIn
 from tests.support.crowd import EVERYTHING, Lives, add_guilds, check_told, join_last, wander_all
 from tests.support.ledger import Ledger

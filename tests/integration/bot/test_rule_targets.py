@@ -12,8 +12,9 @@ from botocore.credentials import ReadOnlyCredentials
 from structlog.testing import capture_logs
 
 from bot.api.target import FixedCredentials, Target
-from bot.app import Relay, open_relay
+from bot.app import open_relay
 from bot.errors import SettingsError
+from bot.relay import Relay
 from bot.routing.rules import Rules
 from bot.routing.rules_file import load_rules
 from bot.settings.settings import Settings
@@ -116,7 +117,7 @@ async def test_reload_reads_off_the_loop(tmp_path: Path, monkeypatch: pytest.Mon
         return load_rules(path)
 
     async with _opened(tmp_path, webhook_url=_WEBHOOK) as relay:
-        monkeypatch.setattr("bot.app.load_rules", load)
+        monkeypatch.setattr("bot.relay.load_rules", load)
         _write_rules(tmp_path, 'name = "new"')
         relay.reload_rules()
         relay.reload_rules()
