@@ -114,6 +114,21 @@ def test_rewrites_only_policies_of_relay() -> None:
         assert not stack_may("iam:CreatePolicyVersion", IAM.format(f"policy/{name}"))
 
 
+def test_updates_only_machines_of_relay() -> None:
+    """Another state machine may have a role without the boundary, which an update of its definition uses."""
+    arn = "arn:aws:states:us-east-1:123456789012:stateMachine:{}"
+    named = [
+        resource["Properties"]["StateMachineName"]["Fn::Sub"].replace("${AWS::StackName}", "voice-relay")
+        for resource in DEPLOYED["relay"]["Resources"].values()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
+    assert len(named) > 3
+    for name in named:
+        assert stack_may("states:UpdateStateMachine", arn.format(name))
+    for name in ("voice-relay-admin", "voice-relay-notify-2", "voice-relay-hello-notify"):
+        assert not stack_may("states:UpdateStateMachine", arn.format(name))
+
+
 def test_instance_profile_is_the_services() -> None:
     (name,) = generated_names("InstanceProfile")
     assert stack_may("iam:AddRoleToInstanceProfile", IAM.format(f"instance-profile/{name}"))
