@@ -5,6 +5,7 @@ requests that call it by one of its own names. Each connection takes one request
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.errors import StartupError
 from bot.telemetry.connections import BoundedConnections
@@ -55,7 +57,11 @@ class OpsServer:
         self._started_s = monotonic_s()
         self._connection_s = connection_s
         self._addresses: Sequence[str] = ()
-        self._runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=_CLOSE_TIMEOUT_S)
+        logger = logging.getLogger(__name__)
+        logger.addFilter(_is_own_failure)
+        self._runner = web.AppRunner(
+            self._build(), access_log=None, logger=logger, shutdown_timeout=_CLOSE_TIMEOUT_S
+        )
 
     async def __aenter__(self) -> "OpsServer":
         await self._runner.setup()
@@ -143,3 +149,8 @@ class OpsServer:
             "metrics": dict(self._metrics()),
         }
         return web.json_response(answer, headers=_NO_STORE)
+
+
+def _is_own_failure(record: logging.LogRecord) -> bool:
+    """Tell a page's failure from a malformed request, which anybody who can connect may send without end."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)

@@ -1,6 +1,7 @@
 """The ops server over real HTTP."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import aiohttp
@@ -206,3 +207,20 @@ async def test_answers_service_names(state: State) -> None:
         for host in ("relay:8080", "192.0.2.1", "relay.monitoring.svc.cluster.local", "relay.internal"):
             assert await get_as(server, host) == 200
         assert await get_as(server, "relay.example.com:8080") == 421
+
+
+async def test_logs_own_failures_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody who can connect can send a malformed request, again and again."""
+
+    def fail() -> dict[str, float]:
+        raise RuntimeError("of the page's own")
+
+    async with OpsServer("127.0.0.1", 0, not_ready=list, metrics=fail) as ops:
+        for request in (b"GET / HTTP/9.9\r\n\r\n", b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", ops.port)
+            writer.write(request)
+            await reader.read()
+            writer.close()
+    (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "of the page's own"
