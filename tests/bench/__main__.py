@@ -14,7 +14,6 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from tests.bench.bots import choose_bots
 from tests.bench.machine import describe_machine
 from tests.bench.report import render, to_json
 from tests.bench.suite import FULL, MEASUREMENTS, QUICK, run_suite
@@ -38,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         directory = Path(name).resolve()
         machine = describe_machine(directory)
-        bots = choose_bots(arguments.before and arguments.before.resolve(strict=True))
+        before = arguments.before and arguments.before.resolve(strict=True)
         measured = [name for name in names if name != _BACKLOG]
-        results = runner.run(run_suite(plan, measured, bots, directory, status.update))
+        results = runner.run(run_suite(plan, measured, directory, status.update, before=before))
         drained = None
         if _BACKLOG in names:
             status.update(f"a backlog of {plan.backlog:,} events")

@@ -13,8 +13,9 @@ Start = Callable[[Path, StandIn, StubIngress], AbstractAsyncContextManager[Child
 
 # Unlike the built-in rules, these forward every transition, also changes of mute and the like.
 _RULES = '[[rule]]\nworkflow = "{workflow}"\ndestination = "default"\n'
-# One that does not post, so that the relay does not wait for the ends of its executions.
-_WORKFLOW = "archive"
+UNFOLLOWED = "archive"
+"""A workflow that does not post, so that the relay does not wait for the ends of its executions."""
+FOLLOWED = "notify"
 
 
 def start_voice_relay(
@@ -22,7 +23,7 @@ def start_voice_relay(
     discord: StandIn,
     ingress: StubIngress,
     *,
-    workflow: str = _WORKFLOW,
+    workflow: str = UNFOLLOWED,
     checkout: Path | None = None,
     **settings: str,
 ) -> AbstractAsyncContextManager[Child]:
@@ -64,10 +65,19 @@ def start_plain(
     return start_child(["-m", "tests.bench.plain"], directory, environment)
 
 
-BOTS: dict[str, Start] = {"relay": start_voice_relay, "relaxed": start_relaxed, "plain": start_plain}
 BEFORE = "before"
 
 
-def choose_bots(before: Path | None) -> dict[str, Start]:
+def choose_bots(before: Path | None = None, workflow: str = UNFOLLOWED) -> dict[str, Start]:
     """Return the bots to measure, with the relay of the checkout *before* where one is given."""
-    return BOTS if before is None else {**BOTS, BEFORE: partial(start_voice_relay, checkout=before)}
+    bots: dict[str, Start] = {
+        "relay": partial(start_voice_relay, workflow=workflow),
+        "relaxed": start_relaxed,
+        "plain": start_plain,
+    }
+    if before is not None:
+        bots[BEFORE] = partial(start_voice_relay, workflow=workflow, checkout=before)
+    return bots
+
+
+BOTS = choose_bots()

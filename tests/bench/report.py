@@ -59,6 +59,7 @@ ROWS: dict[str, tuple[tuple[str, str, Format], ...]] = {
     "sustained": _BURST,
     "slow-api": _BURST,
     "one-guild": _BURST,
+    "followed": _BURST,
     "latency": (
         ("p50_s", "latency, median", _milliseconds),
         ("p99_s", "latency, 99th percentile", _milliseconds),
@@ -125,6 +126,9 @@ def to_json(plan: Plan, machine: Machine, results: Sequence[Result]) -> bytes:
 
 def _title(name: str, plan: Plan) -> str:
     return {
+        "followed": (
+            f"The same, each execution followed to its end, API answers after {plan.slow_api_s * 1000:.0f} ms"
+        ),
         "sustained": "As fast as it takes them, 20 guilds, API answers at once",
         "slow-api": f"The same, API answers after {plan.slow_api_s * 1000:.0f} ms",
         "one-guild": f"The same in one guild, API answers after {plan.slow_api_s * 1000:.0f} ms",

@@ -1,11 +1,11 @@
 """Defines the measurements and their sizes, runs them and sums them up."""
 
 import statistics
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.bots import BEFORE, Start
+from tests.bench.bots import BEFORE, FOLLOWED, UNFOLLOWED, Start, choose_bots
 from tests.bench.machine import watch_others
 from tests.bench.measure import measure_latency, measure_memory, measure_sustained
 from tests.bench.telling import Telling
@@ -16,11 +16,12 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plain bot is slow, and gets *plain_transitions* in a burst."""
+    """What is slow gets fewer transitions in a burst: the plain bot, and a workflow that is followed."""
 
     repeats: int
     transitions: int
     plain_transitions: int
+    followed_transitions: int
     slow_api_s: float
     per_second: float
     seconds: float
@@ -33,6 +34,7 @@ FULL = Plan(
     repeats=3,
     transitions=100_000,
     plain_transitions=5_000,
+    followed_transitions=10_000,
     slow_api_s=0.020,
     per_second=200,
     seconds=8,
@@ -44,6 +46,7 @@ QUICK = Plan(
     repeats=1,
     transitions=10_000,
     plain_transitions=1_000,
+    followed_transitions=1_000,
     slow_api_s=0.020,
     per_second=200,
     seconds=2,
@@ -77,9 +80,8 @@ _SUMS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 async def _sustained(
-    plan: Plan, bot: str, start: Start, directory: Path, *, latency_s: float, guilds: int = 20
+    start: Start, directory: Path, transitions: int, *, latency_s: float, guilds: int = 20
 ) -> Figures:
-    transitions = plan.plain_transitions if bot == "plain" else plan.transitions
     found = await measure_sustained(
         start, directory, transitions=transitions, guilds=guilds, latency_s=latency_s
     )
@@ -92,15 +94,23 @@ async def _sustained(
 
 
 async def _at_once(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
-    return await _sustained(plan, bot, start, directory, latency_s=0.0)
+    return await _sustained(start, directory, _burst(plan, bot), latency_s=0.0)
 
 
 async def _slow_api(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
-    return await _sustained(plan, bot, start, directory, latency_s=plan.slow_api_s)
+    return await _sustained(start, directory, _burst(plan, bot), latency_s=plan.slow_api_s)
 
 
 async def _one_guild(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
-    return await _sustained(plan, bot, start, directory, latency_s=plan.slow_api_s, guilds=1)
+    return await _sustained(start, directory, _burst(plan, bot), latency_s=plan.slow_api_s, guilds=1)
+
+
+async def _followed(plan: Plan, _bot: str, start: Start, directory: Path) -> Figures:
+    return await _sustained(start, directory, plan.followed_transitions, latency_s=plan.slow_api_s)
+
+
+def _burst(plan: Plan, bot: str) -> int:
+    return plan.plain_transitions if bot == "plain" else plan.transitions
 
 
 async def _latency(plan: Plan, bot: str, start: Start, directory: Path) -> Figures:
@@ -126,6 +136,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "sustained": _at_once,
     "slow-api": _slow_api,
     "one-guild": _one_guild,
+    "followed": _followed,
     "latency": _latency,
     "memory": _memory,
 }
@@ -135,6 +146,7 @@ _BOTS_OF: dict[str, tuple[str, ...]] = {
     "sustained": ("relay", "relaxed", "plain"),
     "latency": ("relay", "relaxed", "plain"),
     "one-guild": ("relay",),
+    "followed": ("relay",),
 }
 """The cost of a flushed commit shows where the API answers at once, the plain bot has no order in a guild."""
 
@@ -142,13 +154,18 @@ _BOTS_OF: dict[str, tuple[str, ...]] = {
 async def run_suite(
     plan: Plan,
     names: Iterable[str],
-    bots: Mapping[str, Start],
     directory: Path,
     tell: Callable[[str], object],
+    *,
+    before: Path | None = None,
 ) -> list[Result]:
-    """Run the named measurements, alternating the *bots* so that all meet the same conditions."""
+    """Run the named measurements, alternating the bots so that all meet the same conditions.
+
+    The relay of the checkout *before* is among them where one is given.
+    """
     results = []
     for name in names:
+        bots = choose_bots(before, FOLLOWED if name == "followed" else UNFOLLOWED)
         wanted = (*_BOTS_OF.get(name, ("relay", "plain")), BEFORE)
         runs: dict[str, list[Figures]] = {bot: [] for bot in wanted if bot in bots}
         with watch_others() as others:
