@@ -13,6 +13,7 @@ from bot.routing.rules_file import parse_rules, read_rules
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
 from tests.support.frames import GENERAL, NELLY, T0, events, guild_create, voice_state
+from tests.support.secret_samples import WEBHOOK
 
 FILE: Final = "rules.toml"
 _KEYS: Final = st.sampled_from(
@@ -28,7 +29,7 @@ _VALUES: Final = st.one_of(
             *("true", "false", "1", "-1", "0.5", "nan", "inf", "1e999", "9" * 30, "0x" + "f" * 40),
             *('"joined"', '["joined"]', "[]", '["1"]', "[1, '2']", '{a = "b"}', "[[[[]]]]", "2026-11-21"),
             *('"notify"', '"\\u001b[2J"', '"\\ud800"', "''''''"),
-            '"https://discord.com/api/webhooks/127121515262115840/a-secret"',
+            f'"{WEBHOOK}"',
         ]
     ),
     st.text(max_size=20).map(lambda text: f"'{text}'"),
@@ -61,7 +62,7 @@ def test_text_is_rules_or_problems(text: str) -> None:
         assert problem.startswith(FILE)
         assert problem.isprintable()
         assert len(problem) < 500
-        assert "a-secret" not in problem
+        assert WEBHOOK not in problem
 
 
 @given(st.binary(max_size=300))
