@@ -123,7 +123,7 @@ class Intake:
             self._put(Advanced(dict.fromkeys(dropped)))
 
     def _release_all(self, guild_id: str) -> None:
-        """Let go of what is held in the guild: what would settle it is told to another process."""
+        """Let go of what is held in the guild: what would settle it is not told to this process any more."""
         held = {key: one for key, one in self._debouncer.of_guild(guild_id).items() if one is not None}
         self._debouncer.forget(guild_id)
         if held:
@@ -157,6 +157,7 @@ class Intake:
             self._take(self._tracker.unwatch(guild_id, "guild_unavailable", since_ms=since_ms))
         else:
             log.info("guild_left", guild_id=guild_id)
+            self._release_all(guild_id)
             self._take(self._tracker.forget(guild_id))
 
     def guild_updated(self, payload: Payload) -> None:
@@ -176,6 +177,7 @@ class Intake:
             if guild_id in guild_ids:
                 self._take(self._tracker.unwatch(guild_id, reason, since_ms=since_ms))
             else:
+                self._release_all(guild_id)
                 self._take(self._tracker.forget(guild_id))
         position = None if self.source is None else self.source.position
         if position is not None:

@@ -1,7 +1,9 @@
-"""When gaps begin, through any order of frames, replays, commits, full disks, crashes and restarts.
+"""Gaps and durations, through any order of frames, replays, commits, full disks, crashes and restarts.
 
 Of each guild, a gap begins at or after the last event that was told as it happened, and after every other
 gap. It may reach back before a replayed event, which happened before it was told.
+
+A duration is from when the person came to the channel, in the same stay in voice, until they left it.
 """
 
 import tempfile
@@ -27,7 +29,7 @@ from tests.support.frames import T0
 GUILDS = ("1", "2")
 SESSION = Session(0, 1, "1", "s", "ws://127.0.0.1")
 
-guilds, users = st.sampled_from(GUILDS), st.sampled_from(["71", "72"])
+guilds, users = st.sampled_from(GUILDS), st.just("71")
 places = st.sampled_from([None, "51", "52"])
 
 
@@ -40,7 +42,10 @@ class GapTimes(RuleBasedStateMachine):
         self.told: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.replayed: set[str] = set()
         self.gone: set[str] = set()
-        self.missed: list[tuple[int, str, str, str | None]] = []
+        self.missed: list[tuple[int, str, str, str | None, str]] = []
+        self.visits: dict[tuple[str, str], int] = defaultdict(int)
+        self.came: dict[tuple[str, str], list[tuple[str, str, int]]] = defaultdict(list)
+        self.went: dict[tuple[str, str], list[tuple[str, str, int]]] = defaultdict(list)
         self.seq = 0
         self.open()
         self.begin_session(snapshots=True)
@@ -92,23 +97,31 @@ class GapTimes(RuleBasedStateMachine):
 
     @rule(guild=guilds, user=users, place=places, commits=st.booleans())
     def move(self, guild: str, user: str, place: str | None, commits: bool) -> None:
-        if place is None:
-            self.truth[guild].pop(user, None)
-        else:
+        before = self.truth[guild].pop(user, None)
+        if place is not None:
             self.truth[guild][user] = place
+        self.visits[guild, user] += before is None and place is not None
+        session_id = self.session_of(guild, user)
+        if before is not None and before != place:
+            self.went[guild, user].append((session_id, before, self.now_ms))
+        if place is not None and before != place:
+            self.came[guild, user].append((session_id, place, self.now_ms))
         if guild in self.gone:
             return
-        self.missed.append((self.seq + len(self.missed) + 1, guild, user, place))
+        self.missed.append((self.seq + len(self.missed) + 1, guild, user, place, session_id))
         if self.connected:
             self.receive(1)
         if commits:
             self.commit()
 
+    def session_of(self, guild: str, user: str) -> str:
+        return f"v{self.visits[guild, user]}"
+
     def receive(self, count: int) -> None:
-        for seq, guild, user, place in self.missed[:count]:
+        for seq, guild, user, place, session_id in self.missed[:count]:
             self.seq = seq
             self.intake.voice_state(
-                {"guild_id": guild, "user_id": user, "channel_id": place, "session_id": "v"}
+                {"guild_id": guild, "user_id": user, "channel_id": place, "session_id": session_id}
             )
         del self.missed[:count]
         self.seen_ms = self.now_ms if self.connected else self.seen_ms
@@ -118,7 +131,7 @@ class GapTimes(RuleBasedStateMachine):
         if not self.connected:
             return
         states = [
-            {"user_id": user, "channel_id": place, "session_id": "v"}
+            {"user_id": user, "channel_id": place, "session_id": self.session_of(guild, user)}
             for user, place in self.truth[guild].items()
         ]
         self.intake.guild_created({"id": guild, "voice_states": states})
@@ -142,6 +155,17 @@ class GapTimes(RuleBasedStateMachine):
         self.receive(len(self.missed) if whole else part)
         if whole:
             self.connected, self.seen_ms = True, self.now_ms
+
+    @rule(moves=st.lists(st.tuples(guilds, users, places), min_size=1, max_size=3), ms=st.integers(1, 9000))
+    def break_off(self, moves: list[tuple[str, str, str | None]], ms: int) -> None:
+        """A short break of the connection, in which people move."""
+        self.disconnect()
+        for guild, user, place in moves:
+            self.wait(ms)
+            self.move(guild, user, place, commits=False)
+        self.wait(ms)
+        self.resume(0, whole=True)
+        self.wait(ms)
 
     @rule(snapshots=st.booleans())
     def lose_session(self, snapshots: bool) -> None:
@@ -210,6 +234,27 @@ class GapTimes(RuleBasedStateMachine):
                 if event["id"] not in self.replayed:
                     last = event["time"]
 
+    @invariant()
+    def durations_are_those_of_stays(self) -> None:
+        for told in self.told.values():
+            for event in told:
+                duration_s = event["data"].get("duration_s")
+                if duration_s is not None:
+                    assert round(duration_s * 1000) in self.lengths_of(event), f"no stay of {duration_s} s"
+                    assert event["id"] not in self.replayed
+                    assert not event["data"]["inferred"]
 
-GapTimes.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+    def lengths_of(self, event: dict[str, Any]) -> set[int]:
+        """Return how long the person may have been in the channel that they left, in milliseconds."""
+        who = event["data"]["guild"]["id"], event["data"]["user"]["id"]
+        place = event["data"]["previous_channel"]["id"]
+        return {
+            went_ms - came_ms
+            for session_id, left, went_ms in self.went[who]
+            for stay, reached, came_ms in self.came[who]
+            if left == reached == place and session_id == stay
+        }
+
+
+GapTimes.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 test_gap_times = GapTimes.TestCase

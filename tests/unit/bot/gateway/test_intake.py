@@ -341,3 +341,13 @@ def test_short_quiet_gap_is_only_logged(gap_s: int, to: str | None, told: list[s
     assert [(line["guild_id"], line["reason"]) for line in lines if line["event"] == "gap_not_routed"] == [
         (GUILD, "guild_unavailable")
     ] * (not told)
+
+
+def test_removed_bot_tells_what_it_held() -> None:
+    """It happened, and whether it would have been undone is not known any more."""
+    relay = Relay(Rule(debounce_s=5))
+    relay.go(LOUNGE)
+    relay.intake.guild_deleted({"id": GUILD})
+    ((sent,),) = relay.released[0].events.values()
+    assert orjson.loads(sent.body)["type"] == "discord.voice.joined"
+    assert relay.intake.held == 0
