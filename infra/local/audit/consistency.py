@@ -1,7 +1,7 @@
 """Checks that events agree with each other: ids, durations, the number of people, gaps' beginnings."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,8 +9,6 @@ from infra.local.audit.facts import Event, is_gap
 from infra.local.audit.gaps import read_ms
 
 _UNSURE = -1
-_REPLAYED_S = 2.0
-"""A replayed frame comes later than this, a live one sooner."""
 
 
 class _Stay(NamedTuple):
@@ -21,15 +19,15 @@ class _Stay(NamedTuple):
 
 
 def find_contradictions(
-    events: Iterable[Event], *, open_gaps: bool = False, stays: Mapping[str, float] | None = None
+    events: Iterable[Event], *, open_gaps: bool = False, resumed: bool = False
 ) -> Iterator[str]:
     """Yield what *events* of one guild, in their order, contradict of each other.
 
     With *open_gaps*, a gap need not say when it began: a process that is killed before it has first noted
-    that it was watching leaves nothing to tell it by. *stays* are given where sessions were resumed: how long
-    the stay really was that an event ends, by the event's id. A duration may then be absent, but not wrong.
+    that it was watching leaves nothing to tell it by. Where sessions were *resumed*, a duration may be
+    absent, since it is not known when a replayed frame happened.
     """
-    told = _Told(open_gaps, stays)
+    told = _Told(open_gaps, resumed)
     for event in events:
         yield from (f"{problem}: {event['id']}" for problem in told.take(event))
 
@@ -39,7 +37,7 @@ class _Told:
     """What was told so far: who is where since when, and how many are in each channel."""
 
     open_gaps: bool
-    stays: Mapping[str, float] | None = None
+    resumed: bool = False
     last_id: str = ""
     people: dict[str, _Stay] = field(default_factory=dict)
     occupants: Counter[str] = field(default_factory=Counter)
@@ -75,15 +73,9 @@ class _Told:
         counted = channel or data["previous_channel"] or {"id": ""}
         if data["occupants"] != self.occupants[counted["id"]]:
             yield f"{data['occupants']} people in a channel of {self.occupants[counted['id']]}"
-        if not (_is_duration_right(event, was) if self.stays is None else self._is_true(event, was)):
+        is_excused = self.resumed and data["duration_s"] is None
+        if not (is_excused or _is_duration_right(event, was)):
             yield f"a duration of {data['duration_s']} s"
-
-    def _is_true(self, event: Event, was: _Stay | None) -> bool:
-        duration_s = event["data"]["duration_s"]
-        if duration_s is None:
-            return True
-        true_s = (self.stays or {}).get(event["id"], duration_s)
-        return _is_duration_right(event, was) and bool(abs(duration_s - true_s) < _REPLAYED_S)
 
     def _find_arrival(self, event: Event, was: _Stay | None) -> int | None:
         if was is not None and event["type"].endswith("updated"):

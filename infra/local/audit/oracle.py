@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.local.audit.alignment import Log, Stretch, align, take_apart
-from infra.local.audit.facts import Event, Fact, build_gap, is_gap, parse_event
+from infra.local.audit.facts import Fact, build_gap
 
-__all__ = ["Expectation", "Log", "Stretch", "expect", "measure_stays"]
+__all__ = ["Expectation", "Log", "Stretch", "expect"]
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,3 @@ def _infer_in_order(log: Log, missed: range, guessed: Sequence[Fact]) -> list[Fa
     """Return what must be inferred, in the order of *guessed*: there is none between persons."""
     order = {fact: place for place, fact in enumerate(guessed)}
     return sorted(log.infer(missed), key=lambda fact: (order.get(fact, len(order)), fact.user_id))
-
-
-def measure_stays(log: Log, expected: Expectation, events: Sequence[Event]) -> dict[str, float]:
-    """Return how long each stay really was, in seconds, by the id of the seen event that ended it."""
-    told = [event for event in events if not is_gap(event) and not event["data"]["inferred"]]
-    ended_by = {
-        place: event["id"]
-        for place, event in zip(expected.seen, told, strict=False)
-        if parse_event(event) == log.facts[place]
-    }
-    since: dict[str, float] = {}
-    stays: dict[str, float] = {}
-    for place, transition in enumerate(log.transitions):
-        if transition.kind == "updated":
-            continue
-        began = since.pop(transition.user_id, None)
-        if began is not None and place in ended_by:
-            stays[ended_by[place]] = transition.at - began
-        if transition.channel_id is not None:
-            since[transition.user_id] = transition.at
-    return stays

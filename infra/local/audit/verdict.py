@@ -10,7 +10,7 @@ from infra.local.audit.comparison import Comparison, compare
 from infra.local.audit.consistency import find_contradictions
 from infra.local.audit.facts import Event, parse_event
 from infra.local.audit.gaps import Life, find_short_gaps
-from infra.local.audit.oracle import Expectation, Log, Stretch, expect, measure_stays
+from infra.local.audit.oracle import Expectation, Log, Stretch, expect
 from infra.local.discord import Transition
 
 _LAG_S = 0.01
@@ -124,7 +124,6 @@ def audit_guild(
     """Audit the *events* of one guild against what was *expected* of it."""
     ids = Counter(event["id"] for event in events)
     facts = list(map(parse_event, events))
-    stays = measure_stays(log, expected, events) if resumed else None
     return Audit(
         sent=len(log.facts),
         missed=len(log.facts) - len(expected.seen),
@@ -134,7 +133,7 @@ def audit_guild(
         short_gaps=list(find_short_gaps(log, expected, events, lives, lag_s=lag_s)),
         contradictions=[
             *(f"transition {place} cannot have been seen" for place in log.find_unseeable(expected.seen)),
-            *find_contradictions(events, open_gaps=open_gaps, stays=stays),
+            *find_contradictions(events, open_gaps=open_gaps, resumed=resumed),
         ],
     )
 

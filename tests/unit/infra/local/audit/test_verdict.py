@@ -170,16 +170,11 @@ def test_guilds_add_up(story: Story) -> None:
 
 
 def test_resumed_session_excuses_absence(story: Story) -> None:
-    """A duration may then be absent; one that is told must be the true one, whatever the events say."""
+    """A duration may then be absent; one that is told must agree with the times."""
     told = copy.deepcopy(story.told)
     told[7]["data"]["duration_s"] = None
     assert audit(story.transitions, told, lives=story.lives, resumed=True).exact
     assert not audit(story.transitions, told, lives=story.lives).exact
     assert audit(story.transitions, story.told, lives=story.lives, resumed=True).exact
-
-
-def test_replayed_arrival_is_no_beginning(story: Story) -> None:
-    """Counted from when the relay was back, a stay is shorter than it was."""
-    sent = [each._replace(at=each.at - 60 * (place < 6)) for place, each in enumerate(story.transitions)]
-    faults = audit(sent, story.told, resumed=True).contradictions
-    assert [fault.split(":")[0] for fault in faults] == ["a duration of 0.001 s"]
+    told[7]["data"]["duration_s"] = 9.0
+    assert not audit(story.transitions, told, lives=story.lives, resumed=True).exact
