@@ -3,7 +3,7 @@
 An event is a plain dictionary from the start, because tens of thousands a second are written and the bot
 reads none of them again. ``EVENT`` checks one against the schema; ``json_schema()`` publishes it.
 
-To add an event type, enter it in ``VoiceEventType``; ``tracker`` decides when it happens and ``transitions``
+To add an event type, enter it in ``VoiceEventType``; ``moves`` decides when it happens and ``transitions``
 builds it, the words for it stand in ``workflow/source/``, and ``infra/local/audit`` reads it in the channel.
 
 Discord's ids are strings throughout: a snowflake does not fit into the double in which many JSON readers,
