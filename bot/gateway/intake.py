@@ -85,6 +85,8 @@ class Intake:
         )
         # Bound once: the lazy logger costs more for a line that is not written than the rest of an event.
         self._log = log.bind()
+        # Of what an earlier process held, it is not known yet whether the session goes on to tell the rest.
+        self._begun = not held
         self.transitions = 0
         self.source: Source | None = None
 
@@ -114,6 +116,7 @@ class Intake:
         *is_resumed* says whether a guild's session goes on; the shards that are *dropped* resume none.
         *covers* says which guilds are this process's, ``None`` if all are.
         """
+        self._begun = True
         for observation in self._tracker.begin(is_resumed, covers, self._clock()):
             row = observation.guild
             if observation.forgotten or (row is not None and row.gap_reason == HANDED_OVER):
@@ -132,6 +135,8 @@ class Intake:
     def release(self) -> None:
         """Let go of the held events that are due."""
         self._read_clock()
+        if not self._begun:
+            return
         due = self._debouncer.release(self._elapsed(), self._tracker.is_watched)
         if due:
             self._put(Released({key: _outgoing(held) for key, held in due}))

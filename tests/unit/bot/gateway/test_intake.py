@@ -351,3 +351,28 @@ def test_removed_bot_tells_what_it_held() -> None:
     ((sent,),) = relay.released[0].events.values()
     assert orjson.loads(sent.body)["type"] == "discord.voice.joined"
     assert relay.intake.held == 0
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_restart_holds_until_sessions_are_known(resumed: bool) -> None:
+    """What was due during the stop may have been undone in it; with the session gone, a snapshot tells."""
+    before = Relay(Rule(debounce_s=5))
+    before.go(LOUNGE, session_id="s")
+    before.wait(5)
+    before.go(OFFICE, session_id="s")
+    held = {key: one for key, one in before.intake._debouncer.of_guild(GUILD).items() if one is not None}
+    out: list[Any] = []
+    clock = before.now_ms + 60_000
+    intake = Intake(
+        before.intake._tracker, Rules([Rule(debounce_s=5)]), out.append, held=held, clock=lambda: clock
+    )
+    intake.release()
+    assert out == []
+    intake.begin(lambda _: resumed, ())
+    intake.release()
+    assert sum(isinstance(item, Released) for item in out) == resumed
+    if not resumed:
+        intake.guild_created(guild_create(voice_states=[voice_state(LOUNGE, session_id="s")]))
+        intake.release()
+        assert intake.held == 0
+        assert not any(isinstance(item, Released) for item in out)
