@@ -68,7 +68,10 @@ async def exchange(requests: list[bytes], failures: list[Any]) -> bytes:
     ) as ops:
         for request in requests:
             await send(ops.port, request)
-        return await send(ops.port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        # A busy machine may take longer than a connection lasts here.
+        while not (answer := await send(ops.port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")):
+            pass
+        return answer
 
 
 async def send(port: int, request: bytes) -> bytes:
