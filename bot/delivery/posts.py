@@ -85,5 +85,8 @@ def explain(execution: Execution) -> str:
     if execution.status == SUCCEEDED:
         return SUCCEEDED
     words = ": ".join(filter(None, (execution.error, execution.cause)))
+    if execution.status == "TIMED_OUT":
+        # Step Functions says no more of it.
+        words = words or "Discord throttled it for longer than an execution may take"
     said = f": {quote(words, (), max_chars=_REASON_MAX_CHARS)}" if words else ""
     return f"the execution {execution.name} ended as {execution.status}{said}"
