@@ -34,7 +34,7 @@ COMMANDS: Final[tuple[Command | CommandGroup, ...]] = (
     ),
     CommandGroup(
         "outbox",
-        "inspect the outbox, redrive or drop dead letters",
+        "inspect the outbox, redrive or drop dead letters, park lanes",
         (
             Command(
                 "status", "bot.cli.outbox.status", "count waiting events, batches in flight, dead letters"
@@ -43,6 +43,9 @@ COMMANDS: Final[tuple[Command | CommandGroup, ...]] = (
             Command("show", "bot.cli.outbox.show", "show a dead letter or waiting event in full"),
             Command("redrive", "bot.cli.outbox.redrive", "send dead letters again"),
             Command("drop", "bot.cli.outbox.drop", "delete dead letters for good"),
+            Command("park", "bot.cli.outbox.park", "let a workflow's events gather instead of being sent"),
+            Command("release", "bot.cli.outbox.release", "let parked lanes go on"),
+            Command("drop-lane", "bot.cli.outbox.drop_lane", "delete the events that wait in lanes for good"),
         ),
     ),
     Command("trace", "bot.cli.trace", "show what became of an event"),

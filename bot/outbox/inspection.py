@@ -19,11 +19,13 @@ from typing import Any, Final, Literal
 
 from bot.errors import StoreError
 from bot.outbox.database import DAMAGE, FILE_NAME, NOT_UTF8, check_schema
+from bot.outbox.lane_marks import LaneMarks
 from bot.outbox.records import (
     Chosen,
     Flight,
     HeldEvent,
     Letter,
+    Parked,
     Queue,
     Queued,
     Reason,
@@ -70,6 +72,10 @@ SELECT workflow, guild_id, events, entered_ms
 FROM (SELECT lane_id, count(*) AS events, min(seq) AS seq FROM event GROUP BY lane_id
       ORDER BY events DESC, seq LIMIT ?)
 JOIN lane USING (lane_id) JOIN event USING (seq) ORDER BY events DESC, seq
+"""
+_PARKED: Final = """
+SELECT workflow, guild_id, (SELECT count(*) FROM event WHERE lane_id = lane.lane_id) AS events
+FROM lane WHERE parked = 1 ORDER BY events DESC, lane_id
 """
 _RECEIPT: Final = """
 SELECT workflow, guild_id, execution, arn, attempts, created_ms, delivered_ms
@@ -141,7 +147,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 
 class Inspection:
-    """The outbox, open for reading or, in mode ``rw``, for changing dead letters too."""
+    """The outbox, open for reading or, in mode ``rw``, for changing dead letters and marking lanes too."""
 
     def __init__(
         self, connection: sqlite3.Connection, path: Path, sleep: Callable[[float], None] = time.sleep
@@ -149,6 +155,10 @@ class Inspection:
         self._db = connection
         self._path = path
         self._sleep = sleep
+
+    @property
+    def lane_marks(self) -> LaneMarks:
+        return LaneMarks(self._db, self._sleep)
 
     def read_status(self) -> Status:
         with self._transaction():
@@ -168,6 +178,7 @@ class Inspection:
                 waiting=self._one("SELECT count(*) FROM event"),
                 lanes=lanes,
                 queues=[Queue(Lane(*row[:2]), *row[2:]) for row in self._rows(_QUEUES, _SHOWN_MAX)],
+                parked=self._read_parked(),
                 flights=[_flight(row) for row in self._rows(f"{_FLIGHT} ORDER BY created_ms")],
                 letters=self._one("SELECT count(*) FROM dead_letter"),
                 marked=self._one("SELECT count(*) FROM dead_letter WHERE redrive = 1"),
@@ -177,6 +188,11 @@ class Inspection:
                 receipts=self._one("SELECT count(*) FROM receipt"),
                 oldest_receipt_ms=self._one("SELECT min(delivered_ms) FROM receipt"),
             )
+
+    def _read_parked(self) -> Parked:
+        lanes = [(Lane(*row[:2]), row[2]) for row in self._rows(_PARKED)]
+        to_drop = self._one("SELECT count(*) FROM lane WHERE drop_to_seq IS NOT NULL")
+        return Parked(len(lanes), sum(events for _, events in lanes), lanes[:_SHOWN_MAX], to_drop)
 
     def list_letters(self, *, limit: int, reason: str = "") -> tuple[list[Letter], int]:
         """Return the newest *limit* dead letters, oldest first, and how many there are.

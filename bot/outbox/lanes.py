@@ -1,7 +1,7 @@
 """Which lanes may begin a batch next: one in flight per lane, lanes in the order in which they fell due.
 
 Places are counted for each workflow by itself, so that one whose batches all wait for its endpoint leaves the
-others theirs.
+others theirs. A lane that an operator has parked gathers events and begins no batch.
 
 Kept in memory beside the file. A change is computed first, committed with its transaction, and applied here
 only after that, so that a failed transaction leaves this as it was.
@@ -19,13 +19,15 @@ class Change:
 
     ``delta`` is by how many events a lane grows or shrinks. ``settled`` are the lanes whose batch has ended.
     ``limits`` is how many events a lane's next batch may have, ``None`` for the usual. ``rests`` are settled
-    lanes that begin no batch before a time, in milliseconds since 1970.
+    lanes that begin no batch before a time, in milliseconds since 1970. ``dropped`` is how many events of a
+    lane are deleted because an operator wants it; ``delta`` has them too.
     """
 
     delta: Counter[int] = field(default_factory=Counter)
     settled: set[int] = field(default_factory=set)
     limits: dict[int, int | None] = field(default_factory=dict)
     rests: dict[int, int] = field(default_factory=dict)
+    dropped: Counter[int] = field(default_factory=Counter)
 
 
 class LaneSchedule:
@@ -41,6 +43,7 @@ class LaneSchedule:
         self._in_flight = in_flight
         self._limits: dict[int, int] = {}
         self._rests: dict[int, int] = {}
+        self._parked: frozenset[int] = frozenset()
         self._workflow_of = workflow_of
         self._due: defaultdict[str, dict[int, None]] = defaultdict(dict)
         for lane_id in waiting:
@@ -61,8 +64,15 @@ class LaneSchedule:
         """Let the lanes go on that have rested until now."""
         for lane_id in [lane_id for lane_id, until_ms in self._rests.items() if until_ms <= now_ms]:
             del self._rests[lane_id]
-            if lane_id in self._waiting and lane_id not in self._in_flight:
-                self._due[self._workflow_of(lane_id)][lane_id] = None
+            self._line_up(lane_id)
+
+    def park(self, lane_ids: frozenset[int]) -> None:
+        """Let these lanes, and no others, begin no batch."""
+        freed, self._parked = self._parked - lane_ids, lane_ids
+        for lane_id in lane_ids:
+            self._due[self._workflow_of(lane_id)].pop(lane_id, None)
+        for lane_id in sorted(freed):
+            self._line_up(lane_id)
 
     def choose(self, change: Change, slots: int, taken: Mapping[str, int]) -> list[int]:
         """Return the lanes that may begin a batch once *change* is committed.
@@ -112,15 +122,20 @@ class LaneSchedule:
                 self._limits[lane_id] = limit
         self._rests.update(change.rests)
         for lane_id in itertools.chain(change.delta, change.settled):
-            if lane_id in self._waiting and lane_id not in self._in_flight and lane_id not in self._rests:
-                self._due[self._workflow_of(lane_id)][lane_id] = None
+            self._line_up(lane_id)
         for lane_id in begun:
             self._due[self._workflow_of(lane_id)].pop(lane_id, None)
             self._in_flight.add(lane_id)
 
+    def _line_up(self, lane_id: int) -> None:
+        """Make the lane due if it may begin a batch."""
+        stopped = lane_id in self._in_flight or lane_id in self._rests or lane_id in self._parked
+        if lane_id in self._waiting and not stopped:
+            self._due[self._workflow_of(lane_id)][lane_id] = None
+
     def _is_due(self, lane_id: int, change: Change) -> bool:
         if lane_id in self._in_flight and lane_id not in change.settled:
             return False
-        if lane_id in self._rests or lane_id in change.rests:
+        if lane_id in self._rests or lane_id in change.rests or lane_id in self._parked:
             return False
         return self._waiting.get(lane_id, 0) + change.delta[lane_id] > 0

@@ -89,6 +89,18 @@ class Queue(NamedTuple):
     oldest_ms: int
 
 
+class Parked(NamedTuple):
+    """How many lanes are parked, with how many events; ``longest`` are those with the most.
+
+    ``to_drop`` is how many lanes, parked or not, have events that are dropped and not deleted yet.
+    """
+
+    lanes: int
+    events: int
+    longest: Sequence[tuple[Lane, int]]
+    to_drop: int
+
+
 class Reason(NamedTuple):
     reason: str
     letters: int
@@ -105,6 +117,7 @@ class Status:
     waiting: int
     lanes: int
     queues: Sequence[Queue]
+    parked: Parked
     flights: Sequence[Flight]
     letters: int
     marked: int

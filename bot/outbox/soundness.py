@@ -179,7 +179,8 @@ _ROUTE: Final = _case(
     "json_array_length(value) = 3",
 )
 _LANE: Final = "lane_id IN (SELECT lane_id FROM lane)"
-_EVENT_ID: Final = _ascii("event_id", "A-Za-z0-9_.-", 64)
+_EVENT_ID_CHARS: Final = "A-Za-z0-9_.-"
+_EVENT_ID: Final = _ascii("event_id", _EVENT_ID_CHARS, 64)
 _BODY: Final = f"length(CAST(body AS BLOB)) <= {_BODY_MAX_BYTES} AND json_valid(body)"
 _BATCH_HAS_EVENTS: Final = (
     "EXISTS (SELECT 1 FROM event WHERE lane_id = batch.lane_id AND seq BETWEEN first_seq AND last_seq)"
@@ -212,6 +213,8 @@ _SMALL: Final[Mapping[str, str]] = {
         _name("workflow"),
         _id("guild_id"),
         _or_null("batch_max_events", "batch_max_events BETWEEN 1 AND 1000"),
+        "parked IN (0, 1)",
+        _or_null("drop_to_seq", _ascii("drop_to_event", _EVENT_ID_CHARS, 64)),
     ),
     "held": _all(
         _id("guild_id"),

@@ -6,8 +6,8 @@ the transaction that ends it. So at any instant an event is in exactly one place
 batch, receipted, or a dead letter.
 
 The SQL stands in the modules of the tables (``occupancy_rows``, ``session_rows``, ``held_rows``,
-``batch_rows``), in ``housekeeping``, and here that of lanes. ``LaneSchedule`` keeps in memory which lanes may
-begin a batch.
+``lane_rows``, ``batch_rows``), in ``housekeeping`` and ``parking``. ``LaneSchedule`` keeps in memory which
+lanes may begin a batch.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from bot.errors import StoreFullError
-from bot.outbox import batch_rows, held_rows, occupancy_rows, session_rows, statements
+from bot.outbox import batch_rows, held_rows, lane_rows, occupancy_rows, session_rows, statements
 from bot.outbox.batch import (
     Accepted,
     Batch,
@@ -43,6 +43,7 @@ from bot.outbox.housekeeping import (
     redrive,
 )
 from bot.outbox.lanes import Change, LaneSchedule
+from bot.outbox.parking import Parking
 from bot.outbox.session import Position
 from bot.outbox.soundness import READ_ERRORS
 from bot.outbox.stretch import read_stretch
@@ -88,17 +89,17 @@ class Store:
         self._new_id = UlidFactory()
         self._committed_ms: int | None = None
         with self._transaction():
-            lanes = connection.execute(
-                "SELECT lane_id, workflow, guild_id, batch_max_events FROM lane"
-            ).fetchall()
+            lanes = lane_rows.read_lanes(connection)
             waiting = dict(
                 connection.execute("SELECT lane_id, count(*) FROM event GROUP BY lane_id ORDER BY min(seq)")
             )
             in_flight = {lane_id for (lane_id,) in connection.execute("SELECT lane_id FROM batch")}
-        self._lanes = {lane_id: Lane(workflow, guild_id) for lane_id, workflow, guild_id, _ in lanes}
-        self._batch_max: dict[int, int | None] = {lane_id: batch_max for lane_id, _, _, batch_max in lanes}
-        self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
-        self._schedule = LaneSchedule(waiting, in_flight, lambda lane_id: self._lanes[lane_id].workflow)
+            self._lanes = {row.lane_id: row.lane for row in lanes}
+            self._batch_max = {row.lane_id: row.batch_max_events for row in lanes}
+            self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
+            self._schedule = LaneSchedule(waiting, in_flight, lambda lane_id: self._lanes[lane_id].workflow)
+            self._parking = Parking(self._lanes, self._schedule)
+            self._parking.take_up(connection)
         self._letters_max_bytes = int(self._limits.file_bytes * DEAD_LETTERS_SHARE)
         self._letters_warned = 0.0
         self.letters_full = False
@@ -176,6 +177,7 @@ class Store:
             due = self._schedule.choose(change, slots, taken)
             batches = [batch for lane_id in due if (batch := self._begin_batch(lane_id, change, now_ms))]
         self._schedule.commit(change, [batch.lane_id for batch in batches])
+        self._parking.commit(change)
         self._committed_ms = now_ms
         return [*again, *batches]
 
@@ -222,9 +224,11 @@ class Store:
         return False
 
     def _keep_house(self, change: Change, now_ms: int) -> bool:
-        """Redrive, expire and prune, a chunk of each; say whether there is more to do."""
+        """Drop, redrive, expire and prune, a chunk of each; say whether there is more to do."""
         self._watch_dead_letters()
-        more = redrive(self._db, change, now_ms)
+        more = self._parking.drop(self._db, change, CHUNK)
+        self._parking.take_up(self._db)
+        more |= redrive(self._db, change, now_ms)
         if not self.letters_full:
             expired = expire(self._db, change, now_ms - self._limits.event_age_ms, now_ms)
             if expired:
@@ -265,12 +269,8 @@ class Store:
         new = [lane for lane in lanes if lane not in self._lane_ids]
         if not new:
             return
-        added = []
         with self._transaction():
-            for lane in new:
-                self._db.execute("INSERT OR IGNORE INTO lane (workflow, guild_id) VALUES (?, ?)", lane)
-                query = "SELECT lane_id FROM lane WHERE workflow = ? AND guild_id = ?"
-                added.append((int(self._db.execute(query, lane).fetchone()[0]), lane))
+            added = lane_rows.add_lanes(self._db, new)
         for lane_id, lane in added:
             self._lanes[lane_id] = lane
             self._lane_ids[lane] = lane_id
@@ -286,7 +286,7 @@ class Store:
             rows.append((lane_id, event_id, destination, body, now_ms))
         statements.insert(self._db, batch_rows.PUT_EVENT, rows)
         for lane_id, maximum in maxima.items():
-            self._db.execute("UPDATE lane SET batch_max_events = ? WHERE lane_id = ?", (maximum, lane_id))
+            lane_rows.write_batch_max(self._db, lane_id, maximum)
             # In memory at once: should this be rolled back, the worst is a batch of another size.
             self._batch_max[lane_id] = maximum
 

@@ -11,7 +11,7 @@ from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
 from bot.console import Console
 from bot.outbox.inspection import open_inspection
-from bot.outbox.records import Flight, Status
+from bot.outbox.records import Flight, Parked, Status
 from bot.text import (
     count,
     join_blocks,
@@ -64,6 +64,7 @@ def render_status(status: Status, now_ms: int) -> list[str]:
     facts = [
         ("file", f"{status.path}, {render_bytes(status.file_bytes)} ({used} in use), log {log}"),
         ("waiting", f"{count(status.waiting, 'event')} in {count(status.lanes, 'lane')}"),
+        ("parked", _render_parked_count(status.parked)),
         ("in flight", f"{len(status.flights)} {'batch' if len(status.flights) == 1 else 'batches'}"),
         ("debouncing", count(status.held, "event")),
         ("dead", dead),
@@ -72,6 +73,7 @@ def render_status(status: Status, now_ms: int) -> list[str]:
     return join_blocks(
         list(render_facts(facts)),
         _render_queues(status, now_ms),
+        _render_parked(status.parked),
         _render_flights(status.flights, now_ms),
         _render_reasons(status),
     )
@@ -87,6 +89,24 @@ def _render_queues(status: Status, now_ms: int) -> list[str]:
     more = [f"  and {count(left_out, 'shorter one')}"] if left_out else []
     head = ("WORKFLOW", "GUILD", "EVENTS", "OLDEST HAS WAITED")
     return ["Longest queues", *render_table(head, rows, indent="  "), *more]
+
+
+def _render_parked_count(parked: Parked) -> str:
+    line = f"{count(parked.events, 'event')} in {count(parked.lanes, 'lane')}"
+    return (
+        f"{line}; what is dropped from {count(parked.to_drop, 'lane')} is to be deleted"
+        if parked.to_drop
+        else line
+    )
+
+
+def _render_parked(parked: Parked) -> list[str]:
+    rows = [(*lane, str(events)) for lane, events in parked.longest]
+    if not rows:
+        return []
+    left_out = parked.lanes - len(rows)
+    more = [f"  and {count(left_out, 'shorter one')}"] if left_out else []
+    return ["Parked lanes", *render_table(("WORKFLOW", "GUILD", "EVENTS"), rows, indent="  "), *more]
 
 
 def _render_flights(flights: Sequence[Flight], now_ms: int) -> list[str]:
@@ -131,6 +151,10 @@ def describe_status(status: Status) -> dict[str, Any]:
             }
             for queue in status.queues
         ],
+        "parked": status.parked.events,
+        "parked_lanes": status.parked.lanes,
+        "most_parked": [{**describe_lane(lane), "events": events} for lane, events in status.parked.longest],
+        "lanes_to_drop": status.parked.to_drop,
         "in_flight": [describe_flight(flight) for flight in status.flights],
         "debouncing": status.held,
         "dead_letters": status.letters,

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bot.gateway.intake import Intake
 from bot.outbox.batch import Acceptance, Accepted, Batch, Deferred, Delivered, Forgotten, Refused, Report
 from bot.outbox.database import open_database
+from bot.outbox.inspection import open_inspection
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Advanced, Captured, Released, Watched, Work
 from bot.routing.rules import Rule, Rules
@@ -62,6 +63,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.dead: list[str] = []
         self.in_flight: dict[str, Batch] = {}
         self.followed: set[str] = set()
+        self.parked: set[str] = set()
         self.bodies: dict[str, Batch] = {}
         self.pending: list[Captured] = []
         self.now_ms = 1_763_708_400_000
@@ -89,6 +91,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            for guild in GUILDS:
+                self.release(guild)
             # What was deferred has rested by then.
             self.now_ms += 1000
             self.commit(SLOTS)
@@ -151,6 +155,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pending.clear()
         for batch in batches:
             assert all(batch.lane != other.lane for other in self.in_flight.values())
+            assert batch.lane.guild_id not in self.parked or batch.execution in self.bodies
             assert batch.execution not in self.taken or batch == self.bodies.get(batch.execution)
             self.in_flight[batch.execution] = batch
             told = orjson.loads(batch.body)
@@ -166,6 +171,26 @@ class OutboxMachine(RuleBasedStateMachine):
         self.open()
         again = {batch.execution: batch for batch in self.store.open_batches()}
         assert again == self.in_flight
+
+    @rule(guild=guilds)
+    def park(self, guild: str) -> None:
+        """An operator parks the guild's lane, if it has one, and the relay takes that up."""
+        with open_inspection(Path(self.directory.name), mode="rw") as inspection:
+            marks = inspection.lane_marks
+            if marks.park(marks.find("notify", guild)):
+                self.parked.add(guild)
+        self.housekeep()
+
+    @rule(guild=guilds)
+    def release(self, guild: str) -> None:
+        with open_inspection(Path(self.directory.name), mode="rw") as inspection:
+            marks = inspection.lane_marks
+            assert marks.release(marks.find("notify", guild)) == (guild in self.parked)
+        self.housekeep()
+        self.parked.discard(guild)
+
+    def housekeep(self) -> None:
+        assert self.store.apply(Work(housekeeping=True), slots=0, now_ms=self.tick()) == []
 
     # --- what the API does
 

@@ -13,6 +13,8 @@ import pytest
 from bot.errors import StoreError
 from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Refused
 from bot.outbox.database import open_database
+from bot.outbox.inspection import open_inspection
+from bot.outbox.lane_marks import LaneMarks, LaneState
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
 from bot.outbox.work import Captured, OutgoingEvent, Watched, Work
@@ -164,6 +166,35 @@ async def test_respects_max_in_flight(tmp_path: Path, post: Post) -> None:
         assert len(post.batches) == 2
         outbox.put(Refused(first[0], "never"))
         assert len(await post.wait_for(3)) == 3
+
+
+async def test_takes_up_marks_on_lanes(tmp_path: Path, post: Post) -> None:
+    """Set by another process while the thread works; a drop of many events goes on by itself."""
+    well = Lane("well", "1")
+    async with working(open_store(tmp_path), post) as outbox:
+        put(outbox, "a")
+        (first,) = await post.wait_for(1)
+        await asyncio.to_thread(mark_lane, tmp_path, LaneMarks.park)
+        outbox.tick(None)
+        outbox.put(Delivered(first, "arn", 1))
+        put(outbox, *map(str, range(2500)))
+        put(outbox, "b", lane=well)
+        assert names(await post.wait_for(2)) == ["a", "b"]
+        await outbox.flush()
+        await asyncio.to_thread(mark_lane, tmp_path, LaneMarks.drop)
+        put(outbox, "c")
+        outbox.tick(None)
+        async with asyncio.timeout(TIMEOUT_S):
+            while outbox.waiting != 2:
+                await outbox.flush()
+        await asyncio.to_thread(mark_lane, tmp_path, LaneMarks.release)
+        outbox.tick(None)
+        assert names(await post.wait_for(3)) == ["a", "b", "c"]
+
+
+def mark_lane(directory: Path, mark: Callable[[LaneMarks, Sequence[LaneState]], int]) -> None:
+    with open_inspection(directory, mode="rw") as inspection:
+        assert mark(inspection.lane_marks, inspection.lane_marks.find(*LANE)) == 1
 
 
 async def test_places_are_of_one_workflow(tmp_path: Path, post: Post) -> None:
