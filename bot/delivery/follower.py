@@ -9,7 +9,8 @@ is decided in ``polls``, what its end means for its events in ``posts``. Other a
     acceptance or later                        ran when it stops; AWS forgets 90 days after the end
     not to be seen: too large, or no access    count as delivered, and warn: the API accepted it, and the lane
                                                must go on
-    anything else                              leave all polls alone for a while; say so after a few
+    anything else                              leave all polls alone for a while; say so after a few. Of one
+                                               past its age, nothing else for BLIND_S: count as delivered
 """
 
 import asyncio
@@ -30,6 +31,9 @@ from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, 
 NEW_FOR_MS: Final = 15_000
 """DescribeExecution is eventually consistent and may not know a new execution yet."""
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+
+BLIND_S: Final = 3600.0
+"""For how long every poll of an execution must fail before its end is given up."""
 
 _OUT_MAX: Final = 32
 """Polls out at once."""
@@ -150,6 +154,7 @@ class Follower:
             self._note_failure(followed, TemporaryFailure(text, code=type(error).__name__))
         else:
             self._failures, self._trouble = 0, None
+            followed.blind_since_s = None
             if execution.ended:
                 self._end(followed.batch, execution)
             else:
@@ -165,7 +170,8 @@ class Follower:
             self._failures = 0
             self._trouble = f"the end of executions cannot be seen: {error}"
             self._settle_unseen(batch, error)
-        elif self._clock() - _acceptance(batch).accepted_ms < NEW_FOR_MS and not batch.sent_before:
+        elif self._is_new(batch):
+            followed.blind_since_s = None
             self._again(followed)
         elif self._clock() >= batch.expires_ms and self._can_bury():
             self._bury(batch, f"the API accepted it, and does not know its execution any more: {error}")
@@ -173,12 +179,20 @@ class Follower:
             log.warning("execution_forgotten", execution=batch.execution, next="the same is sent again")
             self._report(Forgotten(batch))
 
+    def _is_new(self, batch: Batch) -> bool:
+        """Say whether the API may not know the execution yet. A clock that was set back does not count."""
+        since_ms = self._clock() - _acceptance(batch).accepted_ms
+        return 0 <= since_ms < NEW_FOR_MS and not batch.sent_before
+
     def _note_failure(self, followed: Followed, error: DeliveryError) -> None:
         """Keep following: a poll that fails says nothing about the execution."""
+        now_s = _now_s()
+        followed.blind_since_s = now_s if followed.blind_since_s is None else followed.blind_since_s
         # Others were out when the first of them failed, and tell nothing new.
-        if not self._polls.is_paused(_now_s()):
+        if not self._polls.is_paused(now_s):
             self._pause(error)
-        if self._clock() >= followed.batch.expires_ms:
+        # What is past its age may have ended while no process followed it, and badly: the first try may fail.
+        if self._clock() >= followed.batch.expires_ms and now_s - followed.blind_since_s >= BLIND_S:
             self._settle_unseen(followed.batch, error)
         else:
             self._again(followed)

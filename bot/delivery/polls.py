@@ -31,11 +31,15 @@ _WAIT_MIN_S: Final = 0.001
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A batch whose execution is under way: the time of its next poll, and the interval before that."""
+    """A batch whose execution is under way: the time of its next poll, and the interval before that.
+
+    ``blind_since_s`` is since when each of its polls has failed; ``None`` if the last was answered.
+    """
 
     batch: Batch
     due_s: float
     wait_s: float = POLL_FIRST_S
+    blind_since_s: float | None = None
 
     def postpone(self, now_s: float, cap_s: float = POLL_CAP_S) -> None:
         """Poll again later, after a longer interval than before."""

@@ -1,12 +1,13 @@
 """Every accepted batch is followed to its end, whatever the polls say on the way."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from bot.api.execution_responses import NOT_FOUND, Execution
-from bot.delivery.follower import NEW_FOR_MS, Follower
+from bot.delivery.follower import BLIND_S, NEW_FOR_MS, Follower
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, Refused, Report
 from bot.routing.lane import Lane
@@ -177,6 +178,42 @@ def test_unseen_end_is_given_up_at_expiry() -> None:
     reports, _ = run_virtually(follow(api.describe, batch(expires_ms=3_600_000)))
     assert [type(report) for report in reports] == [Delivered]
     assert api.asked_s[-1] >= 3600
+
+
+def test_old_execution_outlives_failing_polls() -> None:
+    """A relay that was off for days finds a network that is not up yet: the execution may have failed."""
+    sent = batch(sent_before=True, expires_ms=0)
+    failed = execution("FAILED", "ApiGateway.404")
+    reports, _ = run_virtually(follow(Api(DOWN, DOWN, DOWN, failed).describe, sent))
+    assert reports == [Refused(sent, "the execution 1-x ended as FAILED: ApiGateway.404")]
+
+
+def test_one_blind_execution_frees_its_lane() -> None:
+    """Answers about others do not keep it waiting: each is given up by its own failures."""
+    blind, seen = batch(1, expires_ms=0), batch(2, expires_ms=0)
+
+    async def describe(arn: str) -> Execution:
+        if arn == "arn:1":
+            raise DOWN
+        return execution("RUNNING")
+
+    reports, follower = run_virtually(follow(describe, blind, seen, for_s=2 * BLIND_S))
+    assert reports == [Delivered(blind, "arn:1", 2)]
+    assert follower.following == 1
+
+
+def test_answers_between_failures_start_the_wait_anew() -> None:
+    answers: list[Answer] = [DOWN, "RUNNING"]
+    api = Api(*answers * 500)
+    reports, _ = run_virtually(follow(api.describe, batch(expires_ms=0), for_s=3 * BLIND_S))
+    assert reports == []
+
+
+def test_unknown_execution_survives_clock_set_back() -> None:
+    """Accepted an hour from now, says the clock: its lane does not wait for that hour."""
+    sent = dataclasses.replace(batch(), accepted=Acceptance("arn:1", 2, 3_600_000))
+    api = Api(UNKNOWN)
+    assert run_virtually(follow(api.describe, sent, for_s=60))[0] == [Forgotten(sent)]
 
 
 def test_polls_stay_within_budget() -> None:
