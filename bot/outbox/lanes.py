@@ -44,6 +44,7 @@ class LaneSchedule:
         self._limits: dict[int, int] = {}
         self._rests: dict[int, int] = {}
         self._parked: frozenset[int] = frozenset()
+        self._woken_ms = 0
         self._workflow_of = workflow_of
         self._due: defaultdict[str, dict[int, None]] = defaultdict(dict)
         for lane_id in waiting:
@@ -61,7 +62,11 @@ class LaneSchedule:
         return any(self._due.values())
 
     def wake(self, now_ms: int) -> None:
-        """Let the lanes go on that have rested until now."""
+        """Let the lanes go on that have rested until now; a clock that was set back makes no rest longer."""
+        back_ms = max(0, self._woken_ms - now_ms)
+        self._woken_ms = now_ms
+        if back_ms:
+            self._rests = {lane_id: until_ms - back_ms for lane_id, until_ms in self._rests.items()}
         for lane_id in [lane_id for lane_id, until_ms in self._rests.items() if until_ms <= now_ms]:
             del self._rests[lane_id]
             self._line_up(lane_id)

@@ -73,6 +73,17 @@ def test_deferred_events_rest(store: Store) -> None:
     assert names(store.apply(Work(events=[outgoing("z", B)]), slots=8, now_ms=NOW + 10_000)) == ["z"]
 
 
+def test_rest_survives_clock_set_back(store: Store) -> None:
+    """It lasts as long as was asked for, and not an hour more."""
+    (first,) = store.apply(Work(events=[outgoing("a")]), slots=8, now_ms=NOW)
+    rest = Work(reports=[Deferred(accept(store, first), rest_s=10)])
+    assert store.apply(rest, slots=8, now_ms=NOW) == []
+    back_ms = NOW - 3_600_000
+    assert store.apply(Work(), slots=8, now_ms=back_ms) == []
+    assert store.apply(Work(), slots=8, now_ms=back_ms + 9_999) == []
+    assert names(store.apply(Work(), slots=8, now_ms=back_ms + 10_000)) == ["a"]
+
+
 def test_rest_ends_with_the_process(tmp_path: Path) -> None:
     store = open_store(tmp_path, 5)
     (first,) = store.apply(Work(events=[outgoing("a")]), slots=8, now_ms=NOW)
