@@ -1,4 +1,4 @@
-"""Redrive and trace beside a running relay: refused events are found, then delivered once or dropped."""
+"""Redrive, parking and trace beside a running relay: events are found, then delivered once or dropped."""
 
 import asyncio
 import random
@@ -148,6 +148,47 @@ async def test_redrive_waits_for_next_relay(
         assert await relay.wait() == 0
     ids = [event["id"] for event in api.events()]
     assert (ids.count(kept["event_id"]), ids.count(dropped["event_id"])) == (1, 0)
+
+
+async def test_parks_and_drops_lane(standin: StandIn, api: StubIngress, tmp_path: Path, ask: Ask) -> None:
+    """What gathered is sent in order after the release; what was dropped is not, by the next relay either."""
+    (guild,) = add_guilds(standin, 1)
+    first, *others, last = people_of(guild)[:5]
+    channel = next(iter(guild.channels.values()))
+    async with relaying(tmp_path, standin, api) as relay:
+        await guild.join(first, channel)
+        await api.wait_for_events(1, 20)
+        assert (await ask("outbox", "park", "notify"))["parked"] == 1
+        await relay.wait_for_log("lane_parked")
+        for member in others:
+            await guild.join(member, channel)
+        await ask_until(ask, lambda status: status["parked"] == len(others), "outbox", "status")
+        assert api.event_count == 1
+        assert (await ask("outbox", "release", "notify", "--guild", guild.id))["released"] == 1
+        await api.wait_for_events(1 + len(others), 20)
+
+        await ask("outbox", "park", "notify")
+        await relay.wait_for_log("lane_parked", count=2)
+        await guild.leave(first)
+        await ask_until(ask, lambda status: status["parked"] == 1, "outbox", "status")
+        assert (await ask("outbox", "drop-lane", "notify", "--yes"))["events"] == 1
+        await ask_until(ask, lambda status: status["waiting"] == 0, "outbox", "status")
+        (dropped,) = relay.log("lane_dropped")
+        assert (dropped["workflow"], dropped["events"]) == ("notify", 1)
+        await guild.leave(others[0])
+        await ask_until(ask, lambda status: status["parked"] == 1, "outbox", "status")
+        relay.terminate()
+        assert await relay.wait() == 0
+    assert (await ask("outbox", "drop-lane", "notify", "--yes"))["events"] == 1
+    await ask("outbox", "release", "notify")
+    async with relaying(tmp_path, standin, api) as relay:
+        await guild.join(last, channel)
+        await api.wait_for_events(2 + len(others), 20)
+        relay.terminate()
+        assert await relay.wait() == 0
+    told = [event["subject"] for event in api.events()]
+    assert told == [f"users/{member.id}" for member in (first, *others, last)]
+    assert {event["type"] for event in api.events()} == {"discord.voice.joined"}
 
 
 class Choosy(StubIngress):
