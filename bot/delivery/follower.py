@@ -153,12 +153,16 @@ class Follower:
             text = f"the poll failed unexpectedly ({type(error).__name__})"
             self._note_failure(followed, TemporaryFailure(text, code=type(error).__name__))
         else:
-            self._failures, self._trouble = 0, None
-            followed.blind_since_s = None
+            self._note_answer(followed)
             if execution.ended:
                 self._end(followed.batch, execution)
             else:
                 self._again(followed)
+
+    def _note_answer(self, followed: Followed) -> None:
+        """Note that the API told of the execution, be it that there is none."""
+        self._failures, self._trouble = 0, None
+        followed.blind_since_s = None
 
     def _note_rejection(self, followed: Followed, error: Rejected) -> None:
         """Handle an answer that does not change by asking again."""
@@ -170,8 +174,13 @@ class Follower:
             self._failures = 0
             self._trouble = f"the end of executions cannot be seen: {error}"
             self._settle_unseen(batch, error)
-        elif self._is_new(batch):
-            followed.blind_since_s = None
+        else:
+            self._note_answer(followed)
+            self._note_unknown(followed, error)
+
+    def _note_unknown(self, followed: Followed, error: Rejected) -> None:
+        batch = followed.batch
+        if self._is_new(batch):
             self._again(followed)
         elif self._clock() >= batch.expires_ms and self._can_bury():
             self._bury(batch, f"the API accepted it, and does not know its execution any more: {error}")

@@ -123,6 +123,14 @@ def test_forgotten_and_too_old_is_dead_letter() -> None:
     assert "does not know its execution any more" in report.reason
 
 
+def test_unknown_execution_is_an_answer() -> None:
+    """Polls work again then, and nothing keeps the relay from being ready."""
+    sent = batch(sent_before=True, expires_ms=0)
+    reports, follower = run_virtually(follow(Api(DOWN, DOWN, DOWN, UNKNOWN).describe, sent))
+    assert [type(report) for report in reports] == [Refused]
+    assert follower.trouble is None
+
+
 @pytest.mark.parametrize(
     "error",
     [DOWN, Unauthorized("refused"), Rejected("no route", status=404), ValueError("a secret header")],
