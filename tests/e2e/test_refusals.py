@@ -168,7 +168,7 @@ REFUSALS = {
         3, ("newer voice-relay", "schema 999", FILE_NAME), prepare=_newer_schema
     ),
     "a directory in the file's place": Refusal(
-        3, (FILE_NAME, "cannot open"), prepare=_directory_in_the_files_place
+        3, (FILE_NAME, "is not a file"), prepare=_directory_in_the_files_place
     ),
 }
 
