@@ -10,7 +10,9 @@ again, a transaction each, until there is nothing left to do.
 """
 
 import sqlite3
-from typing import Final, NamedTuple
+from typing import Final
+
+import structlog
 
 from bot.outbox import batch_rows, statements
 from bot.outbox.lanes import Change
@@ -21,6 +23,8 @@ NEAR: Final = 0.8
 """From this share of a bound on, it counts as near."""
 DEAD_LETTERS_SHARE: Final = 0.25
 """How much of the file dead letters may take."""
+
+log = structlog.get_logger(__name__)
 
 _HEAD: Final = 5 * CHUNK
 """How many of the oldest events are looked at for those that are too old and in no batch."""
@@ -42,15 +46,28 @@ _PRUNE: Final = (
 )
 
 
-class Usage(NamedTuple):
-    """How many dead letters there are, and about how many bytes they take."""
+class DeadLetterBound:
+    """Dead letters may take *max_bytes*; ``full`` says whether they do."""
 
-    letters: int
-    bytes: int
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._warned = 0.0
+        self.full = False
 
-
-def read_usage(db: sqlite3.Connection) -> Usage:
-    return Usage(*db.execute("SELECT letters, bytes FROM dead_letter_usage").fetchone())
+    def watch(self, db: sqlite3.Connection) -> None:
+        """Log it when they near their bound, and when they reach it."""
+        letters, used_bytes = db.execute("SELECT letters, bytes FROM dead_letter_usage").fetchone()
+        share = used_bytes / self._max_bytes
+        self.full = share >= 1
+        level = next((level for level in (1.0, NEAR) if share >= level), 0.0)
+        if level > self._warned:
+            log.error(
+                "dead_letters_full" if self.full else "dead_letters_nearly_full",
+                letters=letters,
+                bytes=used_bytes,
+                max_bytes=self._max_bytes,
+            )
+        self._warned = level
 
 
 def redrive(db: sqlite3.Connection, change: Change, now_ms: int) -> bool:

@@ -37,9 +37,9 @@ from bot.outbox.housekeeping import (
     CHUNK,
     DEAD_LETTERS_SHARE,
     NEAR,
+    DeadLetterBound,
     expire,
     prune_receipts,
-    read_usage,
     redrive,
 )
 from bot.outbox.lanes import Change, LaneSchedule
@@ -100,15 +100,17 @@ class Store:
             self._schedule = LaneSchedule(waiting, in_flight, lambda lane_id: self._lanes[lane_id].workflow)
             self._parking = Parking(self._lanes, self._schedule)
             self._parking.take_up(connection)
-        self._letters_max_bytes = int(self._limits.file_bytes * DEAD_LETTERS_SHARE)
-        self._letters_warned = 0.0
-        self.letters_full = False
-        """Whether the dead letters have reached their bound, so that nothing more may be buried."""
+        self._letters = DeadLetterBound(int(self._limits.file_bytes * DEAD_LETTERS_SHARE))
         self.more_to_do = False
         """Whether housekeeping has more to do than one transaction should hold."""
 
     def close(self) -> None:
         self._database.close()
+
+    @property
+    def letters_full(self) -> bool:
+        """Whether the dead letters have reached their bound, so that nothing more may be buried."""
+        return self._letters.full
 
     @property
     def waiting(self) -> int:
@@ -225,7 +227,7 @@ class Store:
 
     def _keep_house(self, change: Change, now_ms: int) -> bool:
         """Drop, redrive, expire and prune, a chunk of each; say whether there is more to do."""
-        self._watch_dead_letters()
+        self._letters.watch(self._db)
         more = self._parking.drop(self._db, change, CHUNK)
         self._parking.take_up(self._db)
         more |= redrive(self._db, change, now_ms)
@@ -237,21 +239,6 @@ class Store:
         is_near = self._size_bytes() >= self._limits.file_bytes * NEAR
         before_ms = _EVER if is_near else now_ms - self._limits.receipt_age_ms
         return prune_receipts(self._db, before_ms) == CHUNK or more
-
-    def _watch_dead_letters(self) -> None:
-        """Say it when the dead letters near their bound, and when they reach it."""
-        usage = read_usage(self._db)
-        share = usage.bytes / self._letters_max_bytes
-        self.letters_full = share >= 1
-        level = next((level for level in (1.0, NEAR) if share >= level), 0.0)
-        if level > self._letters_warned:
-            log.error(
-                "dead_letters_full" if self.letters_full else "dead_letters_nearly_full",
-                letters=usage.letters,
-                bytes=usage.bytes,
-                max_bytes=self._letters_max_bytes,
-            )
-        self._letters_warned = level
 
     def _size_bytes(self) -> int:
         """Return how many bytes of the file are in use."""
