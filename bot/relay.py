@@ -104,6 +104,7 @@ class Relay:
                 )
                 return
             self._intake.rules = rules
+            self._follower.forget_troubles()
             log.info("rules_reloaded", rules=len(rules.rules))
 
     async def close(self) -> None:

@@ -97,6 +97,14 @@ class Follower:
         troubles = [self._trouble, *(posts.trouble for posts in self._posts.values())]
         return "; ".join(filter(None, troubles)) or None
 
+    def forget_troubles(self) -> None:
+        """Forget why posts failed: rules may have taken the place of those that led there.
+
+        The next refusal tells it again.
+        """
+        for posts in self._posts.values():
+            posts.trouble = None
+
     async def run(self) -> None:
         """Poll for as long as the task runs."""
         while True:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from bot.api.target import FixedCredentials, Target
 from bot.app import open_relay
+from bot.delivery.posts import Posts
 from bot.errors import SettingsError
 from bot.relay import Relay
 from bot.routing.rules import Rules
@@ -94,6 +95,19 @@ async def test_stack_warns_and_goes_on(tmp_path: Path) -> None:
 
     assert len(_problems(logs)) == 2
     assert "VOICE_RELAY_DESTINATIONS" in _problems(logs)[1]
+
+
+async def test_reload_ends_trouble_of_posts(tmp_path: Path) -> None:
+    """The rules may have left a destination that fails, and nothing would ever be posted to it again."""
+    _write_rules(tmp_path, 'destination = "mods"')
+    async with _opened(tmp_path, api_endpoint="https://api.invalid") as relay:
+        posts = relay._follower._posts["mods"] = Posts("mods")
+        posts.trouble = "posts to the destination mods fail"
+        assert posts.trouble in relay.not_ready()
+        _write_rules(tmp_path, 'name = "new"')
+        relay.reload_rules()
+        await _until(lambda: relay._intake.rules.rules[0].name == "new")
+        assert relay._follower.trouble is None
 
 
 async def test_stack_settings_silence_warnings(tmp_path: Path) -> None:

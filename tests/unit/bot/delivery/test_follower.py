@@ -88,6 +88,29 @@ def test_failure_is_dead_letter() -> None:
     assert "default" in (follower.trouble or "")
 
 
+def test_forgotten_trouble_comes_back() -> None:
+    """A destination that no rule names any more is never posted to again; one that is tells it anew."""
+
+    async def main() -> list[str | None]:
+        async with asyncio.TaskGroup() as tasks:
+            api = Api(execution("FAILED", "ApiGateway.404"))
+            follower = Follower(api.describe, lambda _: None, tasks.create_task)
+            running = tasks.create_task(follower.run())
+            troubles = []
+            for number in range(2):
+                follower.follow(batch(number))
+                await asyncio.sleep(1)
+                troubles.append(follower.trouble)
+                follower.forget_troubles()
+                troubles.append(follower.trouble)
+            running.cancel()
+        return troubles
+
+    first, gone, again, _ = run_virtually(main())
+    assert first is not None
+    assert (gone, again) == (None, first)
+
+
 def test_invalid_message_is_split() -> None:
     (report,), _ = run_virtually(follow(Api(execution("FAILED", "ApiGateway.400")).describe, batch(events=2)))
     assert isinstance(report, Refused)
