@@ -188,9 +188,11 @@ class Follower:
 
     def _note_unknown(self, followed: Followed, error: Rejected) -> None:
         batch = followed.batch
-        if self._is_new(batch):
+        too_old = self._clock() >= batch.expires_ms and self._can_bury()
+        # To send one of an earlier process again does no harm, since the API knows its name if it runs.
+        if self._is_new(batch) and (too_old or not batch.sent_before):
             self._again(followed)
-        elif self._clock() >= batch.expires_ms and self._can_bury():
+        elif too_old:
             self._bury(batch, f"the API accepted it, and does not know its execution any more: {error}")
         else:
             log.warning("execution_forgotten", execution=batch.execution, next="the same is sent again")
@@ -198,8 +200,7 @@ class Follower:
 
     def _is_new(self, batch: Batch) -> bool:
         """Say whether the API may not know the execution yet. A clock that was set back does not count."""
-        since_ms = self._clock() - _acceptance(batch).accepted_ms
-        return 0 <= since_ms < NEW_FOR_MS and not batch.sent_before
+        return 0 <= self._clock() - _acceptance(batch).accepted_ms < NEW_FOR_MS
 
     def _note_failure(self, followed: Followed, error: DeliveryError) -> None:
         """Keep following: a poll that fails says nothing about the execution."""

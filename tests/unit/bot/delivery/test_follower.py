@@ -154,6 +154,13 @@ def test_unknown_execution_is_an_answer() -> None:
     assert follower.trouble is None
 
 
+def test_new_execution_is_not_buried() -> None:
+    """Accepted just before a restart, it may run on unknown; a redrive of its dead letters posts twice."""
+    sent = batch(sent_before=True, expires_ms=0)
+    reports, _ = run_virtually(follow(Api(UNKNOWN, UNKNOWN, "SUCCEEDED").describe, sent))
+    assert reports == [Delivered(sent, "arn:1", 2)]
+
+
 @pytest.mark.parametrize(
     "error",
     [DOWN, Unauthorized("refused"), Rejected("no route", status=404), ValueError("a secret header")],
