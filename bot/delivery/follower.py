@@ -5,8 +5,9 @@ throttles, and a message that Discord refuses is a dead letter with Discord's wo
 is decided in ``polls``, what its end means for its events in ``posts``. Other answers:
 
     running                                    ask again, later
-    no such execution, NEW_FOR_MS after its    send the batch again, the same: the embedded AWS forgets what
-    acceptance or later                        ran when it stops; AWS forgets 90 days after the end
+    no such execution, followed for NEW_FOR_S  send the batch again, the same: the embedded AWS forgets what
+    or by an earlier process                   ran when it stops; AWS forgets 90 days after the end. One past
+                                               its age, followed for NEW_FOR_S: dead letters
     not to be seen: too large, or no access    count as delivered, and warn: the API accepted it, and the lane
                                                must go on
     anything else                              leave all polls alone for a while; say so after a few. Of one
@@ -28,7 +29,7 @@ from bot.delivery.posts import Posts
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, Refused, Report
 
-NEW_FOR_MS: Final = 15_000
+NEW_FOR_S: Final = 15.0
 """DescribeExecution is eventually consistent and may not know a new execution yet."""
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
 
@@ -80,7 +81,7 @@ class Follower:
     def follow(self, batch: Batch) -> None:
         """Follow *batch*, which was accepted."""
         first_s = 0.0 if batch.sent_before else POLL_FIRST_S
-        self._add(Followed(batch, _now_s() + first_s))
+        self._add(Followed(batch, _now_s() + first_s, since_s=_now_s()))
 
     @property
     def following(self) -> int:
@@ -190,17 +191,13 @@ class Follower:
         batch = followed.batch
         too_old = self._clock() >= batch.expires_ms and self._can_bury()
         # To send one of an earlier process again does no harm, since the API knows its name if it runs.
-        if self._is_new(batch) and (too_old or not batch.sent_before):
+        if _now_s() - followed.since_s < NEW_FOR_S and (too_old or not batch.sent_before):
             self._again(followed)
         elif too_old:
             self._bury(batch, f"the API accepted it, and does not know its execution any more: {error}")
         else:
             log.warning("execution_forgotten", execution=batch.execution, next="the same is sent again")
             self._report(Forgotten(batch))
-
-    def _is_new(self, batch: Batch) -> bool:
-        """Say whether the API may not know the execution yet. A clock that was set back does not count."""
-        return 0 <= self._clock() - _acceptance(batch).accepted_ms < NEW_FOR_MS
 
     def _note_failure(self, followed: Followed, error: DeliveryError) -> None:
         """Keep following: a poll that fails says nothing about the execution."""

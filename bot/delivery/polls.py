@@ -33,12 +33,14 @@ _WAIT_MIN_S: Final = 0.001
 class Followed:
     """A batch whose execution is under way: the time of its next poll, and the interval before that.
 
-    ``blind_since_s`` is since when each of its polls has failed; ``None`` if the last was answered.
+    ``since_s`` is since when this process follows it. ``blind_since_s`` is since when each of its polls has
+    failed; ``None`` if the last was answered.
     """
 
     batch: Batch
     due_s: float
     wait_s: float = POLL_FIRST_S
+    since_s: float = 0.0
     blind_since_s: float | None = None
 
     def postpone(self, now_s: float, cap_s: float = POLL_CAP_S) -> None:

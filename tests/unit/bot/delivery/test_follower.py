@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bot.api.execution_responses import NOT_FOUND, Execution
-from bot.delivery.follower import BLIND_S, NEW_FOR_MS, Follower
+from bot.delivery.follower import BLIND_S, NEW_FOR_S, Follower
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Acceptance, Batch, Deferred, Delivered, Forgotten, Refused, Report
 from bot.routing.lane import Lane
@@ -135,7 +135,7 @@ def test_forgotten_execution_is_sent_again() -> None:
     api = Api(UNKNOWN)
     reports, _ = run_virtually(follow(api.describe, sent))
     assert reports == [Forgotten(sent)]
-    assert api.asked_s[-1] * 1000 >= NEW_FOR_MS
+    assert api.asked_s[-1] >= NEW_FOR_S
     assert run_virtually(follow(Api(UNKNOWN).describe, batch(sent_before=True)))[0] == [Forgotten(sent)]
 
 
@@ -159,6 +159,22 @@ def test_new_execution_is_not_buried() -> None:
     sent = batch(sent_before=True, expires_ms=0)
     reports, _ = run_virtually(follow(Api(UNKNOWN, UNKNOWN, "SUCCEEDED").describe, sent))
     assert reports == [Delivered(sent, "arn:1", 2)]
+
+
+def test_clock_set_forward_buries_no_new_execution() -> None:
+    """By the clock it was accepted long ago and is past its age, and it has only just begun to run."""
+
+    async def main() -> list[Report]:
+        api, reports = Api(UNKNOWN, "SUCCEEDED"), list[Report]()
+        async with asyncio.TaskGroup() as tasks:
+            follower = Follower(api.describe, reports.append, tasks.create_task, clock=lambda: 10**9)
+            running = tasks.create_task(follower.run())
+            follower.follow(batch(expires_ms=10**8))
+            await asyncio.sleep(60)
+            running.cancel()
+        return reports
+
+    assert run_virtually(main()) == [Delivered(batch(), "arn:1", 2)]
 
 
 @pytest.mark.parametrize(
