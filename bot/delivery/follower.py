@@ -9,7 +9,7 @@ is decided in ``polls``, what its end means for its events in ``posts``. Other a
     or by an earlier process                   ran when it stops; AWS forgets 90 days after the end. One past
                                                its age, followed for NEW_FOR_S: dead letters
     not to be seen: too large, or no access    count as delivered, and warn: the API accepted it, and the lane
-                                               must go on
+                                               must go on. One of an earlier process is sent again first
     anything else                              leave all polls alone for a while; say so after a few. Of one
                                                past its age, nothing else for BLIND_S: count as delivered
 """
@@ -72,6 +72,7 @@ class Follower:
         self._out: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._trouble: str | None = None
+        self._running = False
         self._closing = False
         self._changed = asyncio.Event()
         self._all_ended = asyncio.Event()
@@ -108,27 +109,34 @@ class Follower:
 
     async def run(self) -> None:
         """Poll for as long as the task runs."""
-        while True:
-            self._changed.clear()
-            while len(self._out) < _OUT_MAX and (followed := self._polls.take(_now_s())):
-                task = self._spawn(self._poll(followed))
-                self._out.add(task)
-                task.add_done_callback(self._end_poll)
-            wait_s = self._polls.wait_s(_now_s()) if len(self._out) < _OUT_MAX else None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
+        self._running = True
+        try:
+            while True:
+                self._changed.clear()
+                self._poll_due()
+                wait_s = self._polls.wait_s(_now_s()) if len(self._out) < _OUT_MAX else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
+        finally:
+            self._running = False
+
+    def _poll_due(self) -> None:
+        while len(self._out) < _OUT_MAX and (followed := self._polls.take(_now_s())):
+            task = self._spawn(self._poll(followed))
+            self._out.add(task)
+            task.add_done_callback(self._end_poll)
 
     async def close(self, grace_s: float) -> None:
         """Ask more often for up to *grace_s*, until all have ended; the next process follows the rest.
 
-        ``run`` must still be running.
+        Where ``run`` has ended, with the relay, there is nothing to wait for.
         """
         self._closing = True
         self._all_ended.clear()
         self._polls.hurry(_now_s())
         self._changed.set()
-        if self.following:
+        if self.following and self._running:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await self._all_ended.wait()
@@ -182,7 +190,11 @@ class Follower:
         elif error.code != NOT_FOUND:
             self._failures = 0
             self._trouble = f"the end of executions cannot be seen: {error}"
-            self._settle_unseen(batch, error)
+            if batch.sent_before and self._clock() < batch.expires_ms:
+                # It may be another stack's. One of this stack's is known by its name, and started once.
+                self._forget(batch)
+            else:
+                self._settle_unseen(batch, error)
         else:
             self._note_answer(followed)
             self._note_unknown(followed, error)
@@ -196,8 +208,11 @@ class Follower:
         elif too_old:
             self._bury(batch, f"the API accepted it, and does not know its execution any more: {error}")
         else:
-            log.warning("execution_forgotten", execution=batch.execution, next="the same is sent again")
-            self._report(Forgotten(batch))
+            self._forget(batch)
+
+    def _forget(self, batch: Batch) -> None:
+        log.warning("execution_forgotten", execution=batch.execution, next="the same is sent again")
+        self._report(Forgotten(batch))
 
     def _note_failure(self, followed: Followed, error: DeliveryError) -> None:
         """Keep following: a poll that fails says nothing about the execution."""

@@ -227,6 +227,15 @@ def test_unseeable_end_counts_as_delivered(error: DeliveryError) -> None:
     assert follower.trouble == f"the end of executions cannot be seen: {error}"
 
 
+def test_other_stacks_execution_is_sent_again() -> None:
+    """The data directory may have moved: what an earlier process had accepted was another API's."""
+    reports, _ = run_virtually(follow(Api(Rejected("no access")).describe, batch(sent_before=True)))
+    assert [type(report) for report in reports] == [Forgotten]
+    old = batch(sent_before=True, expires_ms=0)
+    reports, _ = run_virtually(follow(Api(Rejected("no access")).describe, old))
+    assert [type(report) for report in reports] == [Delivered]
+
+
 def test_unseen_end_is_given_up_at_expiry() -> None:
     api = Api(DOWN)
     reports, _ = run_virtually(follow(api.describe, batch(expires_ms=3_600_000)))
@@ -300,3 +309,22 @@ def test_closing_waits_for_the_end() -> None:
     reports, took_s = run_virtually(main("RUNNING"))
     assert reports == []
     assert took_s == pytest.approx(10)
+
+
+def test_close_without_polls_ends_at_once() -> None:
+    """After a fatal error the task that polls has ended first."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            follower = Follower(Api("RUNNING").describe, lambda _: None, tasks.create_task)
+            running = tasks.create_task(follower.run())
+            follower.follow(batch())
+            await asyncio.sleep(1)
+            running.cancel()
+            await asyncio.wait([running])
+            before_s = loop.time()
+            await follower.close(10)
+        return loop.time() - before_s
+
+    assert run_virtually(main()) < 1
