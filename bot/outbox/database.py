@@ -38,7 +38,7 @@ _CHECKED_BYTES: Final = 64 << 20
 """Up to this size a file is checked whole at every start, which takes a fraction of a second."""
 # https://sqlite.org/rescode.html
 DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG")
-_NOT_TEXT: Final = "Could not decode"
+NOT_TEXT: Final = "Could not decode"
 """How the sqlite3 module, not SQLite, says that a text is not UTF-8; with the text."""
 NOT_UTF8: Final = "a text in it is not UTF-8"
 SQL_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -247,7 +247,7 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _is_not_utf8(error: Exception) -> bool:
-    return isinstance(error, UnicodeDecodeError) or str(error).startswith(_NOT_TEXT)
+    return isinstance(error, UnicodeDecodeError) or str(error).startswith(NOT_TEXT)
 
 
 def _describe(error: Exception) -> str:

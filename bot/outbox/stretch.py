@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
+from bot.outbox.database import NOT_TEXT
+
 BATCH_MAX_BYTES: Final = 200 * 1024
 """Room for the events of one batch; Step Functions takes an input of 262,144 bytes."""
 
@@ -65,5 +67,10 @@ def read_stretch(
         return Stretch((), (), (), (), ())
     seqs, entered_ms, destinations, event_ids, sizes = (column.split(",") for column in row[:5])
     ends = (0, *accumulate(map(int, sizes)))
+    try:
+        # The sqlite3 module checks what it decodes, and this stays bytes.
+        row[5].decode()
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError(f"{NOT_TEXT} an event") from error
     bodies = [row[5][start:end] for start, end in pairwise(ends)]
     return Stretch([*map(int, seqs)], [*map(int, entered_ms)], destinations, tuple(event_ids), bodies)

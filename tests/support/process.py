@@ -55,8 +55,9 @@ class Child:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, which a process that has ended ignores."""
+        # Not by the process object, which asks for the exit code first and so takes it from asyncio.
         with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            os.kill(self._process.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

@@ -181,6 +181,16 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     store.close()
 
 
+def test_event_that_is_not_utf8(tmp_path: Path) -> None:
+    """A batch is read as bytes, and must not be sent like this."""
+    fill(tmp_path)
+    store = Store(open_database(tmp_path))
+    change(tmp_path, "UPDATE event SET body = CAST(x'22802022' AS TEXT)")
+    with pytest.raises(StoreDamagedError, match=r"\(a text in it is not UTF-8\)"):
+        store.open_batches()
+    store.close()
+
+
 def test_schema_that_is_not_utf8(tmp_path: Path) -> None:
     """The sqlite3 module cannot even decode SQLite's message about it."""
     fill(tmp_path)
