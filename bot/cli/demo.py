@@ -17,6 +17,7 @@ class Options:
 
 
 def add_arguments(parser: CommandParser) -> None:
+    parser.description = "Play an evening in a guild through the whole path, on this machine alone."
     parser.add_argument("--plain", action="store_true", help="no colours, no progress bar")
     parser.add_argument(
         "--pace", type=float, default=1.0, help="stretches the pauses; 0 has none (default: %(default)s)"

@@ -22,7 +22,7 @@ from bot.telemetry.logs import configure_logging
 _ATTEMPTS: Final = 3
 _ONE_MACHINE: Final = (
     "VOICE_RELAY_API_ENDPOINT is not set: in single-machine mode, executions live inside `voice-relay run`, "
-    "where no other process can look them up; `voice-relay outbox` lists messages that Discord refused"
+    "where no other process can look them up; `voice-relay outbox list` lists messages that Discord refused"
 )
 
 

@@ -1,7 +1,8 @@
 """Which of the sessions on disk may be resumed: the token goes to a session's address.
 
 READY named it, over a connection to Discord. But the file may come from elsewhere, and Discord's API is not
-always there to be asked. So the address must be Discord's, this machine's, or that of the API's own proxy.
+always there to be asked. So the address must be Discord's or that of the API's own proxy; this machine's only
+if the API is there too.
 """
 
 # https://docs.discord.com/developers/events/gateway#resuming
@@ -45,7 +46,9 @@ def is_trusted(resume_url: str, api_url: str) -> bool:
     if parts.username is not None or not host.isascii():
         return False
     api_host = urlsplit(api_url).hostname or ""
-    return host in LOOPBACK or f".{host}".endswith(_DISCORD) or _is_beside(host, api_host)
+    if host in LOOPBACK:
+        return api_host in LOOPBACK
+    return f".{host}".endswith(_DISCORD) or _is_beside(host, api_host)
 
 
 def _is_beside(host: str, api_host: str) -> bool:

@@ -21,7 +21,7 @@
     afk = false                                 # whether a channel of the event is the guild's AFK channel
     gap_min_s = 10                              # no shorter gap, unless something changed in it; 0 to 3600
     debounce_s = 5                              # how long to hold a join or leave back; 0 to 3600
-    batch_max_events = 100                      # 1 to 1000; else BATCH_MAX_EVENTS, else the workflow's
+    batch_max_events = 20                       # 1 to 1000; else BATCH_MAX_EVENTS, else the workflow's
 
 A rule that contradicts itself is refused too: one that can never be met, or one that drops and routes.
 """

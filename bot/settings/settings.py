@@ -85,7 +85,8 @@ class Settings(SourcedSettings):
     )
     data_dir: Path = Field(_DATA_DIR, description="The directory of the outbox, on a local disk.")
     rules_file: Path | None = Field(
-        None, description="Routing rules, TOML. Unset: all but updated goes to the workflow notify."
+        None,
+        description="Routing rules, TOML. Unset: all but updated and short gaps goes to the workflow notify.",
     )
     workflows: _Names = Field(
         (),

@@ -29,6 +29,7 @@ class Options:
 
 def add_arguments(parser: CommandParser) -> None:
     parser.description = "List the newest dead letters; with --waiting, the events still to be delivered."
+    parser.epilog = "Exit codes: 0 shown, 2 wrong usage, 3 no readable outbox."
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--waiting", action="store_true", help="events that wait or are in flight")
     which.add_argument("--reason", default="", metavar="TEXT", help="those with this text in their reason")

@@ -15,12 +15,17 @@ DISCORD = "https://discord.com/api/v10"
         "wss://gateway-us-east1-b.discord.gg",
         "wss://gateway.discord.gg/?v=10",
         "wss://discord.gg",
-        "ws://127.0.0.1:9001",
-        "wss://localhost",
     ],
 )
-def test_trusts_discord_and_loopback(url: str) -> None:
+def test_trusts_discord(url: str) -> None:
     assert is_trusted(url, DISCORD)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:9001", "wss://localhost"])
+def test_trusts_loopback_beside_its_api(url: str) -> None:
+    """Elsewhere, another program of this machine could wait there for the token."""
+    assert is_trusted(url, "http://127.0.0.1:8000/api/v10")
+    assert not is_trusted(url, DISCORD)
 
 
 @pytest.mark.parametrize(
