@@ -6,10 +6,9 @@ import aiohttp
 import discord
 from discord.gateway import ReconnectWebSocket
 
-from bot.api.quote import quote
 from bot.errors import RelayError, SettingsError, StartupError
 from bot.gateway.frames import BadFrameError
-from bot.gateway.rest import LOGIN_REFUSED, RestError
+from bot.gateway.rest import LOGIN_REFUSED, RestError, explain_unreached
 from bot.gateway.websocket import DrainingWebSocket
 
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
@@ -72,7 +71,7 @@ def explain_end(error: Exception, websocket: DrainingWebSocket | None) -> str:
     if isinstance(error, TimeoutError):
         return "Discord does not answer in time"
     if isinstance(error, aiohttp.ClientError | OSError):
-        return f"Discord cannot be reached: {quote(str(error)) or type(error).__name__}"
+        return explain_unreached(error)
     return f"what came could not be read: {type(error).__name__}"
 
 

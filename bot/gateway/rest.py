@@ -16,6 +16,7 @@ import discord
 import orjson
 from discord.gateway import DiscordClientWebSocketResponse
 
+from bot.api.client import explain_failure, read_body
 from bot.api.quote import quote
 from bot.errors import SettingsError
 from bot.gateway.frames import FRAME_MAX_BYTES, parse_gateway_url
@@ -134,7 +135,8 @@ class Rest:
                 asyncio.timeout(_ANSWER_S),
                 self._opened.get(self._base_url + path, headers=headers, allow_redirects=False) as response,
             ):
-                status, body = response.status, await _read(response.content)
+                status = response.status
+                body = await read_body(response.content, _ANSWER_MAX_BYTES)
         except TimeoutError:
             raise RestError("Discord does not answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -161,18 +163,13 @@ class Rest:
         return RestError(f"{quote(self._base_url)} does not answer as Discord's API does. {CHECK_URL}")
 
     def _explain_unreached(self, error: Exception) -> str:
-        reason = f"Discord cannot be reached: {quote(str(error)) or type(error).__name__}"
+        reason = explain_unreached(error)
         return reason if self._base_url == DISCORD_API else f"{reason}. {CHECK_URL}"
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Return the body, or nothing if it is larger than any answer."""
-    body = bytearray()
-    while chunk := await content.readany():
-        body += chunk
-        if len(body) > _ANSWER_MAX_BYTES:
-            return b""
-    return bytes(body)
+def explain_unreached(error: Exception) -> str:
+    """Return why there was no connection to Discord, or none any more."""
+    return f"Discord cannot be reached: {quote(explain_failure(error, 'check the network'))}"
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

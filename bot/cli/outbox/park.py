@@ -2,17 +2,27 @@
 
 from typing import Final
 
-from bot.cli.outbox.lane_choice import EXIT_CODES, Options, add_lane_arguments, mark_lanes, read_options
+from bot.cli.outbox.lane_choice import (
+    EXIT_CODES,
+    Options,
+    Wording,
+    add_lane_arguments,
+    mark_lanes,
+    read_options,
+    report_marked,
+)
 from bot.cli.parser import CommandParser
 from bot.console import Console
 from bot.outbox.lane_marks import LaneMarks
-from bot.text import count, render_for_machine
 
 __all__ = ("add_arguments", "read_options", "run")
 
-_WHEN: Final = (
+_WORDING: Final = Wording(
+    "parked",
+    "parked already",
+    "parked_before",
     "A running relay parks them within a few seconds; otherwise the next one does at its start. Their events "
-    "expire after VOICE_RELAY_MAX_EVENT_AGE_S as others do."
+    "expire after VOICE_RELAY_MAX_EVENT_AGE_S as others do.",
 )
 
 
@@ -26,14 +36,4 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Options, console: Console) -> int:
-    marked = mark_lanes(options, LaneMarks.park)
-    before = marked.lanes - marked.changed
-    if options.json:
-        described = {"parked": marked.changed, "parked_before": before, "waiting": marked.waiting}
-        return console.report(render_for_machine(described), marked.problems)
-    if marked.problems:
-        return console.report([], marked.problems)
-    line = f"parked {count(marked.changed, 'lane')} of {options.choice}"
-    if before:
-        line += f", {before} more {'was' if before == 1 else 'were'} parked already"
-    return console.report([f"{line}; {count(marked.waiting, 'event')} waiting", _WHEN])
+    return report_marked(options, mark_lanes(options, LaneMarks.park), _WORDING, console)

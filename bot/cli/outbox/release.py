@@ -2,16 +2,26 @@
 
 from typing import Final
 
-from bot.cli.outbox.lane_choice import EXIT_CODES, Options, add_lane_arguments, mark_lanes, read_options
+from bot.cli.outbox.lane_choice import (
+    EXIT_CODES,
+    Options,
+    Wording,
+    add_lane_arguments,
+    mark_lanes,
+    read_options,
+    report_marked,
+)
 from bot.cli.parser import CommandParser
 from bot.console import Console
 from bot.outbox.lane_marks import LaneMarks
-from bot.text import count, render_for_machine
 
 __all__ = ("add_arguments", "read_options", "run")
 
-_WHEN: Final = (
-    "A running relay goes on with them within a few seconds; otherwise the next one does at its start."
+_WORDING: Final = Wording(
+    "released",
+    "not parked",
+    "not_parked",
+    "A running relay goes on with them within a few seconds; otherwise the next one does at its start.",
 )
 
 
@@ -22,14 +32,4 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(options: Options, console: Console) -> int:
-    marked = mark_lanes(options, LaneMarks.release)
-    before = marked.lanes - marked.changed
-    if options.json:
-        described = {"released": marked.changed, "not_parked": before, "waiting": marked.waiting}
-        return console.report(render_for_machine(described), marked.problems)
-    if marked.problems:
-        return console.report([], marked.problems)
-    line = f"released {count(marked.changed, 'lane')} of {options.choice}"
-    if before:
-        line += f", {before} more {'was' if before == 1 else 'were'} not parked"
-    return console.report([f"{line}; {count(marked.waiting, 'event')} waiting", _WHEN])
+    return report_marked(options, mark_lanes(options, LaneMarks.release), _WORDING, console)

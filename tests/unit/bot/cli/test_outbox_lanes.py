@@ -18,6 +18,8 @@ def test_parks_and_releases(shell: Shell, outbox: OutboxFile) -> None:
     assert shell.run("outbox release notify") == 0
     assert "released 2 lanes of workflow notify; 3 events waiting\n" in shell.out
     assert shell.json("outbox release notify") == {"released": 0, "not_parked": 2, "waiting": 3}
+    assert shell.run("outbox release notify") == 0
+    assert shell.out == "nothing changed: 2 lanes of workflow notify were not parked; 3 events waiting\n"
     outbox.housekeep()
     assert len(outbox.begin()) == 2
 
