@@ -10,11 +10,20 @@ It is a test double that also drives the demo and the benchmark, never an altern
         await guild.join(user, general)
 
 Operations change ``world`` and are logged in ``sent``; ``faults`` injects failures; each webhook keeps the
-posted ``messages``.
+posted ``messages``. What the bot writes itself stands in ``chat``, and people press its buttons::
+
+    [card] = discord.chat.messages(staff)
+    press = await discord.press(admin, card, "Admit", timeout_s=10)
+    assert press.shown == "…"
+
+``guild.audit_log`` and ``door.calls`` have what the bot did and asked for.
 """
 
+from infra.local.discord.chat import Chat, Message
 from infra.local.discord.guild import Guild
-from infra.local.discord.model import Channel, ChannelType, Flag, Member, User
+from infra.local.discord.interactions import Press
+from infra.local.discord.model import AuditEntry, Channel, ChannelType, Flag, Member, Role, User
+from infra.local.discord.permissions import Overwrite, Permission
 from infra.local.discord.rate_limit import RateLimit
 from infra.local.discord.rendering import parse_pings, render_message
 from infra.local.discord.server import StandIn
@@ -23,13 +32,20 @@ from infra.local.discord.webhooks import PostedMessage, Webhook
 from infra.local.discord.world import World
 
 __all__ = [
+    "AuditEntry",
     "Channel",
     "ChannelType",
+    "Chat",
     "Flag",
     "Guild",
     "Member",
+    "Message",
+    "Overwrite",
+    "Permission",
     "PostedMessage",
+    "Press",
     "RateLimit",
+    "Role",
     "StandIn",
     "Transition",
     "TransitionLog",

@@ -4,6 +4,7 @@
 means all shards.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,12 +16,28 @@ _HEARTBEAT, _RECONNECT, _INVALID_SESSION = 1, 7, 9
 
 
 @dataclass
+class RouteFault:
+    """What happens to one request of a route, before it takes effect; after that if *done*.
+
+    It waits until ``go_on`` is set; ``reached`` says that it does. Then it is answered with *status*, or not
+    at all if *drop*, or as usual.
+    """
+
+    status: int | None = None
+    drop: bool = False
+    done: bool = False
+    delay_s: float = 0.0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
 class FaultSettings:
     """``acks``: whether to acknowledge heartbeats. ``guild_delay_s``: the pause before each GUILD_CREATE of a
     new session. ``upgrade_failures`` and ``rest_failures``: statuses for the next WebSocket upgrades and for
     the next REST requests other than webhooks, one each. ``silent_upgrades``: how many of the next
     connections hear nothing. ``identify_refusals``: answers to the next IDENTIFYs, 9 for op 9, else a code to
-    close with.
+    close with. ``route_faults``: what happens to the next requests of one route, as the door names it.
     """
 
     acks: bool = True
@@ -29,6 +46,11 @@ class FaultSettings:
     rest_failures: deque[int] = field(default_factory=deque)
     silent_upgrades: int = 0
     identify_refusals: deque[int] = field(default_factory=deque)
+    route_faults: dict[str, deque[RouteFault]] = field(default_factory=dict)
+
+    def next_route_fault(self, route: str) -> RouteFault | None:
+        faults = self.route_faults.get(route)
+        return faults.popleft() if faults else None
 
 
 class Faults:
@@ -125,6 +147,32 @@ class Faults:
 
     def fail_rest(self, times: int, status: int = 503) -> None:
         self._fault_settings.rest_failures.extend([status] * times)
+
+    def fail_route(
+        self,
+        route: str,
+        times: int = 1,
+        *,
+        status: int | None = None,
+        drop: bool = False,
+        done: bool = False,
+        delay_s: float = 0.0,
+    ) -> None:
+        """Fail or delay the next requests of *route*, such as ``POST /channels/{channel}/messages``.
+
+        With *drop* there is no answer; with *done* only the answer is lost, and the request took effect.
+        """
+        for _ in range(times):
+            fault = self._add_fault(route, RouteFault(status, drop, done, delay_s))
+            fault.go_on.set()
+
+    def hold_route(self, route: str, *, done: bool = False) -> RouteFault:
+        """Hold the next request of *route* until ``go_on`` of what is returned is set."""
+        return self._add_fault(route, RouteFault(done=done))
+
+    def _add_fault(self, route: str, fault: RouteFault) -> RouteFault:
+        self._fault_settings.route_faults.setdefault(route, deque()).append(fault)
+        return fault
 
     def stop_acks(self) -> None:
         self._fault_settings.acks = False

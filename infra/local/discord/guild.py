@@ -11,7 +11,7 @@ import orjson
 
 from infra.local.discord.model import (
     LASTING_FLAGS,
-    NO_FLAGS,
+    AuditEntry,
     Channel,
     ChannelType,
     Flag,
@@ -20,8 +20,18 @@ from infra.local.discord.model import (
     Role,
     User,
     VoiceState,
+    apply_flags,
+    parse_flags,
 )
-from infra.local.discord.payloads import build_channel, build_guild, build_voice_state
+from infra.local.discord.payloads import build_channel, build_guild, build_member, build_voice_state
+from infra.local.discord.permissions import (
+    ALL_PERMISSIONS,
+    BOT,
+    NO_PERMISSIONS,
+    Overwrite,
+    Permission,
+    add_up,
+)
 from infra.local.discord.snowflakes import Snowflakes
 from infra.local.discord.transitions import Kind, Reach, Transition
 
@@ -32,6 +42,7 @@ _KINDS: dict[tuple[bool, bool], Kind] = {
     (True, False): "left",
     (True, True): "moved",
 }
+_BOT_POSITION = 1000
 _FLAG_NAMES = tuple((flag, (flag.name or "").lower()) for flag in Flag)
 
 
@@ -65,9 +76,12 @@ class Guild:
         self.available = True
         self.has_bot = True
         self.channels: dict[str, Channel] = {}
-        self.members: dict[str, Member] = {bot.id: Member(bot)}
-        # The @everyone role has the guild's id.
-        self.roles: dict[str, Role] = {self.id: Role(self.id, "@everyone")}
+        self.owner_id = snowflakes.make("owner")
+        # The @everyone role has the guild's id; the bot's own stands above every role that is added later.
+        self.bot_role = Role(snowflakes.make("bot role"), bot.name, BOT, _BOT_POSITION, managed=True)
+        self.roles: dict[str, Role] = {self.id: Role(self.id, "@everyone"), self.bot_role.id: self.bot_role}
+        self.members: dict[str, Member] = {bot.id: Member(bot, role_ids=(self.bot_role.id,))}
+        self.audit_log: list[AuditEntry] = []
         self.voice_states: dict[str, VoiceState] = {}
         self._snowflakes = snowflakes
         self._publisher = publisher
@@ -117,10 +131,38 @@ class Guild:
         self.members[who.id] = member
         return member
 
-    def add_role(self, name: str) -> Role:
-        role = Role(self._snowflakes.make("role"), name)
+    def add_role(
+        self, name: str, permissions: Permission = NO_PERMISSIONS, *, above_bot: bool = False
+    ) -> Role:
+        position = len(self.roles) + (_BOT_POSITION if above_bot else 0)
+        role = Role(self._snowflakes.make("role"), name, permissions, position)
         self.roles[role.id] = role
         return role
+
+    # --- permissions
+
+    def deny_bot(self, permissions: Permission) -> None:
+        self.bot_role.permissions &= ~permissions
+
+    def permissions_of(self, member: Member, channel: Channel | None = None) -> Permission:
+        """Return what *member* may do in *channel*, or in the guild."""
+        if member.id == self.owner_id:
+            return ALL_PERMISSIONS
+        overwrites = channel.overwrites if channel else {}
+        if channel is not None and channel.obfuscated and member.id == self._bot.id:
+            overwrites = {member.id: Overwrite(deny=Permission.VIEW_CHANNEL)}
+        return add_up(
+            everyone_id=self.id,
+            role_ids=member.role_ids,
+            user_id=member.id,
+            granted={role.id: role.permissions for role in self.roles.values()},
+            overwrites=overwrites,
+        )
+
+    def set_roles(self, member: Member, role_ids: Collection[str]) -> None:
+        member.role_ids = tuple(role_ids)
+        member.json.clear()
+        self._publish("GUILD_MEMBER_UPDATE", orjson.dumps(build_member(member) | {"guild_id": self.id}))
 
     def people_in(self, channel: Channel) -> list[Member]:
         return [self.members[user] for user, state in self.voice_states.items() if state.channel is channel]
@@ -130,7 +172,7 @@ class Guild:
         return build_guild(
             guild_id=self.id,
             name=self.name,
-            owner_id=next(iter(self.members)),
+            owner_id=self.owner_id,
             roles=self.roles.values(),
             channels=self.channels.values(),
             members=[self.members[self._bot.id]]
@@ -155,7 +197,7 @@ class Guild:
         if member.id in self.voice_states:
             raise ValueError(f"{member.user.name} is already in a channel")
         self._visits += 1
-        state = VoiceState(channel, f"{self._visits:032x}", member.lasting | _parse_flags(flags)[1])
+        state = VoiceState(channel, f"{self._visits:032x}", member.lasting | parse_flags(flags)[1])
         transition = self._change(member, None, state, without)
         await self._publisher.wait_for_room()
         return transition
@@ -172,7 +214,7 @@ class Guild:
         before = self._state_of(member)
         if before.channel is channel:
             raise ValueError(f"{member.user.name} is already in that channel")
-        after = VoiceState(channel, before.session_id, _apply(before.flags, flags))
+        after = VoiceState(channel, before.session_id, apply_flags(before.flags, flags))
         transition = self._change(member, before, after, without)
         await self._publisher.wait_for_room()
         return transition
@@ -186,7 +228,7 @@ class Guild:
         result is ``None``.
         """
         before = self._state_of(member)
-        after = VoiceState(before.channel, before.session_id, _apply(before.flags, flags))
+        after = VoiceState(before.channel, before.session_id, apply_flags(before.flags, flags))
         if after.flags == before.flags:
             self._publish_state(member, after, connected=True, without=without)
             transition = None
@@ -306,20 +348,3 @@ class Guild:
         reach = self._publisher.publish(self.id, event, orjson.dumps(data))
         await self._publisher.wait_for_room()
         return reach
-
-
-def _parse_flags(flags: dict[str, bool]) -> tuple[Flag, Flag]:
-    """Return the named flags, and those of them to turn on."""
-    named = on = NO_FLAGS
-    for name, value in flags.items():
-        flag = Flag[name.upper()]
-        named |= flag
-        on |= flag if value else NO_FLAGS
-    return named, on
-
-
-def _apply(before: Flag, flags: dict[str, bool]) -> Flag:
-    if not flags:
-        return before
-    named, on = _parse_flags(flags)
-    return before & ~named | on

@@ -1,8 +1,11 @@
 """A guild's objects as plain data; ``guild`` changes them, ``payloads`` serializes them as Discord does."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+from infra.local.discord.permissions import EVERYONE, Overwrite, Permission
 
 
 class ChannelType(enum.IntEnum):
@@ -35,18 +38,42 @@ NO_FLAGS = Flag(0)
 LASTING_FLAGS = Flag.DEAF | Flag.MUTE
 
 
+def parse_flags(flags: Mapping[str, bool]) -> tuple[Flag, Flag]:
+    """Return the named flags, and those of them to turn on."""
+    named = on = NO_FLAGS
+    for name, value in flags.items():
+        flag = Flag[name.upper()]
+        named |= flag
+        on |= flag if value else NO_FLAGS
+    return named, on
+
+
+def apply_flags(before: Flag, flags: Mapping[str, bool]) -> Flag:
+    if not flags:
+        return before
+    named, on = parse_flags(flags)
+    return before & ~named | on
+
+
 @dataclass(slots=True)
 class User:
     id: str
     name: str
     display_name: str | None
     bot: bool = False
+    # Whether the bot may write to this user; privacy settings decide that at Discord.
+    accepts_dms: bool = True
 
 
 @dataclass(slots=True)
 class Role:
+    """A *managed* role is an integration's own, and is given to no one else."""
+
     id: str
     name: str
+    permissions: Permission = EVERYONE
+    position: int = 0
+    managed: bool = False
 
 
 @dataclass(slots=True)
@@ -82,6 +109,8 @@ class Channel:
     position: int = 0
     parent_id: str | None = None
     obfuscated: Obfuscation | None = None
+    # By the id of the role or the member.
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -89,3 +118,16 @@ class VoiceState:
     channel: Channel
     session_id: str
     flags: Flag = NO_FLAGS
+
+
+class AuditEntry(NamedTuple):
+    """One action of the bot in the guild's audit log.
+
+    Discord names no target for a move and a disconnect.
+    """
+
+    # https://docs.discord.com/developers/resources/audit-log#audit-log-entry-object-audit-log-events
+    action: Literal["member_update", "member_role_update", "member_move", "member_disconnect"]
+    target_id: str | None
+    reason: str | None
+    changes: Mapping[str, Any]

@@ -185,7 +185,15 @@ def build_channel(channel: Channel, guild_id: str) -> Json:
     fields: Json = {
         "name": channel.name,
         "flags": 0,
-        "permission_overwrites": [],
+        "permission_overwrites": [
+            {
+                "id": target_id,
+                "type": int(overwrite.of_member),
+                "allow": str(int(overwrite.allow)),
+                "deny": str(int(overwrite.deny)),
+            }
+            for target_id, overwrite in channel.overwrites.items()
+        ],
         "nsfw": False,
         "rate_limit_per_user": 0,
     }
@@ -208,14 +216,14 @@ def build_role(role: Role) -> Json:
     return {
         "id": role.id,
         "name": role.name,
-        "permissions": "1049600",
-        "position": 0,
+        "permissions": str(int(role.permissions)),
+        "position": role.position,
         "color": 0,
         "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
         "hoist": False,
         "icon": None,
         "unicode_emoji": None,
-        "managed": False,
+        "managed": role.managed,
         "mentionable": False,
         "flags": 0,
     }

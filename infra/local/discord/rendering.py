@@ -4,7 +4,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -57,8 +57,8 @@ def render_message(
 ) -> str:
     """Return the text of *message* (the body of a post) as a reader in time zone *tz* sees it at *now*.
 
-    Lines of an embed begin with a bar. A last line lists who is notified: mentions in embeds are shown but
-    notify nobody.
+    Lines of an embed begin with a bar; buttons are in brackets, in parentheses where disabled. A last line
+    lists who is notified: mentions in embeds are shown but notify nobody.
     """
     now = now or dt.datetime.now(dt.UTC)
 
@@ -68,22 +68,24 @@ def render_message(
     lines = [read(message["content"])] if message.get("content") else []
     for embed in message.get("embeds") or ():
         lines += [f"▌ {line}" for part in _list_parts(embed, read) for line in part.split("\n")]
+    for row in message.get("components") or ():
+        lines.append("  ".join(_render_button(button) for button in row["components"]))
     pinged = parse_pings(message)
     if pinged:
         lines.append("(notifies " + ", ".join(_name_pinged(target, world) for target in pinged) + ")")
     return "\n".join(lines)
 
 
-def parse_pings(message: Json) -> list[str]:
+def parse_pings(message: Json, default: Collection[str] = ("users",)) -> list[str]:
     """Return who is notified: user ids, ``&`` and a role id, or ``@everyone`` and ``@here``.
 
     Only mentions in the content count, never in embeds, and only if ``allowed_mentions`` allows them;
-    without it, a webhook's message notifies users only.
+    without it, a webhook's message notifies users only (*default*), and a bot's everyone whom it mentions.
     """
     content = re.sub(r"`[^`]*`", "", message.get("content") or "")
     allowed = message.get("allowed_mentions")
     if allowed is None:
-        allowed = {"parse": ["users"]}
+        allowed = {"parse": default}
     parse = allowed.get("parse") or ()
     users, roles = allowed.get("users") or (), allowed.get("roles") or ()
     found = [user for user in _ID.findall(content) if "users" in parse or user in users]
@@ -91,6 +93,11 @@ def parse_pings(message: Json) -> list[str]:
     if "everyone" in parse:
         found += re.findall(r"@everyone|@here", content)
     return list(dict.fromkeys(found))
+
+
+def _render_button(button: Json) -> str:
+    label = button.get("label") or (button.get("emoji") or {}).get("name")
+    return f"( {label} )" if button.get("disabled") else f"[ {label} ]"
 
 
 def _name_pinged(target: str, world: Names) -> str:

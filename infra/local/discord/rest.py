@@ -1,44 +1,27 @@
-"""The few REST routes that a gateway client needs, and Discord's error responses."""
+"""The few REST routes that a gateway client needs, and the answers to unknown routes."""
 
 # https://docs.discord.com/developers/events/gateway#get-gateway-bot
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import orjson
 from aiohttp import web
 
-from infra.local.discord.faults import FaultSettings
+from infra.local.discord.door import Handle, build_error, build_response
 from infra.local.discord.payloads import Json, build_application, build_own_user
 from infra.local.discord.world import World
 
 _DAY_MS = 86_400_000
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def build_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Build a JSON response without a charset in its type, because discord.py parses no other."""
-    # Without Via, discord.py takes a 429 for a ban by the proxy in front of Discord.
-    return web.Response(
-        body=orjson.dumps(body),
-        status=status,
-        content_type="application/json",
-        headers={"Via": "1.1 google", **(headers or {})},
-    )
-
-
-def build_error(status: int, reason: str) -> web.Response:
-    return build_response({"message": f"{status}: {reason}", "code": 0}, status)
-
 
 class Rest:
-    """Serves the routes that need the bot's token, and ``/gateway``."""
+    """Answers the routes that need the bot's token, and ``/gateway``.
+
+    ``interactions_url`` is where the application has its interactions sent, ``None`` for the gateway.
+    """
 
     def __init__(
         self,
         *,
-        token: str,
         world: World,
         application_id: str,
         shards: int,
@@ -46,10 +29,8 @@ class Rest:
         session_starts: int,
         gateway_url: Callable[[], str],
         identified: Callable[[], int],
-        fault_settings: FaultSettings,
     ) -> None:
-        self.counts: Counter[str] = Counter()
-        self._token = token
+        self.interactions_url: str | None = None
         self._world = world
         self._application_id = application_id
         self._shards = shards
@@ -57,31 +38,23 @@ class Rest:
         self._session_starts = session_starts
         self._gateway_url = gateway_url
         self._identified = identified
-        self._fault_settings = fault_settings
 
-    def build_routes(self, prefix: str) -> list[web.RouteDef]:
-        routes: dict[str, Callable[[], Json]] = {
-            "/users/@me": lambda: build_own_user(self._world.bot),
-            "/oauth2/applications/@me": lambda: build_application(self._application_id, self._world.bot),
-            "/gateway/bot": self._build_gateway_bot,
+    def build_handlers(self) -> dict[str, Handle]:
+        return {
+            "/users/@me": lambda _: build_own_user(self._world.bot),
+            "/oauth2/applications/@me": lambda _: self._build_application(),
+            "/applications/@me": lambda _: self._build_application(),
+            "/gateway/bot": lambda _: self._build_gateway_bot(),
         }
-        guarded = [web.get(prefix + path, self._guard(path, build)) for path, build in routes.items()]
-        return [*guarded, web.get(prefix + "/gateway", self._get_gateway)]
 
-    def _guard(self, path: str, build: Callable[[], Json]) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            self.counts[path] += 1
-            if self._fault_settings.rest_failures:
-                status = self._fault_settings.rest_failures.popleft()
-                return build_error(status, "scripted failure")
-            if request.headers.get("Authorization") != f"Bot {self._token}":
-                return build_error(401, "Unauthorized")
-            return build_response(build())
-
-        return handle
-
-    async def _get_gateway(self, _request: web.Request) -> web.StreamResponse:
+    async def get_gateway(self, _request: web.Request) -> web.StreamResponse:
+        """Answer ``/gateway``, which needs no token."""
         return build_response({"url": self._gateway_url()})
+
+    def _build_application(self) -> Json:
+        return build_application(self._application_id, self._world.bot) | {
+            "interactions_endpoint_url": self.interactions_url
+        }
 
     def _build_gateway_bot(self) -> Json:
         return {
@@ -97,7 +70,9 @@ class Rest:
 
 
 @web.middleware
-async def answer_unknown_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer_unknown_routes(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """Answer unknown routes with Discord's 404 and 405."""
     try:
         return await handler(request)

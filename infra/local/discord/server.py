@@ -1,6 +1,7 @@
 """Assembles the stand-in and serves it on loopback."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -8,9 +9,15 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
+from infra.local.discord.chat import Chat, Message
+from infra.local.discord.chat_rest import ChatRest
+from infra.local.discord.door import Door
 from infra.local.discord.faults import Faults, FaultSettings
 from infra.local.discord.gateway import Gateway, GatewaySettings
-from infra.local.discord.model import Channel
+from infra.local.discord.guild_rest import GuildRest
+from infra.local.discord.interaction_rest import InteractionRest
+from infra.local.discord.interactions import Interactions, Press
+from infra.local.discord.model import Channel, Member, User
 from infra.local.discord.notifier import Notifier
 from infra.local.discord.rate_limit import RateLimit
 from infra.local.discord.rest import Rest, answer_unknown_routes
@@ -49,7 +56,7 @@ class StandIn:
     Serves inside ``async with``. ``/gateway/bot`` advertises *shards*, *max_concurrency* and what is left of
     *session_starts*, the IDENTIFYs of a day. A session keeps *replay_limit* events for a RESUME and outlives
     its connection by *session_ttl_s*. A *webhook_limit* of ``None`` accepts every post. *log_limit* bounds
-    ``sent``.
+    ``sent``. *clock* returns seconds since the Unix epoch, and decides what comes too late.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class StandIn:
         webhook_limit: RateLimit | None = RateLimit(),  # noqa: B008  # frozen
         log_limit: int | None = None,
         seed: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.token = token
         self.shards = shards
@@ -76,7 +84,7 @@ class StandIn:
         self._snowflakes = Snowflakes(seed)
         self.sent = TransitionLog(log_limit)
         self._sessions = Sessions(notifier=self._notifier, replay_limit=replay_limit, ttl_s=session_ttl_s)
-        self.world = World(publisher=self._sessions, log=self.sent, snowflakes=self._snowflakes)
+        self.world = World(publisher=self._sessions, log=self.sent, snowflakes=self._snowflakes, clock=clock)
         settings = GatewaySettings(
             token=token,
             application_id=self._snowflakes.make("application"),
@@ -87,9 +95,21 @@ class StandIn:
             sharding_required=sharding_required,
             session_starts=session_starts,
         )
+        self.application_id = settings.application_id
         self._fault_settings = FaultSettings()
         self._gateway = self._build_gateway(settings)
-        self._rest = self._build_rest(settings)
+        self.rest = self._build_rest(settings)
+        self.door = Door(token=token, fault_settings=self._fault_settings, clock=clock)
+        self.chat = Chat(snowflakes=self._snowflakes, notifier=self._notifier, clock=clock)
+        self.interactions = Interactions(
+            world=self.world,
+            chat=self.chat,
+            sessions=self._sessions,
+            application_id=settings.application_id,
+            snowflakes=self._snowflakes,
+            notifier=self._notifier,
+            clock=clock,
+        )
         self.webhooks = Webhooks(notifier=self._notifier, snowflakes=self._snowflakes)
         self._runner = web.AppRunner(
             self._build_app(), handle_signals=False, access_log=None, shutdown_timeout=1
@@ -115,7 +135,6 @@ class StandIn:
 
     def _build_rest(self, settings: GatewaySettings) -> Rest:
         return Rest(
-            token=settings.token,
             world=self.world,
             application_id=settings.application_id,
             shards=self.shards,
@@ -123,13 +142,22 @@ class StandIn:
             gateway_url=lambda: self.gateway_url,
             session_starts=settings.session_starts,
             identified=lambda: self._sessions.counts["identify"],
-            fault_settings=self._fault_settings,
         )
 
     def _build_app(self) -> web.Application:
         app = web.Application(middlewares=[answer_unknown_routes])
+        handlers = self.rest.build_handlers() | GuildRest(self.world).build_handlers()
+        handlers |= ChatRest(self.world, self.chat).build_handlers()
+        answers = InteractionRest(
+            world=self.world,
+            chat=self.chat,
+            interactions=self.interactions,
+            application_id=self.application_id,
+        ).build_handlers()
         for prefix in ("/api/v10", "/api"):
-            app.add_routes(self._rest.build_routes(prefix))
+            app.add_routes([web.get(prefix + "/gateway", self.rest.get_gateway)])
+            app.add_routes(self.door.build_routes(prefix, handlers))
+            app.add_routes(self.door.build_routes(prefix, answers, with_token=True))
             app.add_routes(self.webhooks.build_routes(prefix))
         app.add_routes([web.get("/gateway", self._gateway.handle)])
         return app
@@ -170,7 +198,7 @@ class StandIn:
     @property
     def counts(self) -> dict[str, int]:
         """Counts of connections, identifies, resumes, refusals and requests per REST route."""
-        return dict(self._sessions.counts) | dict(self._rest.counts)
+        return dict(self._sessions.counts) | dict(self.door.counts)
 
     @property
     def live_sessions(self) -> int:
@@ -186,6 +214,19 @@ class StandIn:
             base_url=self.base_url,
             limit=self._webhook_limit,
         )
+
+    async def press(
+        self, who: Member | User, message: Message, label: str, timeout_s: float | None = None
+    ) -> Press:
+        """Let *who* press a button; with *timeout_s*, wait for the answer that they see.
+
+        It is not waited for without a *timeout_s*: see ``Press.shown``.
+        """
+        press = self.interactions.press(who, message, label)
+        await self._sessions.wait_for_room()
+        if timeout_s is not None:
+            await self.interactions.wait_answered(press, timeout_s)
+        return press
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> Reach:
         """Send an arbitrary event to every session of any shard, without changing the world."""

@@ -15,6 +15,7 @@ from infra.local.discord.transitions import Reach
 
 # https://docs.discord.com/developers/events/gateway#list-of-intents
 INTENT_GUILDS = 1 << 0
+INTENT_GUILD_MEMBERS = 1 << 1
 INTENT_VOICE_STATES = 1 << 7
 _INTENT_OF_EVENT = {
     "GUILD_CREATE": INTENT_GUILDS,
@@ -22,6 +23,7 @@ _INTENT_OF_EVENT = {
     "CHANNEL_CREATE": INTENT_GUILDS,
     "CHANNEL_UPDATE": INTENT_GUILDS,
     "CHANNEL_DELETE": INTENT_GUILDS,
+    "GUILD_MEMBER_UPDATE": INTENT_GUILD_MEMBERS,
     "VOICE_STATE_UPDATE": INTENT_VOICE_STATES,
 }
 

@@ -7,7 +7,18 @@ from collections import Counter
 _FIRST_MS = 223_836_000_000
 
 # The kind is in the bits that Discord uses for the worker, so ids of two kinds never collide.
-_KINDS = ("guild", "channel", "user", "role", "webhook", "message", "application")
+_KINDS = (
+    "guild",
+    "channel",
+    "user",
+    "role",
+    "webhook",
+    "message",
+    "application",
+    "owner",
+    "bot role",
+    "interaction",
+)
 
 
 class Snowflakes:

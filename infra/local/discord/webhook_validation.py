@@ -32,7 +32,7 @@ def length_of(text: str) -> int:
     return len(text)
 
 
-def _between(least: int, most: int) -> pydantic.AfterValidator:
+def between(least: int, most: int) -> pydantic.AfterValidator:
     def check(text: str) -> str:
         if least and not text.strip():
             raise PydanticCustomError("BASE_TYPE_REQUIRED", "This field is required")
@@ -47,7 +47,7 @@ def _between(least: int, most: int) -> pydantic.AfterValidator:
     return pydantic.AfterValidator(check)
 
 
-def _at_most(most: int) -> pydantic.AfterValidator:
+def at_most(most: int) -> pydantic.AfterValidator:
     def check(items: list[Any]) -> list[Any]:
         if len(items) > most:
             raise PydanticCustomError("BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
@@ -69,7 +69,7 @@ def _check_username(name: str) -> str:
     return name
 
 
-def _check_flags(flags: int) -> int:
+def check_flags(flags: int) -> int:
     if flags & ~_SETTABLE_FLAGS:
         raise PydanticCustomError("MESSAGE_FLAGS_INVALID", "Only some flags can be set on a webhook message.")
     return flags
@@ -85,41 +85,41 @@ def _check_timestamp(text: str) -> str:
     return text
 
 
-_Url = Annotated[str, _between(1, 2048), pydantic.AfterValidator(_check_url)]
+_Url = Annotated[str, between(1, 2048), pydantic.AfterValidator(_check_url)]
 _Timestamp = Annotated[str, pydantic.AfterValidator(_check_timestamp)]
-_Snowflake = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,20}$")]
+Snowflake = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,20}$")]
 _Objects = list[dict[str, Any]]
 
 
-class _Model(pydantic.BaseModel):
+class Model(pydantic.BaseModel):
     # Discord ignores unknown keys; a known key with another type is an error.
     model_config = pydantic.ConfigDict(strict=True, extra="ignore")
 
 
-class _Field(_Model):
-    name: Annotated[str, _between(1, 256)]
-    value: Annotated[str, _between(1, 1024)]
+class _Field(Model):
+    name: Annotated[str, between(1, 256)]
+    value: Annotated[str, between(1, 1024)]
     inline: bool | None = None
 
 
-class _Footer(_Model):
-    text: Annotated[str, _between(1, 2048)]
+class _Footer(Model):
+    text: Annotated[str, between(1, 2048)]
     icon_url: _Url | None = None
 
 
-class _Author(_Model):
-    name: Annotated[str, _between(1, 256)]
+class _Author(Model):
+    name: Annotated[str, between(1, 256)]
     url: _Url | None = None
     icon_url: _Url | None = None
 
 
-class _Image(_Model):
+class _Image(Model):
     url: _Url
 
 
-class _Embed(_Model):
-    title: Annotated[str, _between(0, 256)] | None = None
-    description: Annotated[str, _between(0, 4096)] | None = None
+class _Embed(Model):
+    title: Annotated[str, between(0, 256)] | None = None
+    description: Annotated[str, between(0, 4096)] | None = None
     url: _Url | None = None
     timestamp: _Timestamp | None = None
     color: Annotated[int, pydantic.Field(ge=0, le=0xFFFFFF)] | None = None
@@ -127,7 +127,7 @@ class _Embed(_Model):
     image: _Image | None = None
     thumbnail: _Image | None = None
     author: _Author | None = None
-    fields: Annotated[list[_Field], _at_most(25)] | None = None
+    fields: Annotated[list[_Field], at_most(25)] | None = None
 
     @property
     def length(self) -> int:
@@ -150,10 +150,10 @@ def _check_all_embeds(embeds: list[_Embed]) -> list[_Embed]:
     return embeds
 
 
-class _AllowedMentions(_Model):
+class _AllowedMentions(Model):
     parse: list[Literal["users", "roles", "everyone"]] | None = None
-    users: Annotated[list[_Snowflake], _at_most(100)] | None = None
-    roles: Annotated[list[_Snowflake], _at_most(100)] | None = None
+    users: Annotated[list[Snowflake], at_most(100)] | None = None
+    roles: Annotated[list[Snowflake], at_most(100)] | None = None
     replied_user: bool | None = None
 
     @pydantic.model_validator(mode="after")
@@ -167,19 +167,25 @@ class _AllowedMentions(_Model):
         return self
 
 
-class _Message(_Model):
-    content: Annotated[str, _between(0, 2000)] | None = None
-    username: Annotated[str, _between(1, 80), pydantic.AfterValidator(_check_username)] | None = None
-    avatar_url: Annotated[str, _between(0, 2048)] | None = None
+class Message(Model):
+    content: Annotated[str, between(0, 2000)] | None = None
+    username: Annotated[str, between(1, 80), pydantic.AfterValidator(_check_username)] | None = None
+    avatar_url: Annotated[str, between(0, 2048)] | None = None
     tts: bool | None = None
-    embeds: Annotated[list[_Embed], _at_most(10), pydantic.AfterValidator(_check_all_embeds)] | None = None
+    embeds: Annotated[list[_Embed], at_most(10), pydantic.AfterValidator(_check_all_embeds)] | None = None
     allowed_mentions: _AllowedMentions | None = None
-    components: Annotated[_Objects, _at_most(40)] | None = None
-    attachments: Annotated[_Objects, _at_most(10)] | None = None
-    flags: Annotated[int, pydantic.AfterValidator(_check_flags)] | None = None
-    thread_name: Annotated[str, _between(1, 100)] | None = None
-    applied_tags: Annotated[list[_Snowflake], _at_most(5)] | None = None
+    components: Annotated[_Objects, at_most(40)] | None = None
+    attachments: Annotated[_Objects, at_most(10)] | None = None
+    flags: Annotated[int, pydantic.AfterValidator(check_flags)] | None = None
+    thread_name: Annotated[str, between(1, 100)] | None = None
+    applied_tags: Annotated[list[Snowflake], at_most(5)] | None = None
     poll: dict[str, Any] | None = None
+
+    def is_visible(self, *, with_components: bool) -> bool:
+        """Whether there is anything to show."""
+        visible_embeds = any(not embed.is_empty for embed in self.embeds or ())
+        visible_components = with_components and self.components
+        return bool((self.content or "").strip() or visible_embeds or visible_components or self.poll)
 
     @pydantic.model_validator(mode="after")
     def _check_components_v2(self) -> Self:
@@ -215,18 +221,14 @@ def check_message(body: object, *, with_components: bool) -> Json | None:
     Components count only if the query enables them. Which kinds a webhook may send is not checked.
     """
     try:
-        message = _Message.model_validate(body)
+        message = Message.model_validate(body)
     except pydantic.ValidationError as invalid:
-        return _build_error(invalid.errors(include_url=False))
-    visible_components = with_components and message.components
-    visible_embeds = any(not embed.is_empty for embed in message.embeds or ())
-    if (message.content or "").strip() or visible_embeds or visible_components or message.poll:
-        return None
-    return EMPTY_MESSAGE
+        return build_form_error(invalid.errors(include_url=False))
+    return None if message.is_visible(with_components=with_components) else EMPTY_MESSAGE
 
 
-def _build_error(found: list[ErrorDetails]) -> Json:
-    """Nest the errors by location, each location's under ``_errors``."""
+def build_form_error(found: list[ErrorDetails]) -> Json:
+    """Build the body of a 400: nest the errors by location, each location's under ``_errors``."""
     errors: Json = {}
     for error in found:
         place = errors

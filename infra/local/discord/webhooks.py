@@ -3,7 +3,6 @@
 # https://docs.discord.com/developers/resources/webhook#execute-webhook
 
 import asyncio
-import math
 import re
 import time
 from collections import Counter, deque
@@ -15,10 +14,10 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
+from infra.local.discord.door import build_response, build_throttled
 from infra.local.discord.notifier import Notifier
 from infra.local.discord.payloads import Json
 from infra.local.discord.rate_limit import RateLimit, Window
-from infra.local.discord.rest import build_response
 from infra.local.discord.snowflakes import Snowflakes
 from infra.local.discord.webhook_validation import check_message
 
@@ -111,8 +110,8 @@ class Webhook:
 
     def throttle_next(self, times: int, retry_after_s: float, *, scope: str = "user") -> None:
         """Answer the next posts with 429, regardless of the rate limit."""
-        body, headers = _build_throttled(retry_after_s, scope)
-        self.fail_next(times, 429, body, headers=headers)
+        throttled = build_throttled(retry_after_s, scope)
+        self.fail_next(times, 429, throttled.body, headers=throttled.headers)
 
     def next_failure(self) -> Failure | None:
         return self._script.popleft() if self._script else None
@@ -196,8 +195,8 @@ class Webhooks:
             grant = webhook.window.take()
             headers = grant.build_headers(bucket=webhook.id)
             if not grant.allowed:
-                body, further = _build_throttled(grant.reset_after_s, "user")
-                return build_response(body, 429, headers | further)
+                throttled = build_throttled(grant.reset_after_s, "user")
+                return build_response(throttled.body, 429, headers | throttled.headers)
         if request.content_type != "application/json":
             return build_response(_WRONG_TYPE, 400, headers)
         try:
@@ -241,17 +240,6 @@ def _build_failure(failure: Failure) -> web.Response | None:
     if isinstance(failure.body, str):
         return web.Response(text=failure.body, status=failure.status, headers=failure.headers)
     return build_response(failure.body, failure.status, dict(failure.headers))
-
-
-def _build_throttled(retry_after_s: float, scope: str) -> tuple[Json, dict[str, str]]:
-    # https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit
-    body: Json = {
-        "message": "You are being rate limited.",
-        "retry_after": retry_after_s,
-        "global": scope == "global",
-    }
-    headers = {"Retry-After": str(math.ceil(retry_after_s)), "X-RateLimit-Scope": scope}
-    return body, headers | ({"X-RateLimit-Global": "true"} if scope == "global" else {})
 
 
 def _build_webhook(webhook: Webhook) -> Json:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from infra.local.discord.guild import Guild, Publisher
 from infra.local.discord.model import Channel, User
+from infra.local.discord.permissions import NO_PERMISSIONS, Permission
 from infra.local.discord.snowflakes import Snowflakes, shard_of
 from infra.local.discord.transitions import TransitionLog
 
@@ -62,6 +63,25 @@ class World:
     def guild_of(self, channel: Channel) -> str | None:
         """Return the id of the channel's guild, or ``None`` if unknown."""
         return next((guild.id for guild in self.guilds.values() if channel.id in guild.channels), None)
+
+    def find_user(self, user_id: str) -> User | None:
+        for guild in self.guilds.values():
+            if user_id in guild.members:
+                return guild.members[user_id].user
+        return None
+
+    def find_channel(self, channel_id: str) -> Channel | None:
+        for guild in self.guilds.values():
+            if channel_id in guild.channels:
+                return guild.channels[channel_id]
+        return None
+
+    def bot_permissions(self, channel: Channel) -> Permission:
+        """Return what the bot may do in *channel*."""
+        for guild in self.guilds.values():
+            if channel.id in guild.channels and guild.has_bot:
+                return guild.permissions_of(guild.members[self.bot.id], channel)
+        return NO_PERMISSIONS
 
     def channel_name(self, channel_id: str) -> str | None:
         for guild in self.guilds.values():
