@@ -77,6 +77,7 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
             Workflow("digest", Kind.STANDARD, posts=True, followed=True, max_events=MAX_EVENTS),
             Workflow("heartbeat", Kind.EXPRESS),
             Workflow("status", Kind.EXPRESS, startable=False),
+            Workflow("signal", Kind.EXPRESS, startable=False),
         )
     }
 )

@@ -125,20 +125,23 @@ def _split_statements(tokens: Iterable[str]) -> Iterator[list[str]]:
         raise JsonataError(f"no ; after {minify(statement[:6])}")
 
 
-def link(expression: str, library: Library) -> str:
+def link(expression: str, library: Library, variables: frozenset[str] = frozenset()) -> str:
     """Return *expression* without comments, after the definitions that it uses, directly or not.
 
-    Raises JsonataError if a name is undefined, or if the expression binds a name of the library.
+    *variables* are the names that the state machine assigns. Raises JsonataError if a name is undefined, or
+    if the expression binds a name of the library or of a variable.
     """
     tokens = tokenize(expression)
     binds = frozenset(_bound(tokens))
     needed: dict[str, str] = {}
+    given = _GIVEN | variables
 
     def collect(uses: Iterable[str], binds: frozenset[str]) -> None:
-        if twice := sorted(binds & library.keys()):
-            raise JsonataError(f"${twice[0]} is already defined in the library: choose another name")
+        if twice := sorted(binds & (library.keys() | variables)):
+            where = "library" if twice[0] in library else "state machine"
+            raise JsonataError(f"${twice[0]} is already defined in the {where}: choose another name")
         for name in sorted(uses):
-            if name in needed or name in _GIVEN:
+            if name in needed or name in given:
                 continue
             if name not in library:
                 raise JsonataError(f"${name} is not defined")

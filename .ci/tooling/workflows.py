@@ -34,7 +34,11 @@ def build(source: Path) -> str:
     """Return the definition built from *source*, a YAML file."""
     try:
         own = yaml.safe_load(source.read_text(encoding="utf-8"))
-        machine = _fill(_include(own, source.parent, outermost=True), _read_libraries(source))
+        whole = _include(own, source.parent, outermost=True)
+        library, variables = _read_libraries(source), frozenset(_assigned(whole))
+        if twice := sorted(variables & library.keys()):
+            raise JsonataError(f"${twice[0]} is assigned and defined in a library: choose another name")
+        machine = _fill(whole, library, variables)
     except (OSError, yaml.YAMLError, JsonataError) as error:
         raise SourceError(f"{source}: {error}") from error
     machine["Comment"] += f" Built from workflow/source/{source.name} by make workflows: edit that."
@@ -78,17 +82,26 @@ def _overlay(below: Any, above: Any) -> Any:
     return {key: both.get(key, value) for key, value in {**below, **above}.items()}
 
 
-def _fill(node: Any, library: Library) -> Any:
+def _assigned(node: Any) -> Iterator[str]:
+    """Yield the name of every variable that a state assigns."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key == "Assign":
+            yield from value
+        elif isinstance(value, dict | list):
+            yield from _assigned(value)
+
+
+def _fill(node: Any, library: Library, variables: frozenset[str]) -> Any:
     """Return *node* with expressions linked and lists of error names flattened."""
     if isinstance(node, dict):
         return {
-            key: list(_flatten(value)) if key == "ErrorEquals" else _fill(value, library)
+            key: list(_flatten(value)) if key == "ErrorEquals" else _fill(value, library, variables)
             for key, value in node.items()
         }
     if isinstance(node, list):
-        return [_fill(item, library) for item in node]
+        return [_fill(item, library, variables) for item in node]
     if isinstance(node, str) and (text := node.strip()).startswith("{%"):
-        return f"{{% {_check(link(text.removeprefix('{%').removesuffix('%}'), library))} %}}"
+        return f"{{% {_check(link(text.removeprefix('{%').removesuffix('%}'), library, variables))} %}}"
     return node
 
 

@@ -4,8 +4,10 @@
 the template.
 """
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,8 +23,17 @@ _LOCAL_DEFINITION: Final = re.compile(
 )
 # A loop and everything indented below it.
 _LOOP: Final = re.compile(r"^( *)Fn::ForEach::\w+:.*\n(?:(?:\1 .*| *)\n)*", re.MULTILINE)
+# A resource's metadata that is only for checkov, which reads the file.
+_SCAN_EXCEPTIONS: Final = re.compile(r"^( *)Metadata:\n\1  checkov:\n(?:\1   .*\n)+(?!\1  \S)", re.MULTILINE)
+_DESCRIBED: Final = re.compile(r"^(?:Parameters|Outputs):\n(?:(?: .*)?\n)+", re.MULTILINE)
+_DESCRIPTION: Final = re.compile(r"^    Description:.*\n(?:      .*\n)*", re.MULTILINE)
+# They are for the console's form.
+_GROUPS: Final = re.compile(r"^  AWS::CloudFormation::Interface:\n(?:    .*\n)+", re.MULTILINE)
+_EMPTY_METADATA: Final = re.compile(r"^Metadata:\n(?!  )", re.MULTILINE)
 # A line that ends like this begins a block of text, where # starts no comment.
 _TEXT_FOLLOWS: Final = re.compile(r"(?:^|\s)[|>][-+0-9]*\s*(?:#.*)?$")
+_RESOURCES: Final = re.compile(r"^Resources:\n", re.MULTILINE)
+_ITEM_IS_TEXT: Final = re.compile(r"- (?:!\w+ )?[|>]")
 
 
 class TemplateError(RelayError):
@@ -67,7 +78,7 @@ class Template:
 def load_template(path: Path) -> Template:
     """Return the template at *path* with every local definition put in as a DefinitionString.
 
-    Comments are dropped only if that makes it fit into a request.
+    It is abridged only as far as needed for a request, with room for a few destinations.
     """
 
     def inline(match: re.Match[str]) -> str:
@@ -75,14 +86,24 @@ def load_template(path: Path) -> Template:
         definition = _compact_json(path.parent / match["path"].strip())
         return f"{match['indent']}DefinitionString: |-\n{match['indent']}  {definition}"
 
-    template = Template(path.name, _LOCAL_DEFINITION.sub(inline, _read(path)))
-    if not template.fits_inline and (bare := Template(path.name, drop_comments(template.body))).fits_inline:
-        template = bare
+    template = _abridge(Template(path.name, _LOCAL_DEFINITION.sub(inline, _read(path))))
     if template.size_bytes > MAX_BYTES:
         raise TemplateError(
             f"{path.name} is {template.size_bytes} bytes with its workflows; CloudFormation takes {MAX_BYTES}"
         )
     return template
+
+
+def _abridge(template: Template) -> Template:
+    """Return *template* with as much left out as makes it fit into a request; unchanged if nothing does."""
+    shorter = template
+    for steps in _ABRIDGEMENTS:
+        shorter = Template(
+            template.name, functools.reduce(lambda body, step: step(body), steps, template.body)
+        )
+        if shorter.expanded_bytes(_FEW) <= MAX_INLINE_BYTES:
+            return shorter
+    return shorter if shorter.fits_inline else template
 
 
 def drop_comments(body: str) -> str:
@@ -99,6 +120,65 @@ def drop_comments(body: str) -> str:
             text_indent = indent if _TEXT_FOLLOWS.search(line) else None
             kept.append(line)
     return "\n".join(kept) + "\n"
+
+
+def drop_scan_exceptions(body: str) -> str:
+    """Return the YAML *body*, which has no comments, without the scan's exceptions."""
+    return _SCAN_EXCEPTIONS.sub("", body)
+
+
+def drop_descriptions(body: str) -> str:
+    """Return the YAML *body*, which has no comments, without the texts for the console's form and outputs."""
+    bare = _DESCRIBED.sub(lambda section: _DESCRIPTION.sub("", section.group()), body)
+    return _EMPTY_METADATA.sub("", _GROUPS.sub("", bare))
+
+
+def narrow(body: str) -> str:
+    """Return the YAML *body*, which has no comments, with one column for each level, from the resources on.
+
+    Parameters keep their two columns, by which they are read again.
+    """
+    start = _RESOURCES.search(body)
+    end = start.end() if start else len(body)
+    lines = [body[:end].removesuffix("\n")]
+    # The column of each level that is open, and what it becomes.
+    levels = [(0, 0)]
+    # The column that a block of text is deeper than, and that of its first line.
+    text: tuple[int, int | None] | None = None
+    for line in body[end:].split("\n")[:-1]:
+        words = line.lstrip(" ")
+        indent = len(line) - len(words)
+        if text is not None and (not words or indent > text[0]):
+            first = indent if text[1] is None else text[1]
+            text = text[0], first if words else text[1]
+            lines.append(" " * (levels[-1][1] + 1 + indent - first) + words if words else "")
+            continue
+        while levels[-1][0] > indent:
+            levels.pop()
+        if levels[-1][0] < indent:
+            levels.append((indent, levels[-1][1] + 1))
+        lines.append(" " * levels[-1][1] + words)
+        if words.startswith("- "):
+            levels.append((indent + 2, levels[-1][1] + 2))
+        # The text of an item is deeper than its dash, that of a key in it deeper than the key.
+        text = (
+            (indent if _ITEM_IS_TEXT.match(words) else levels[-1][0], None)
+            if _TEXT_FOLLOWS.search(line)
+            else None
+        )
+    return "\n".join(lines) + "\n"
+
+
+Step = Callable[[str], str]
+_ABRIDGEMENTS: Final[tuple[tuple[Step, ...], ...]] = (
+    (),
+    (drop_comments,),
+    (drop_comments, drop_scan_exceptions),
+    (drop_comments, drop_scan_exceptions, narrow),
+    (drop_comments, drop_scan_exceptions, drop_descriptions, narrow),
+)
+_FEW: Final = 4
+"""So many destinations fit without a bucket."""
 
 
 def build_template(path: Path) -> str:

@@ -35,7 +35,7 @@ _LONGEST_SILENCE_S = 600.0
 _STACK = "AWS::CloudFormation::Stack"
 # The stand-in, the embedded AWS, the stack, the bot, its connection; the stack's resources come on top.
 _STEPS = 5
-_RESOURCE = re.compile(r"^    Type: AWS::", re.MULTILINE)
+_RESOURCE = re.compile(r"^ {2,4}Type: AWS::", re.MULTILINE)
 
 _T = TypeVar("_T")
 

@@ -57,15 +57,16 @@ def _each_call(relay: Relay, source_ip: str) -> list[Answer]:
         relay.post(relay.url("/executions/status"), naming, who=who, source_ip=source_ip)
         for who in (relay.bot, relay.operator)
     ]
+    signal = relay.post(relay.url("/executions/signal"), b"{}", source_ip=source_ip)
     stop = relay.post(relay.url("/executions/stop"), naming, who=relay.operator, source_ip=source_ip)
-    return [*starts, *asks, stop]
+    return [*starts, *asks, signal, stop]
 
 
 def test_allows_calls_from_allowed_address(fenced: Relay) -> None:
     statuses = [answer.status for answer in _each_call(fenced, "127.0.0.1")]
 
     # Step Functions answers 400, because the execution to stop does not exist.
-    assert statuses == [200, 200, 200, 200, 200, 400]
+    assert statuses == [200, 200, 200, 200, 200, 200, 400]
 
 
 @needs_two_addresses

@@ -16,6 +16,7 @@ import pytest
 from infra.deploy.engine import TEMPLATE
 from infra.local.aws import EmbeddedAws
 from tests.integration.infra.relay import Answer, Relay, Webhook, new_relay, unique
+from tests.integration.infra.waiting import start_waiting
 from tooling.template_yaml import expand, load_template
 
 Document = dict[str, Any]
@@ -23,7 +24,7 @@ Document = dict[str, Any]
 # Replaces a removed statement, because a document needs one.
 _NOTHING = {"Effect": "Deny", "Action": "sts:GetFederationToken"}
 
-ROLES = ("IngressIntegrationRole", "PostingRole", "StatusStateMachineRole")
+ROLES = ("IngressIntegrationRole", "PostingRole", "SignalStateMachineRole", "StatusStateMachineRole")
 MANAGED = ("BotPolicy", "OperatorPolicy")
 # Not evaluated by the embedded AWS; unit tests compare these with AWS's documentation.
 UNEVALUATED = {"HeartbeatStateMachineRole", "LogDeliveryPolicy", "TracingPolicy"}
@@ -176,6 +177,12 @@ def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
         answer = relay.status(ended[workflow], who=getattr(relay, who))
         return answer.status == 200 and answer.json()["status"] == "SUCCEEDED"
 
+    def signals() -> bool:
+        waiting = start_waiting(relay, timeout_s=10)
+        first, second = (waiting.signal().json() for _ in range(2))
+        told = [json.loads(each.get("output", "{}")).get("outcome") for each in (first, second)]
+        return told == ["signalled", "already_decided"] and waiting.finished()["status"] == "SUCCEEDED"
+
     uses: dict[str, Callable[[], bool]] = {
         "notify": lambda: posts("notify"),
         "digest": lambda: posts("digest"),
@@ -183,6 +190,7 @@ def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
         "bot asks about notify": lambda: tells("notify", "bot"),
         "bot asks about digest": lambda: tells("digest", "bot"),
         "operator asks": lambda: tells("notify", "operator"),
+        "signal": signals,
         # A caller without permission does not learn that the execution has already ended.
         "stop notify": lambda: not _refused(relay.stop(ended["notify"])),
         "stop digest": lambda: not _refused(relay.stop(ended["digest"])),
@@ -216,8 +224,10 @@ def test_each_piece_is_needed(piece: Piece, own: Relay, documents: Documents, en
     [
         ("BotPolicy", 0, 1, {"digest"}),
         ("BotPolicy", 0, 3, {"bot asks about notify", "bot asks about digest"}),
+        ("BotPolicy", 0, 4, {"signal"}),
         ("OperatorPolicy", 0, 1, {"stop notify", "stop digest"}),
         ("IngressIntegrationRole/run-workflows", 0, 2, {"heartbeat"}),
+        ("IngressIntegrationRole/run-workflows", 1, 1, {"signal"}),
         ("IngressIntegrationRole/run-workflows", 2, 0, {"stop notify"}),
         ("StatusStateMachineRole/describe-executions", 0, 1, {"bot asks about digest"}),
     ],
@@ -246,6 +256,7 @@ def test_piece_affects_only_its_use(
         pytest.param("IngressIntegrationRole", "states.amazonaws.com", id="states for apigateway"),
         pytest.param("PostingRole", "apigateway.amazonaws.com", id="apigateway for posting"),
         pytest.param("StatusStateMachineRole", "apigateway.amazonaws.com", id="apigateway for status"),
+        pytest.param("SignalStateMachineRole", "apigateway.amazonaws.com", id="apigateway for signal"),
     ],
 )
 def test_role_refuses_another_service(
@@ -260,7 +271,7 @@ def test_role_refuses_another_service(
         put_back()
 
 
-@pytest.mark.parametrize("role", ["PostingRole", "StatusStateMachineRole"])
+@pytest.mark.parametrize("role", ["PostingRole", "SignalStateMachineRole", "StatusStateMachineRole"])
 @pytest.mark.parametrize(
     ("operator", "key", "value"),
     [

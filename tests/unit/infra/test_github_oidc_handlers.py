@@ -14,6 +14,12 @@ from tests.unit.infra.github_oidc import DEPLOYED, POLICIES, allowed
 
 # Actions of handlers that the templates do not need, by the unused feature.
 UNUSED = {
+    "replicas, imports, insights, streams and policies of the table, whose rows are not CloudFormation's": (
+        r"dynamodb:(Associate|BatchWrite|CreateTableReplica|Delete(Item|ResourcePolicy)|DescribeImport|DisableKinesis"
+        r"|EnableKinesis|GetItem|ImportTable|PutItem|PutResourcePolicy|Query|Scan|UpdateContributorInsights"
+        r"|UpdateItem|UpdateKinesis).*|kinesis:.*|s3:ListBucket"
+        r"|logs:(CreateLogStream|DescribeLogStreams|PutLogEvents)"
+    ),
     "a load balancer, traffic source, hook, notification, refresh or alarm of the group": (
         r"autoscaling:(Attach|Cancel|DeleteLifecycleHook|DeleteNotification|Detach|DisableMetrics|EnableMetrics"
         r"|PutLifecycleHook|PutNotification|StartInstanceRefresh).*|cloudwatch:.*|elasticloadbalancing:.*"

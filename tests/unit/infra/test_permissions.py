@@ -44,6 +44,9 @@ ACTIONS = {
     "StepFunctions-StartSyncExecution": "states:StartSyncExecution",
     "StepFunctions-StopExecution": "states:StopExecution",
 }
+# It has no resource to name: the token says which task it is for.
+SEND_TASK_SUCCESS = "states:SendTaskSuccess"
+ITEM_ACTIONS = {"getItem": "dynamodb:GetItem", "updateItem": "dynamodb:UpdateItem"}
 
 
 def _standard_executions() -> set[str]:
@@ -86,6 +89,11 @@ def _needed(task: dict[str, Any], substitutions: dict[str, str]) -> set[tuple[st
         case ["arn", "aws", "states", "", "", "aws-sdk", "sfn", "describeExecution"]:
             assert "Execution.Input" in task["Arguments"]["ExecutionArn"]
             return {("states:DescribeExecution", arn) for arn in _standard_executions()}
+        case ["arn", "aws", "states", "", "", "aws-sdk", "sfn", "sendTaskSuccess"]:
+            return {(SEND_TASK_SUCCESS, "*")}
+        case ["arn", "aws", "states", "", "", "aws-sdk", "dynamodb", name] if name in ITEM_ACTIONS:
+            table = task["Arguments"]["TableName"]
+            return {(ITEM_ACTIONS[name], substitutions[table.removeprefix("${").removesuffix("}")])}
     raise AssertionError(f"no permissions are known for {task['Resource']}")
 
 
@@ -154,6 +162,7 @@ def test_callers_may_invoke_existing_routes() -> None:
     assert {arn.partition("/")[2] for _, arn in bot} == {
         *(f"$default/POST/workflows/{name}" for name, each in WORKFLOWS.items() if each.startable),
         "$default/POST/executions/status",
+        "$default/POST/executions/signal",
     }
     assert {arn.partition("/")[2] for _, arn in operator} == {
         "$default/POST/executions/status",
@@ -173,7 +182,9 @@ def test_wildcards_are_unavoidable(role: str) -> None:
     for action, resource in RELAY.granted(role):
         assert "*" not in action
         if "*" in resource:
-            assert resource in _standard_executions() or action in LOG_DELIVERY | TRACING
+            assert resource in _standard_executions() or action in LOG_DELIVERY | TRACING | {
+                SEND_TASK_SUCCESS
+            }
 
 
 @pytest.mark.parametrize("role", ROLES)

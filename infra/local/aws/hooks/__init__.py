@@ -29,6 +29,7 @@ from infra.local.aws.hooks import (
     service_roles,
     start_execution,
     stopped_executions,
+    task_tokens,
     volumes,
 )
 from infra.local.aws.hooks.asgi_client import AsgiClient
@@ -50,6 +51,7 @@ SEAMS: tuple[Seam, ...] = (
     *machine_role.SEAMS,
     *apigateway_invoke.SEAMS,
     *sdk_task.SEAMS,
+    *task_tokens.SEAMS,
     *composite_alarms.SEAMS,
     *budgets.SEAMS,
     *volumes.SEAMS,
@@ -79,6 +81,7 @@ async def installed(app: Any, *, retained_executions: int, retained_input_bytes:
     machine_role.install()
     apigateway_invoke.install(client)
     sdk_task.install(client)
+    task_tokens.install()
     composite_alarms.install()
     budgets.install()
     volumes.install()

@@ -1,4 +1,4 @@
-"""The tasks ``arn:aws:states:::aws-sdk:sfn:…``: call Step Functions as the state machine's role.
+"""The tasks ``arn:aws:states:::aws-sdk:SERVICE:…``: call the service as the state machine's role.
 
 ministack performs them as root, and uses the wire names of errors instead of the SDK's class names.
 """
@@ -6,6 +6,7 @@ ministack performs them as root, and uses the wire names of errors instead of th
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import botocore.session
@@ -22,33 +23,51 @@ SEAMS = (
     Seam("ministack.core.responses", "get_region", ()),
 )
 
-RESOURCE = "arn:aws:states:::aws-sdk:sfn:"
-_SERVICE = "states"
+_RESOURCE = "arn:aws:states:::aws-sdk:{service}:"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service: its names in a task's resource, in botocore, in requests and in errors."""
+
+    resource: str
+    model: str
+    name: str
+    target: str
+    errors: str
+
+
+SERVICES = (
+    Service("sfn", "stepfunctions", "states", "AWSStepFunctions", "Sfn"),
+    Service("dynamodb", "dynamodb", "dynamodb", "DynamoDB_20120810", "DynamoDb"),
+)
 
 
 class SdkTask:
-    """Performs the task through *client*."""
+    """Performs tasks of one *service* through *client*."""
 
-    def __init__(self, client: AsgiClient) -> None:
+    def __init__(self, service: Service, client: AsgiClient) -> None:
+        self._service = service
+        self._prefix = _RESOURCE.format(service=service.resource)
         self._client = client
         self._role = MachineRole()
         self._states = module(_STATES)
         self._region = module("ministack.core.responses").get_region
-        model = botocore.session.get_session().get_service_model("stepfunctions")
+        model = botocore.session.get_session().get_service_model(service.model)
         self._modelled = {shape.name for shape in model.error_shapes}
 
     def __call__(self, resource: str, arguments: Any) -> Any:
-        name = resource.removeprefix(RESOURCE)
+        name, service = resource.removeprefix(self._prefix).partition(".")[0], self._service.name
         action = name[0].upper() + name[1:]
         region = self._region()
-        body = json.dumps(self._states._sdk_json_params({}, _SERVICE, action, arguments)).encode()
+        body = json.dumps(self._states._sdk_json_params({}, service, action, arguments)).encode()
         headers = {
             "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"AWSStepFunctions.{action}",
+            "X-Amz-Target": f"{self._service.target}.{action}",
         }
-        url = f"https://states.{region}.amazonaws.com/"
+        url = f"https://{service}.{region}.amazonaws.com/"
         who = self._role.assume(region)
-        signed = sign("POST", url, headers, body, service=_SERVICE, region=region, who=who)
+        signed = sign("POST", url, headers, body, service=service, region=region, who=who)
         response = self._client.request_from_thread("POST", url, signed, body)
         answer: dict[str, Any] = json.loads(response.body)
         if response.status >= 300:
@@ -56,14 +75,16 @@ class SdkTask:
             raise self._states._ExecutionError(
                 self._class_name(code), answer.get("message") or answer.get("Message") or code
             )
-        return self._states._sdk_json_result(_SERVICE, action, answer)
+        return self._states._sdk_json_result(service, action, answer)
 
     def _class_name(self, code: str) -> str:
         """Return the Java SDK's class name; errors outside the model get the service's base class."""
         if code not in self._modelled:
-            return "Sfn.SfnException"
-        return f"Sfn.{code}" if code.endswith("Exception") else f"Sfn.{code}Exception"
+            return f"{self._service.errors}.{self._service.errors}Exception"
+        return f"{self._service.errors}.{code.removesuffix('Exception')}Exception"
 
 
 def install(client: AsgiClient) -> None:
-    module(_STATES)._SERVICE_DISPATCH[RESOURCE] = SdkTask(client)
+    for service in SERVICES:
+        task = SdkTask(service, client)
+        module(_STATES)._SERVICE_DISPATCH[_RESOURCE.format(service=service.resource)] = task

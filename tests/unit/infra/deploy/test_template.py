@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from infra.deploy.engine import TEMPLATE
-from infra.deploy.template import MAX_INLINE_BYTES, Template, TemplateError, build_template, drop_comments
+from infra.deploy.template import (
+    MAX_INLINE_BYTES,
+    Template,
+    TemplateError,
+    build_template,
+    drop_comments,
+    drop_descriptions,
+    drop_scan_exceptions,
+    narrow,
+)
 from infra.deploy.template import load_template as read_template
 from tooling.template_yaml import load_template
 
@@ -83,6 +92,49 @@ def test_dropped_comments_change_nothing(path: Path) -> None:
 
     assert load_template(dropped) == load_template(body)
     assert len(dropped) < len(body)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_narrowing_changes_nothing(path: Path) -> None:
+    body = drop_comments(path.read_text())
+
+    assert load_template(narrow(body)) == load_template(body)
+    assert len(narrow(body)) < len(body)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_leaves_out_only_what_informs(path: Path) -> None:
+    body = drop_comments(path.read_text())
+    whole = load_template(body)
+    for section in ("Parameters", "Outputs"):
+        for declared in whole.get(section, {}).values():
+            del declared["Description"]
+    whole.get("Metadata", {}).pop("AWS::CloudFormation::Interface", None)
+    if not whole.get("Metadata", True):
+        del whole["Metadata"]
+    for resource in whole["Resources"].values():
+        if isinstance(resource, dict) and resource.get("Metadata", {}).keys() == {"checkov"}:
+            del resource["Metadata"]
+
+    assert load_template(drop_descriptions(drop_scan_exceptions(body))) == whole
+
+
+def test_narrowing_keeps_text() -> None:
+    body = (
+        "P:\n  Q: 1\nResources:\n  B: |\n    x\n      y\n\n    z\n"
+        "  C:\n    - D: |\n        v\n      E: 1\n    - |\n      w\n       u\n"
+    )
+
+    narrowed = narrow(body)
+
+    assert load_template(narrowed) == {
+        "P": {"Q": 1},
+        "Resources": {"B": "x\n  y\n\nz\n", "C": [{"D": "v\n", "E": 1}, "w\n u\n"]},
+    }
+    assert narrowed == (
+        "P:\n  Q: 1\nResources:\n B: |\n  x\n    y\n\n  z\n"
+        " C:\n  - D: |\n     v\n    E: 1\n  - |\n     w\n      u\n"
+    )
 
 
 def test_text_keeps_hash_signs() -> None:
