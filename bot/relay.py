@@ -192,13 +192,10 @@ def check_rules(settings: Settings) -> tuple[Rules, list[str]]:
 
     Raises SettingsError where that is certain.
     """
-    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file)
     targets = known_targets(
         single_machine=settings.api_endpoint is None,
         workflows=settings.workflows,
         destinations=settings.destinations,
     )
-    problems = find_unknown(rules, targets)
-    if problems and targets.certain:
-        raise SettingsError([f"VOICE_RELAY_RULES_FILE: {settings.rules_file}: {text}" for text in problems])
-    return rules, problems
+    rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file, targets)
+    return rules, find_unknown(rules, targets)

@@ -1,6 +1,6 @@
 """Which workflows there are, and what the bot, the deployment and the tests must know about each.
 
-A leaf: it imports nothing of the project, so everything else may read it.
+A leaf: it imports only the models of parameters, so everything else may read it.
 """
 
 import enum
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from workflow.parameters import Parameters
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -32,6 +34,9 @@ class Workflow:
     *followed*: the relay follows an execution to its end, and its events are delivered only if it succeeded.
     *max_events* is how many events one execution takes unless a rule or BATCH_MAX_EVENTS says otherwise,
     within 200 KiB in any case; ``None`` for a workflow that takes none.
+    *parameters* is the model of what a rule may hand to it, ``None`` if it takes no parameters.
+    *own_stack*: it is deployed as a stack of its own beside the relay's, by ``voice-relay deploy workflow``,
+    rather than with ``infra/relay.yaml``.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Workflow:
     posts: bool = False
     followed: bool = False
     max_events: int | None = None
+    parameters: type[Parameters] | None = None
+    own_stack: bool = False
 
     @property
     def routable(self) -> bool:

@@ -14,9 +14,10 @@ from bot.cli.parser import Arguments, CommandParser, snowflake
 from bot.cli.rules_view import render_end, render_title, render_verdicts
 from bot.console import EXIT_DONE, EXIT_FAILED, Console
 from bot.errors import SettingsError
+from bot.model_errors import explain_model_error
 from bot.routing.rules import DEFAULT_RULES, Rules, Surroundings
 from bot.routing.rules_file import read_rules
-from bot.routing.targets import find_unknown, known_targets
+from bot.routing.targets import Targets, find_unknown, known_targets
 from bot.settings.settings import RulesSettings, load_rules_settings
 from bot.text import count
 from bot.voice.events import EVENT, Event
@@ -91,8 +92,10 @@ def read_options(arguments: Arguments) -> Options:
 def run(options: Options, console: Console) -> int:
     settings = _load_settings(options, console)
     path = options.file or (None if settings is None else settings.rules_file)
-    rules = DEFAULT_RULES if path is None else read_rules(path)
-    doubts = [] if settings is None else _find_doubts(rules, settings, path)
+    targets = None if settings is None else _known_targets(settings)
+    rules = DEFAULT_RULES if path is None else read_rules(path, targets)
+    name = "the built-in rules:" if path is None else path
+    doubts = [] if targets is None else [f"{name} {text}" for text in find_unknown(rules, targets)]
     checked = "the built-in rules" if path is None else f"{path}: {count(len(rules.rules), 'rule')}, valid"
     if options.example is None:
         console.say(checked)
@@ -118,17 +121,12 @@ def _load_settings(options: Options, console: Console) -> RulesSettings | None:
         return None
 
 
-def _find_doubts(rules: Rules, settings: RulesSettings, path: Path | None) -> list[str]:
-    """Return what is said of names that may not exist; raises SettingsError if they certainly do not."""
-    targets = known_targets(
+def _known_targets(settings: RulesSettings) -> Targets:
+    return known_targets(
         single_machine=settings.single_machine,
         workflows=settings.workflows,
         destinations=settings.destinations,
     )
-    doubts = [f"{path or 'the built-in rules'}: {text}" for text in find_unknown(rules, targets)]
-    if doubts and targets.certain:
-        raise SettingsError(doubts)
-    return doubts
 
 
 def _explain(rules: Rules, event: Event, around: Surroundings, console: Console) -> int:
@@ -153,7 +151,7 @@ def _read_event(file: str, console: Console) -> Event:
     except pydantic.ValidationError as error:
         raise SettingsError(
             [
-                f"{name} is not an event: {_place(problem['loc'])}{problem['msg']}"
+                f"{name} is not an event: {_place(problem['loc'])} {explain_model_error(problem)}"
                 for problem in error.errors(include_input=False, include_url=False)
             ]
         ) from None
@@ -161,8 +159,7 @@ def _read_event(file: str, console: Console) -> Event:
 
 def _place(loc: tuple[int | str, ...]) -> str:
     """Return where in the event the problem is; *loc* begins with the event's type if that is known."""
-    path = ".".join(map(str, loc[1:]))
-    return f"{path}: " if path else ""
+    return ".".join(map(str, loc[1:])) or "it"
 
 
 def _read_surroundings(event: Event, example: Example) -> Surroundings:

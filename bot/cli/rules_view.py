@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bot.routing.rules import FACTS, PREFIX, Route, Rule, Rules, Surroundings, Verdict, label
+from bot.routing.rules import FACTS, NO_PARAMETERS, PREFIX, Route, Rule, Rules, Surroundings, Verdict, label
 from bot.voice.events import Event
 
+_PARAMETERS_SHOWN_MAX: Final = 300
 _NONE: Final = {
     "channels": "none",
     "categories": "none known; give one with --category",
@@ -58,7 +59,13 @@ def _render_rule(rule: Rule) -> str:
         said += f", debounced for {route.debounce_s:g} s"
     if route.batch_max_events is not None:
         said += f", up to {route.batch_max_events} events at once"
+    if route.parameters != NO_PARAMETERS:
+        said += f", parameters {_shorten(route.parameters)}"
     return said + (", then continues" if rule.continues else "")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _PARAMETERS_SHOWN_MAX else text[:_PARAMETERS_SHOWN_MAX] + "…"
 
 
 def render_end(routes: Sequence[Route], met: Sequence[Verdict]) -> str:

@@ -202,7 +202,9 @@ async def _send(options: Options, api: ApiClient, monotonic_s: Callable[[], floa
     new_id = UlidFactory()
     event = _build_event(new_id(sent_ms), sent_ms, options)
     execution = f"test-{new_id(sent_ms)}"
-    body = orjson.dumps({"id": execution, "destination": options.destination, "events": [event]})
+    body = orjson.dumps(
+        {"id": execution, "destination": options.destination, "parameters": {}, "events": [event]}
+    )
     sent_s = monotonic_s()
     try:
         arn = await api.start(options.workflow, execution, body)

@@ -244,11 +244,7 @@ class Intake:
                 routes = self._route_gap(event, around._replace(quiet_gap=observation.quiet_gap))
             else:
                 routes = rules.route(event, around)
-            for workflow, destination, _, batch_max_events in routes:
-                lane = find_lane(workflow, observation.guild_id)
-                outgoing.append(
-                    OutgoingEvent(lane, destination, event["id"], _encode(event), batch_max_events)
-                )
+            outgoing += (_send(event, route) for route in routes)
             if self._log.is_enabled_for(logging.DEBUG):
                 met = [verdict.label for verdict in rules.explain(event, around) if verdict.unmet is None]
                 self._log.debug(
@@ -295,18 +291,14 @@ class Intake:
 
 
 def _outgoing(held: Held) -> list[OutgoingEvent]:
-    event = held.event
-    guild_id = event["data"]["guild"]["id"]
-    return [
-        OutgoingEvent(
-            find_lane(route.workflow, guild_id),
-            route.destination,
-            event["id"],
-            _encode(event),
-            route.batch_max_events,
-        )
-        for route in held.routes
-    ]
+    return [_send(held.event, route) for route in held.routes]
+
+
+def _send(event: Event, route: Route) -> OutgoingEvent:
+    """Return *event* on its way."""
+    workflow, destination, _, batch_max_events, parameters = route
+    lane = find_lane(workflow, event["data"]["guild"]["id"])
+    return OutgoingEvent(lane, destination, event["id"], _encode(event), batch_max_events, parameters)
 
 
 def _encode(event: Event) -> str:

@@ -12,14 +12,16 @@ from typing import Final
 import orjson
 
 from bot.outbox.batch import Acceptance, Batch, Delivered, Failed
+from bot.outbox.parameter_rows import ParameterNumbers
 from bot.outbox.stretch import Stretch, read_stretch
 from bot.routing.lane import Lane
 
 _BEGIN: Final = (
-    "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms, has_parameters) "
+    "VALUES (?, ?, ?, ?, ?, 1)"
 )
 _OPEN: Final = """
-SELECT lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms
+SELECT lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has_parameters
 FROM batch WHERE lane_id = coalesce(?, lane_id) ORDER BY first_seq
 """
 _ACCEPT: Final = "UPDATE batch SET arn = ?, accepted_ms = ?, attempts = ? WHERE lane_id = ?"
@@ -28,34 +30,44 @@ DELETE FROM event WHERE lane_id = ?1 AND seq BETWEEN (SELECT first_seq FROM batc
                                                  AND (SELECT last_seq FROM batch WHERE lane_id = ?1)
 """
 _BURY: Final = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, execution, reason, died_ms)
-SELECT lane_id, event_id, destination, body, execution, ?, ? FROM event JOIN batch USING (lane_id)
+INSERT INTO dead_letter (lane_id, event_id, destination, body, parameters_id, execution, reason, died_ms)
+SELECT lane_id, event_id, destination, body, parameters_id, execution, ?, ?
+FROM event JOIN batch USING (lane_id)
 WHERE lane_id = ? AND seq BETWEEN first_seq AND last_seq
 """
 _EXPIRED: Final = "SELECT seq FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq LIMIT ?"
 _BURY_EXPIRED: Final = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, reason, died_ms)
-SELECT lane_id, event_id, destination, body, 'expired: it waited for longer than MAX_EVENT_AGE_S', ?
+INSERT INTO dead_letter (lane_id, event_id, destination, body, parameters_id, reason, died_ms)
+SELECT lane_id, event_id, destination, body, parameters_id,
+       'expired: it waited for longer than MAX_EVENT_AGE_S', ?
 FROM event WHERE seq IN ({places}) ORDER BY seq
 """
-PUT_EVENT: Final = "INSERT INTO event (lane_id, event_id, destination, body, entered_ms) VALUES "
+PUT_EVENT: Final = (
+    "INSERT INTO event (lane_id, event_id, destination, body, parameters_id, entered_ms) VALUES "
+)
 _NOTE_FAILURE: Final = "UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?"
 
 
 def open_batches(
-    db: sqlite3.Connection, lanes: Mapping[int, Lane], event_age_ms: int, *, only: int | None = None
+    db: sqlite3.Connection,
+    lanes: Mapping[int, Lane],
+    parameters: ParameterNumbers,
+    event_age_ms: int,
+    *,
+    only: int | None = None,
 ) -> list[Batch]:
     """Return the batches that were begun and not settled, as they were first sent; only the lane's, if named.
 
     One that was accepted comes without its body.
     """
     batches = []
-    for lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms in db.execute(
+    for lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has in db.execute(
         _OPEN, (only,)
     ).fetchall():
         events = read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq)
+        handed = parameters.body(int(events.parameters[0])) if has else None
         batch = build_batch(
-            lane_id, lanes[lane_id], execution, created_ms, events, event_age_ms, sent_before=True
+            lane_id, lanes[lane_id], execution, created_ms, events, handed, event_age_ms, sent_before=True
         )
         if arn is not None:
             accepted = Acceptance(arn, attempts + 1, accepted_ms)
@@ -76,12 +88,18 @@ def build_batch(
     execution: str,
     created_ms: int,
     events: Stretch,
+    parameters: str | None,
     event_age_ms: int,
     *,
     sent_before: bool = False,
 ) -> Batch:
-    """Return a batch of *events*; the same arguments give the same bytes."""
+    """Return a batch of *events*; the same arguments give the same bytes.
+
+    *parameters* are ``None`` for a batch that was begun before inputs had any.
+    """
     head = orjson.dumps({"id": execution, "destination": events.destinations[0]})[:-1]
+    if parameters is not None:
+        head = b'%b,"parameters":%b' % (head, parameters.encode())
     return Batch(
         lane_id=lane_id,
         lane=lane,

@@ -68,6 +68,17 @@ class Database:
         row = self.connection.execute("SELECT max(lost_ms) FROM lost_file").fetchone()
         return None if row[0] is None else int(row[0])
 
+    def used_bytes(self) -> int:
+        """Return how many bytes of the file are in use."""
+        try:
+            pages, free, page_bytes = (
+                int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        return (pages - free) * page_bytes
+
     def close(self) -> None:
         self.connection.close()
         self._lock.close()

@@ -30,8 +30,8 @@ def read_held(db: sqlite3.Connection) -> dict[HeldKey, Held]:
             stay_s=stay_s,
             event=orjson.loads(event),
             routes=tuple(
-                Route(workflow, destination, batch_max_events=batch_max_events)
-                for workflow, destination, batch_max_events in orjson.loads(routes)
+                Route(workflow, destination, 0.0, batch_max_events, *others)
+                for workflow, destination, batch_max_events, *others in orjson.loads(routes)
             ),
             due_ms=due_ms,
         )
@@ -50,7 +50,8 @@ def write_held(db: sqlite3.Connection, work: Work) -> None:
         else:
             origin = None if held.origin is None else orjson.dumps(held.origin).decode()
             event = orjson.dumps(held.event).decode()
-            routes = [[route.workflow, route.destination, route.batch_max_events] for route in held.routes]
+            # The wait is the row's own.
+            routes = [[*route[:2], *route[3:]] for route in held.routes]
             written = orjson.dumps(routes).decode()
             rows.append((*key, held.due_ms, held.since_ms, held.stay_s, origin, event, written))
     statements.delete(db, "held", _KEY, gone)

@@ -21,6 +21,7 @@ from contextlib import closing
 from importlib.resources.abc import Traversable
 from typing import Final, get_args
 
+from bot.routing.rules import PARAMETERS_MAX_BYTES
 from bot.voice.events import ChannelKind, GapReason, VoiceEventType
 from bot.voice.occupancy import FLAGS
 
@@ -162,6 +163,11 @@ def _case(first: str, *conditions: str) -> str:
     return f"(CASE WHEN {first} THEN {_all(*conditions)} ELSE false END)"
 
 
+def _parameters(column: str) -> str:
+    short = f"length(CAST({column} AS BLOB)) <= {PARAMETERS_MAX_BYTES}"
+    return _case(short, _json(column, "object", "true"))
+
+
 _PLACES: Final = _all(
     "json_type(places, '$[0]') = 'object'",
     "json_type(places, '$[1]') = 'object'",
@@ -176,9 +182,11 @@ _ROUTE: Final = _case(
     _name(_PART.format(0)),
     _name(_PART.format(1)),
     _or_null(_PART.format(2), f"{_PART.format(2)} BETWEEN 1 AND 1000"),
-    "json_array_length(value) = 3",
+    _or_null(_PART.format(3), _parameters(_PART.format(3))),
+    "json_array_length(value) BETWEEN 3 AND 4",
 )
 _LANE: Final = "lane_id IN (SELECT lane_id FROM lane)"
+_PARAMETERS: Final = _or_null("parameters_id", "parameters_id IN (SELECT parameters_id FROM parameters)")
 _EVENT_ID_CHARS: Final = "A-Za-z0-9_.-"
 _EVENT_ID: Final = _ascii("event_id", _EVENT_ID_CHARS, 64)
 _BODY: Final = f"length(CAST(body AS BLOB)) <= {_BODY_MAX_BYTES} AND json_valid(body)"
@@ -244,6 +252,7 @@ _SMALL: Final[Mapping[str, str]] = {
         _BATCH_HAS_EVENTS,
         _time("created_ms"),
         "attempts >= 0",
+        "has_parameters IN (0, 1)",
         _or_null("last_attempt_ms", _time("last_attempt_ms")),
         _or_null("arn", f"length(CAST(arn AS BLOB)) <= {_ARN_MAX_BYTES} AND {_time('accepted_ms')}"),
     ),
@@ -255,10 +264,13 @@ _SMALL: Final[Mapping[str, str]] = {
         "seq BETWEEN 0 AND 9007199254740991",
     ),
     "lost_file": _time("lost_ms"),
+    "parameters": _all("parameters_id > 0", _parameters("body")),
 }
 """What holds for each row of the tables that do not grow with the backlog."""
 
 _LARGE: Final[Mapping[str, str]] = {
-    "event": _all(_LANE, _EVENT_ID, _name("destination"), _time("entered_ms"), _BODY),
-    "dead_letter": _all(_LANE, _EVENT_ID, _name("destination"), _time("died_ms"), "redrive IN (0, 1)", _BODY),
+    "event": _all(_LANE, _EVENT_ID, _name("destination"), _time("entered_ms"), _BODY, _PARAMETERS),
+    "dead_letter": _all(
+        _LANE, _EVENT_ID, _name("destination"), _time("died_ms"), "redrive IN (0, 1)", _BODY, _PARAMETERS
+    ),
 }

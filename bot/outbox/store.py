@@ -10,7 +10,6 @@ The SQL stands in the modules of the tables (``occupancy_rows``, ``session_rows`
 lanes may begin a batch.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from bot.outbox.housekeeping import (
     redrive,
 )
 from bot.outbox.lanes import Change, LaneSchedule
+from bot.outbox.parameter_rows import ParameterNumbers, add_parameters, read_parameters
 from bot.outbox.parking import Parking
 from bot.outbox.session import Position
 from bot.outbox.soundness import READ_ERRORS
@@ -98,6 +98,7 @@ class Store:
             self._batch_max = {row.lane_id: row.batch_max_events for row in lanes}
             self._lane_ids = {lane: lane_id for lane_id, lane in self._lanes.items()}
             self._schedule = LaneSchedule(waiting, in_flight, lambda lane_id: self._lanes[lane_id].workflow)
+            self._parameters = ParameterNumbers(read_parameters(connection))
             self._parking = Parking(self._lanes, self._schedule)
             self._parking.take_up(connection)
         self._letters = DeadLetterBound(int(self._limits.file_bytes * DEAD_LETTERS_SHARE))
@@ -144,7 +145,7 @@ class Store:
     def open_batches(self) -> list[Batch]:
         """Return the batches that were begun and not settled, as they were first sent."""
         with self._transaction():
-            return batch_rows.open_batches(self._db, self._lanes, self._limits.event_age_ms)
+            return self._open_batches()
 
     def apply(
         self, work: Work, *, slots: int, now_ms: int, taken: Mapping[str, int] = MappingProxyType({})
@@ -160,6 +161,7 @@ class Store:
             )
         events = [*work.released, *work.events]
         self._add_lanes({event.lane for event in events})
+        self._add_parameters({event.parameters for event in events})
         change = Change()
         with self._transaction():
             losses = occupancy_rows.bound_losses(self._db, work.losses)
@@ -185,7 +187,7 @@ class Store:
 
     def has_room(self) -> bool:
         """Say whether a file that was full has room for a good while again."""
-        return self._size_bytes() < self._limits.file_bytes * _ROOM_AGAIN
+        return self._database.used_bytes() < self._limits.file_bytes * _ROOM_AGAIN
 
     def count_dead_letters(self) -> int:
         with self._transaction():
@@ -218,7 +220,7 @@ class Store:
 
     def _is_full(self) -> bool:
         """Tell whether the file is full of what waits: receipts make room first."""
-        while self._size_bytes() >= self._limits.file_bytes:
+        while self._database.used_bytes() >= self._limits.file_bytes:
             with self._transaction():
                 pruned = prune_receipts(self._db, _EVER)
             if not pruned:
@@ -236,20 +238,9 @@ class Store:
             if expired:
                 log.warning("events_expired", events=expired)
             more |= expired == CHUNK
-        is_near = self._size_bytes() >= self._limits.file_bytes * NEAR
+        is_near = self._database.used_bytes() >= self._limits.file_bytes * NEAR
         before_ms = _EVER if is_near else now_ms - self._limits.receipt_age_ms
         return prune_receipts(self._db, before_ms) == CHUNK or more
-
-    def _size_bytes(self) -> int:
-        """Return how many bytes of the file are in use."""
-        try:
-            pages, free, page_bytes = (
-                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-        except sqlite3.Error as error:
-            raise self._database.explain(error) from error
-        return (pages - free) * page_bytes
 
     def _add_lanes(self, lanes: Iterable[Lane]) -> None:
         """Number the new lanes, in a transaction of its own: a lane without events does no harm."""
@@ -262,15 +253,27 @@ class Store:
             self._lanes[lane_id] = lane
             self._lane_ids[lane] = lane_id
 
+    def _add_parameters(self, bodies: Iterable[str]) -> None:
+        """Number parameters that are new, likewise."""
+        new = self._parameters.find_new(bodies)
+        if new:
+            with self._transaction():
+                added = add_parameters(self._db, new)
+            self._parameters.learn(added)
+
+    def _open_batches(self, *, only: int | None = None) -> list[Batch]:
+        age_ms = self._limits.event_age_ms
+        return batch_rows.open_batches(self._db, self._lanes, self._parameters, age_ms, only=only)
+
     def _write_events(self, events: Iterable[OutgoingEvent], change: Change, now_ms: int) -> None:
         rows = []
         maxima: dict[int, int | None] = {}
-        for lane, destination, event_id, body, batch_max_events in events:
+        for lane, destination, event_id, body, batch_max_events, parameters in events:
             lane_id = self._lane_ids[lane]
             if batch_max_events not in (UNCHANGED, self._batch_max.get(lane_id)):
                 maxima[lane_id] = batch_max_events
             change.delta[lane_id] += 1
-            rows.append((lane_id, event_id, destination, body, now_ms))
+            rows.append((lane_id, event_id, destination, body, self._parameters.number(parameters), now_ms))
         statements.insert(self._db, batch_rows.PUT_EVENT, rows)
         for lane_id, maximum in maxima.items():
             lane_rows.write_batch_max(self._db, lane_id, maximum)
@@ -289,7 +292,7 @@ class Store:
                 return []
             case Forgotten():
                 batch_rows.note_acceptance(self._db, lane_id, None)
-                return batch_rows.open_batches(self._db, self._lanes, self._limits.event_age_ms, only=lane_id)
+                return self._open_batches(only=lane_id)
         self._settle(report, change, now_ms)
         return []
 
@@ -329,8 +332,9 @@ class Store:
                 return None
         events = events.fit()
         execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
+        handed = self._parameters.body(int(events.parameters[0]))
         age_ms = self._limits.event_age_ms
-        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events, age_ms)
+        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events, handed, age_ms)
         batch_rows.put_batch(self._db, batch, events)
         return batch
 

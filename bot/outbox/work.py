@@ -13,6 +13,7 @@ from bot.outbox.batch import Report
 from bot.outbox.session import Position
 from bot.routing.debounce import Held, HeldKey
 from bot.routing.lane import Lane
+from bot.routing.rules import NO_PARAMETERS
 from bot.voice.observation import Observation
 from bot.voice.payloads import shard_of
 
@@ -24,6 +25,7 @@ class OutgoingEvent(NamedTuple):
     """An event on its way into a lane; ``body`` is its JSON, sent as it is.
 
     ``batch_max_events`` becomes the lane's batch size: ``None`` for the default, ``UNCHANGED`` to keep it.
+    ``parameters`` are JSON too, and events share a batch only if they are the same.
     """
 
     lane: Lane
@@ -31,6 +33,7 @@ class OutgoingEvent(NamedTuple):
     event_id: str
     body: str
     batch_max_events: int | None = None
+    parameters: str = NO_PARAMETERS
 
 
 class Captured(NamedTuple):

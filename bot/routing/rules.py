@@ -13,7 +13,7 @@ beforehand, and gathers an event's values once for all of them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_args
@@ -28,13 +28,22 @@ CHANGING_TYPES: Final = frozenset({"updated", "moved"})
 """The types of event that can have ``changes``."""
 
 
+NO_PARAMETERS: Final = "{}"
+PARAMETERS_MAX_BYTES: Final = 4096
+"""Beside the 200 KiB of a batch's events there is room for it in an execution's input."""
+
+
 class Route(NamedTuple):
-    """Where an event goes; ``batch_max_events`` is ``None`` where the setting decides."""
+    """Where an event goes; ``batch_max_events`` is ``None`` where the setting decides.
+
+    ``parameters`` are what the rule hands to its workflow: a JSON object, sent as it is.
+    """
 
     workflow: str
     destination: str
     debounce_s: float = 0.0
     batch_max_events: int | None = None
+    parameters: str = NO_PARAMETERS
 
     @property
     def debounce_ms(self) -> int:
@@ -76,15 +85,21 @@ class Rule:
     destination: str = "default"
     debounce_s: float = 0.0
     batch_max_events: int | None = None
+    parameters: str = NO_PARAMETERS
     drop: bool = False
     continues: bool = False
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """Where in the file the rule names what it leads to, by key."""
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """Where an event that meets the rule goes; empty for nowhere."""
         if self.drop:
             return ()
-        return (Route(self.workflow, self.destination, self.debounce_s, self.batch_max_events),)
+        route = Route(
+            self.workflow, self.destination, self.debounce_s, self.batch_max_events, self.parameters
+        )
+        return (route,)
 
     def first_unmet(self, event: Event, around: Surroundings) -> str | None:
         """Return the first condition that *event* does not meet, ``None`` if it meets them all."""

@@ -23,6 +23,11 @@
     debounce_s = 5                              # how long to hold a join or leave back; 0 to 3600
     batch_max_events = 20                       # 1 to 1000; else BATCH_MAX_EVENTS, else the workflow's
 
+    [[rule]]
+    workflow = "audit"
+    [rule.parameters]                           # into the input of the workflow's executions, as JSON
+    limit = 5                                   # which there are, the workflow says; no dates; up to 4 KiB
+
 A rule that contradicts itself is refused too: one that can never be met, or one that drops and routes.
 """
 
@@ -31,10 +36,15 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import orjson
 
 from bot.errors import SettingsError
+from bot.routing.parameters import KEY, Problem, check_parameters, find_parameter_problems
 from bot.routing.rules import CHANGING_TYPES, FACTS, TYPES, Rule, Rules, label
+from bot.routing.targets import Targets, find_missing
+from bot.routing.toml_lines import Path as Place
 from bot.routing.toml_lines import find_lines
 from bot.small_file import read_small
 from bot.voice.occupancy import FLAGS
@@ -54,26 +64,22 @@ _DEBOUNCE_MAX_S: Final = 3600
 _GAP_MIN_MAX_S: Final = 3600
 _BATCH_MAX: Final = 1000
 _RENAMED: Final = {"settle_s": "debounce_s"}
-_TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events")
+_TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events", "parameters")
 
 
-class _Problem(NamedTuple):
-    """What is wrong at *place*, a path from the file's or the rule's own level."""
-
-    place: tuple[str | int, ...]
-    text: str
-
-
-def load_rules(path: Path) -> Rules:
+def load_rules(path: Path, targets: Targets | None = None) -> Rules:
     """Read the rules in *path*, the file of the setting; SettingsError names everything that is wrong."""
     try:
-        return read_rules(path)
+        return read_rules(path, targets)
     except SettingsError as error:
         raise SettingsError([_VARIABLE + problem for problem in error.problems]) from error
 
 
-def read_rules(path: Path) -> Rules:
-    """Read the rules in *path*; each problem of the SettingsError begins with the path."""
+def read_rules(path: Path, targets: Targets | None = None) -> Rules:
+    """Read the rules in *path*; each problem of the SettingsError begins with the path.
+
+    Where the names in *targets* are certain, any other is a problem too.
+    """
     try:
         # Some editors write a byte order mark, which TOML does not allow.
         text = read_small(path, RULES_MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
@@ -81,10 +87,10 @@ def read_rules(path: Path) -> Rules:
         raise SettingsError([f"{path} cannot be read ({error.strerror}): check the path"]) from error
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path} is not UTF-8 text: save it as UTF-8"]) from error
-    return parse_rules(text, str(path))
+    return parse_rules(text, str(path), targets)
 
 
-def parse_rules(text: str, file: str) -> Rules:
+def parse_rules(text: str, file: str, targets: Targets | None = None) -> Rules:
     """Read the rules in *text*; each problem of the SettingsError begins with *file*."""
     _check_keys(text, file)
     try:
@@ -99,8 +105,11 @@ def parse_rules(text: str, file: str) -> Rules:
     for index, table in enumerate(_tables(document)):
         values, found = _read_rule(table)
         title = ", " + label(index + 1, values.get("name"))
-        problems += ((lines[("rule", index, *place)], title, text) for place, text in found)
-        rules.append(_build_rule(values))
+        rule = _build_rule(values, lines, index)
+        if targets is not None and targets.certain:
+            found += (Problem((key,), text) for key, text in find_missing(rule, targets))
+        problems += ((_find_line(lines, ("rule", index, *place)), title, text) for place, text in found)
+        rules.append(rule)
     if problems:
         all_problems = sorted(set(problems))
         shown = [
@@ -114,6 +123,13 @@ def parse_rules(text: str, file: str) -> Rules:
         )
         raise SettingsError([*shown, *more])
     return Rules(rules)
+
+
+def _find_line(lines: Mapping[Place, int], place: Place) -> int:
+    """Return the line of *place*; for what is not written, that of what it would stand in."""
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 0)
 
 
 def _check_keys(text: str, file: str) -> None:
@@ -136,38 +152,41 @@ def _tables(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [rule if isinstance(rule, dict) else {} for rule in rules] if isinstance(rules, list) else []
 
 
-def _check_document(document: Mapping[str, Any]) -> Iterator[_Problem]:
+def _check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong outside the rules."""
     for key in document:
         if key != "rule":
             near = difflib.get_close_matches(key, ["rule"])
             remedy = "did you mean [[rule]]?" if near else "only [[rule]] is known here"
-            yield _Problem((key,), f"unknown key {_show(key)}: {remedy}")
+            yield Problem((key,), f"unknown key {_show(key)}: {remedy}")
     rules = document.get("rule")
     if rules is not None and not isinstance(rules, list):
-        yield _Problem(("rule",), "a rule begins with [[rule]], in double brackets")
+        yield Problem(("rule",), "a rule begins with [[rule]], in double brackets")
     elif not rules:
         # Every event would be dropped silently.
-        yield _Problem(("rule",), "there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules")
+        yield Problem(("rule",), "there is no [[rule]]: unset VOICE_RELAY_RULES_FILE for the built-in rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if not isinstance(rule, dict):
-            yield _Problem(("rule", index), "a rule is a table of keys and values: begin it with [[rule]]")
+            yield Problem(("rule", index), "a rule is a table of keys and values: begin it with [[rule]]")
 
 
-def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem]]:
+def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the values of a rule that can be used, and what is wrong with the others or between them."""
     values: dict[str, Any] = {}
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     for key, value in table.items():
         check = _CHECKS.get(key)
         if check is None:
-            problems.append(_Problem((key,), f"unknown key {_show(key)}: {_explain_key(key)}"))
+            problems.append(Problem((key,), f"unknown key {_show(key)}: {_explain_key(key)}"))
             continue
-        found = [_Problem((key, *place), f"{key} {text}") for place, text in check(value)]
+        found = [Problem((key, *place), f"{key} {text}") for place, text in check(value)]
         problems += found
         if not found:
             values[key] = frozenset(value) if isinstance(value, list) else value
-    return values, problems + list(_find_contradictions(values))
+    problems += _find_contradictions(values)
+    if table.keys() & {"workflow", KEY} <= values.keys() and not values.get("drop"):
+        problems += find_parameter_problems(values.get("workflow", "notify"), values)
+    return values, problems
 
 
 def _explain_key(key: str) -> str:
@@ -176,28 +195,31 @@ def _explain_key(key: str) -> str:
     return _nearest(key, _CHECKS) or f"a rule has {', '.join(_CHECKS)}"
 
 
-def _find_contradictions(values: Mapping[str, Any]) -> Iterator[_Problem]:
+def _find_contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("drop"):
         for key in (*_TO, "continue"):
             if values.get(key, False) is not False:
-                yield _Problem((key,), f"{key} contradicts drop = true: remove one of them")
+                yield Problem((key,), f"{key} contradicts drop = true: remove one of them")
     types: frozenset[str] = values.get("types", frozenset())
     if "gap_min_s" in values and types and "gap" not in types:
-        yield _Problem(("gap_min_s",), "gap_min_s is about gaps: add gap to types, or remove gap_min_s")
+        yield Problem(("gap_min_s",), "gap_min_s is about gaps: add gap to types, or remove gap_min_s")
     if "changed" in values and (never := [type_ for type_ in TYPES if type_ in types - CHANGING_TYPES]):
         text = f"no flag changes in {_list(never)}: remove {_them(never)} from types, or remove changed"
-        yield _Problem(("changed",), text)
+        yield Problem(("changed",), text)
     elif "gap" in types and (personal := [key for key in FACTS if key in values]):
         text = f"a gap never meets {_list(personal)}: remove it from types and write a rule for it"
-        yield _Problem(("types",), text)
+        yield Problem(("types",), text)
 
 
-def _build_rule(values: Mapping[str, Any]) -> Rule:
+def _build_rule(values: Mapping[str, Any], lines: Mapping[Place, int], index: int) -> Rule:
     fields = {"continues" if key == "continue" else key: value for key, value in values.items()}
-    return Rule(**fields)
+    if KEY in fields:
+        fields[KEY] = orjson.dumps(fields[KEY]).decode()
+    where = {key: _find_line(lines, ("rule", index, key)) for key in ("workflow", "destination")}
+    return Rule(**fields, lines=where)
 
 
-_Check = Callable[[Any], Iterator[_Problem]]
+_Check = Callable[[Any], Iterator[Problem]]
 """Yields what is wrong with a value: each place is a path in it, each text continues from the key.
 
 No text repeats the value, which may be a misplaced secret: a webhook's URL makes a plausible destination.
@@ -205,25 +227,25 @@ No text repeats the value, which may be a misplaced secret: a webhook's URL make
 
 
 def _check(wanted: str, is_fine: Callable[[Any], bool]) -> _Check:
-    def check(value: Any) -> Iterator[_Problem]:
+    def check(value: Any) -> Iterator[Problem]:
         if not is_fine(value):
-            yield _Problem((), wanted)
+            yield Problem((), wanted)
 
     return check
 
 
 def _check_list(of: str, explain: Callable[[Any], str | None]) -> _Check:
-    def check(value: Any) -> Iterator[_Problem]:
+    def check(value: Any) -> Iterator[Problem]:
         if not isinstance(value, list):
-            yield _Problem((), f"must be a list of {of}, in square brackets")
+            yield Problem((), f"must be a list of {of}, in square brackets")
         elif not value:
-            yield _Problem(
+            yield Problem(
                 (), "must not be an empty list, which nothing meets: remove it to have no such condition"
             )
         else:
             for index, item in enumerate(value):
                 if text := explain(item):
-                    yield _Problem((index,), text)
+                    yield Problem((index,), text)
 
     return check
 
@@ -287,6 +309,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "destination": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "debounce_s": _check(f"must be a number of seconds from 0 to {_DEBOUNCE_MAX_S}", _is_debounce),
     "batch_max_events": _check(f"must be a whole number from 1 to {_BATCH_MAX}", _is_batch_size),
+    KEY: check_parameters,
     "drop": _check("must be true or false", _is_bool),
     "continue": _check("must be true or false", _is_bool),
 }

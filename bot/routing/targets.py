@@ -53,21 +53,28 @@ def explain_workflow(name: str, targets: Targets) -> str:
 def find_unknown(rules: Rules, targets: Targets) -> list[str]:
     """Return a sentence with a remedy for each rule that names what *targets* does not have."""
     return [
-        f"{label(number, rule.name)}: {problem}"
+        _title(number, rule, key) + problem
         for number, rule in enumerate(rules.rules, start=1)
-        if not rule.drop
-        for problem in _problems(rule, targets)
+        for key, problem in find_missing(rule, targets)
     ]
 
 
-def _problems(rule: Rule, targets: Targets) -> Iterator[str]:
+def _title(number: int, rule: Rule, key: str) -> str:
+    line = f"line {rule.lines[key]}, " if key in rule.lines else ""
+    return f"{line}{label(number, rule.name)}: "
+
+
+def find_missing(rule: Rule, targets: Targets) -> Iterator[tuple[str, str]]:
+    """Yield each key of *rule* that names what *targets* does not have, and a sentence with a remedy."""
+    if rule.drop:
+        return
     if rule.workflow not in targets.workflows:
-        yield explain_workflow(rule.workflow, targets)
+        yield "workflow", explain_workflow(rule.workflow, targets)
     # What a stack's own workflow does with a destination is its own business.
     elif rule.workflow in _ROUTABLE and WORKFLOWS[rule.workflow].posts:
         known = targets.destinations or {_DEFAULT}
         if rule.destination not in known:
-            yield _explain_destination(rule.destination, targets)
+            yield "destination", _explain_destination(rule.destination, targets)
 
 
 def _explain_destination(name: str, targets: Targets) -> str:

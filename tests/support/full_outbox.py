@@ -14,11 +14,12 @@ from bot.voice.tracker import Tracker
 from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, guild_create, voice_state
 from tests.support.outboxes import NOW, THERE, OutboxFile
 
+PARAMETERS = '{"limit":5}'
 RESUME_URL = "wss://gateway-us-east1-b.discord.gg"
 
 
 def fill(directory: Path) -> None:
-    """Make the outbox: one event held, one dead, one delivered, and two in flight."""
+    """Make the outbox: one event held, one dead, one delivered, and two in flight, with parameters."""
     outbox = OutboxFile(directory)
     tracker = Tracker({}, UlidFactory())
     observations = [
@@ -28,7 +29,7 @@ def fill(directory: Path) -> None:
     taken = [each for each in observations if each is not None]
     told = taken[-1].events[-1]
     assert told["type"] == "discord.voice.joined"
-    held = Held(None, None, None, told, (Route("notify", "default"),), NOW + 5000)
+    held = Held(None, None, None, told, (Route("notify", "default", parameters=PARAMETERS),), NOW + 5000)
     outbox.store.apply(
         Work(
             observations=taken,
@@ -42,7 +43,7 @@ def fill(directory: Path) -> None:
     outbox.bury([outbox.event()], "refused")
     outbox.put(outbox.event())
     outbox.deliver(outbox.begin()[0])
-    outbox.put(outbox.event(THERE), outbox.event(THERE))
+    outbox.put(*(outbox.event(THERE)._replace(parameters=PARAMETERS) for _ in range(2)))
     outbox.begin()
     outbox.close()
 

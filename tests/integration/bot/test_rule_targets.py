@@ -18,6 +18,7 @@ from bot.errors import SettingsError
 from bot.relay import Relay
 from bot.routing.rules import Rules
 from bot.routing.rules_file import load_rules
+from bot.routing.targets import Targets
 from bot.settings.settings import Settings
 
 _WEBHOOK = "https://discord.com/api/webhooks/127121515262115840/token"
@@ -64,7 +65,7 @@ async def test_single_machine_refuses_at_start(tmp_path: Path) -> None:
 
     (problem,) = caught.value.problems
     assert problem.startswith(
-        f"VOICE_RELAY_RULES_FILE: {tmp_path}/rules.toml: rule 1: there is no workflow audit:"
+        f"VOICE_RELAY_RULES_FILE: {tmp_path}/rules.toml line 2, rule 1: there is no workflow audit:"
     )
 
 
@@ -126,9 +127,9 @@ async def test_reload_reads_off_the_loop(tmp_path: Path, monkeypatch: pytest.Mon
     _write_rules(tmp_path, 'name = "old"')
     threads = []
 
-    def load(path: Path) -> Rules:
+    def load(path: Path, targets: Targets) -> Rules:
         threads.append(threading.current_thread())
-        return load_rules(path)
+        return load_rules(path, targets)
 
     async with _opened(tmp_path, webhook_url=_WEBHOOK) as relay:
         monkeypatch.setattr("bot.relay.load_rules", load)

@@ -31,6 +31,8 @@ GUILDS = ("1", "2")
 USERS = ("71", "72", "73")
 CHANNELS = ("51", "52")
 SLOTS = 2
+PARAMETERS = '{"for":"the first"}'
+"""What a rule hands over with the events of the first person."""
 
 Place = tuple[str, bool]
 """A channel, and whether the person is muted there."""
@@ -76,7 +78,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.tracker.begin(lambda _: False, None, 0)
         self.intake = Intake(
             self.tracker,
-            Rules([Rule()]),
+            Rules([Rule(users=frozenset(USERS[:1]), parameters=PARAMETERS), Rule()]),
             self._put,
             clock=self.tick,
         )
@@ -161,6 +163,11 @@ class OutboxMachine(RuleBasedStateMachine):
             told = orjson.loads(batch.body)
             assert told["id"] == batch.execution
             assert told["events"] == [self.events[event_id] for event_id in batch.event_ids]
+            assert all(told["parameters"] == self.parameters_of(event) for event in told["events"])
+
+    def parameters_of(self, event: Event) -> dict[str, str]:
+        first = event["type"] != "discord.voice.gap" and event["data"]["user"]["id"] == USERS[0]
+        return orjson.loads(PARAMETERS) if first else {}
 
     @rule()
     def crash(self) -> None:

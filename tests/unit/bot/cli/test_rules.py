@@ -219,9 +219,9 @@ def test_warns_of_unknown_names(capsys: pytest.CaptureFixture[str], monkeypatch:
         code, out, err = check(capsys, "rules.toml", *options)
         assert (code, out.splitlines()[0]) == (0, "rules.toml: 6 rules, valid")
         workflow, destination = err.splitlines()
-        assert workflow.startswith("voice-relay: rules.toml: rule 2: the workflow audit is not one of")
+        assert workflow.startswith("voice-relay: rules.toml line 8, rule 2: the workflow audit is not one of")
         assert destination.startswith(
-            "voice-relay: rules.toml: rule 4: the stack has default and mods and no"
+            "voice-relay: rules.toml line 19, rule 4: the stack has default and mods and no"
         )
 
 
@@ -232,8 +232,8 @@ def test_single_machine_refuses_unknown_names(
     monkeypatch.setenv(PREFIX + "WEBHOOK_URL", "https://discord.com/api/webhooks/1/token")
     code, out, err = check(capsys, "rules.toml")
     assert (code, out) == (2, "")
-    assert "rule 2: there is no workflow audit" in err
-    assert "rule 4: there is no destination ops" in err
+    assert "rules.toml line 8, rule 2: there is no workflow audit" in err
+    assert "rules.toml line 19, rule 4: there is no destination ops" in err
 
     monkeypatch.setenv(PREFIX + "API_ENDPOINT", "https://api.invalid")
     assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", "")
@@ -249,13 +249,17 @@ def test_named_file_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "event.json is not an event: Invalid JSON"),
-        (b"[]", "event.json is not an event: Input should be an object"),
-        (b'{"type": "discord.voice.danced"}', "event.json is not an event: Input tag 'discord.voice.danced'"),
+        (b"", "event.json is not an event: it is not JSON: EOF"),
+        (b"[]", "event.json is not an event: it must be a table"),
+        (b"{}", "event.json is not an event: it has no 'type'"),
+        (b'{"type": "discord.voice.danced"}', "it has a 'type' that is none of 'discord.voice.joined', "),
+        (b'{"type": "discord.voice.gap", "id": 1}', "event.json is not an event: id must be a text"),
         (
-            b'{"type": "discord.voice.gap", "id": 1}',
-            "event.json is not an event: id: Input should be a valid",
+            b'{"type": "discord.voice.gap", "time": "now"}',
+            "time must be a time like 2026-11-21T07:00:00.123Z",
         ),
+        (b'{"type": "discord.voice.gap", "data": {"guild": {"id": "x"}}}', "data.guild.id must be an id: up"),
+        (b'{"type": "discord.voice.gap", "more": 1}', "event.json is not an event: more is unknown"),
     ],
 )
 def test_refuses_invalid_event(capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
@@ -290,3 +294,23 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[Any], arguments:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+def test_names_problems_and_unknown_workflow_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "WEBHOOK_URL", "https://discord.com/api/webhooks/1/token")
+    Path("bad.toml").write_text("[[rule]]\nbot = 1\nworkflow = 'notfy'\n[[rule]]\ndrop = 2\n")
+    code, _, err = check(capsys, "bad.toml")
+    assert code == 2
+    assert [line.partition(": ")[2][:45] for line in err.splitlines()] == [
+        "bad.toml line 2, rule 1: bot must be true or ",
+        "bad.toml line 3, rule 1: there is no workflow",
+        "bad.toml line 5, rule 2: drop must be true or",
+    ]
+
+
+def test_shows_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.toml").write_text('[[rule]]\nworkflow = "audit"\n[rule.parameters]\nlimit = 5\nroom = "7"\n')
+    _, out, _ = check(capsys, "own.toml", "--event", write_event("5"))
+    assert 'workflow audit, destination default, parameters {"limit":5,"room":"7"}\n' in out

@@ -18,7 +18,8 @@ from workflow.registry import max_events
 def test_quiet_lane_sends_at_once(store: Store) -> None:
     (batch,) = store.apply(Work(events=[outgoing("a")]), slots=8, now_ms=NOW)
     assert batch.body == (
-        f'{{"id":"{batch.execution}","destination":"default","events":["a{"x" * 10}"]}}'.encode()
+        f'{{"id":"{batch.execution}","destination":"default","parameters":{{}},'
+        f'"events":["a{"x" * 10}"]}}'.encode()
     )
     assert batch.lane == A
 

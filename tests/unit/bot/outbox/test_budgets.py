@@ -48,7 +48,7 @@ def test_receipts_never_fill_file(tmp_path: Path) -> None:
     """Only what waits counts as full: the oldest receipts make room."""
     store = open_store(tmp_path, 3, file_bytes=FILE_BYTES)
     fill_with_receipts(tmp_path)
-    assert store._size_bytes() > FILE_BYTES
+    assert store._database.used_bytes() > FILE_BYTES
     assert store.apply(Work(events=[outgoing("a")]), slots=1, now_ms=NOW) != []
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         (oldest,) = db.execute("SELECT min(delivered_ms) FROM receipt").fetchone()
@@ -69,7 +69,7 @@ def test_prunes_receipts_near_bound(tmp_path: Path) -> None:
         left.append(count_rows(tmp_path, "receipt"))
     assert left[:2] == [8000 - CHUNK, 8000 - 2 * CHUNK]
     assert 0 < left[-1] < 8000
-    assert store._size_bytes() < FILE_BYTES * 0.8
+    assert store._database.used_bytes() < FILE_BYTES * 0.8
     store.close()
 
 

@@ -237,7 +237,7 @@ def test_full_file_still_delivers(tmp_path: Path) -> None:
     """It takes no events, and has room again once enough went out."""
     store = open_store(tmp_path, 100, file_bytes=600_000)
     taken = 0
-    while store._size_bytes() < 600_000:
+    while store._database.used_bytes() < 600_000:
         events = [outgoing(f"{taken + n}", size=1000) for n in range(20)]
         store.apply(Work(events=events), slots=0, now_ms=NOW)
         taken += 20

@@ -109,8 +109,9 @@ def test_reads_every_key() -> None:
 def test_documented_example_is_valid() -> None:
     assert rules_file.__doc__ is not None
     example = "\n".join(line for line in rules_file.__doc__.splitlines() if line.startswith("    "))
-    first, second, third = parse_rules(example, "example").rules
+    first, second, third, last = parse_rules(example, "example").rules
     assert (first.drop, second.continues, third.debounce_s) == (True, True, 5)
+    assert last.parameters == '{"limit":5}'
 
 
 def test_names_all_problems_with_lines() -> None:
@@ -171,6 +172,7 @@ def test_names_setting_and_file(tmp_path: Path) -> None:
         ("drop = true\ndestination = 'x'", "destination contradicts drop = true"),
         ("drop = true\ndebounce_s = 1", "debounce_s contradicts drop = true"),
         ("drop = true\nbatch_max_events = 1", "batch_max_events contradicts drop = true"),
+        ("drop = true\nparameters = {a = 1}", "parameters contradicts drop = true"),
     ],
 )
 def test_refuses_bad_line(line: str, words: str) -> None:
