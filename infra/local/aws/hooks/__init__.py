@@ -13,16 +13,20 @@ from infra.local.aws.hooks import (
     budgets,
     change_set_conditions,
     composite_alarms,
+    connection_resource,
+    connections,
     error_matching,
     event_log,
     express_workflows,
     forbidden,
+    http_invoke,
     http_proxy,
     jsonata_engine,
     machine_role,
     oidc_providers,
     provisioning,
     pseudo_parameters,
+    role_permissions,
     root_key,
     sdk_task,
     service_integrations,
@@ -52,6 +56,10 @@ SEAMS: tuple[Seam, ...] = (
     *apigateway_invoke.SEAMS,
     *sdk_task.SEAMS,
     *task_tokens.SEAMS,
+    *connections.SEAMS,
+    *connection_resource.SEAMS,
+    *role_permissions.SEAMS,
+    *http_invoke.SEAMS,
     *composite_alarms.SEAMS,
     *budgets.SEAMS,
     *volumes.SEAMS,
@@ -82,6 +90,8 @@ async def installed(app: Any, *, retained_executions: int, retained_input_bytes:
     apigateway_invoke.install(client)
     sdk_task.install(client)
     task_tokens.install()
+    connections.install()
+    connection_resource.install()
     composite_alarms.install()
     budgets.install()
     volumes.install()
@@ -89,5 +99,5 @@ async def installed(app: Any, *, retained_executions: int, retained_input_bytes:
     # Before the hook that evaluates conditions too.
     pseudo_parameters.install()
     change_set_conditions.install()
-    async with http_proxy.installed():
+    async with http_proxy.installed(), http_invoke.installed(client):
         yield

@@ -20,6 +20,12 @@ SEAMS = (_RUN, Seam(_STATES, "_execute_task", ("state_def", "raw_input", "execut
 _state_machine: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("state_machine")
 
 
+def machine_arn() -> str:
+    """Return the ARN of the state machine that this thread executes."""
+    arn: str = _state_machine.get()["stateMachineArn"]
+    return arn
+
+
 class MachineRole:
     """Credentials of the role of the state machine that this thread executes."""
 

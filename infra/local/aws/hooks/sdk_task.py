@@ -40,6 +40,7 @@ class Service:
 SERVICES = (
     Service("sfn", "stepfunctions", "states", "AWSStepFunctions", "Sfn"),
     Service("dynamodb", "dynamodb", "dynamodb", "DynamoDB_20120810", "DynamoDb"),
+    Service("eventbridge", "events", "events", "AWSEvents", "EventBridge"),
 )
 
 
