@@ -30,6 +30,9 @@ _DESCRIPTION: Final = re.compile(r"^    Description:.*\n(?:      .*\n)*", re.MUL
 # They are for the console's form.
 _GROUPS: Final = re.compile(r"^  AWS::CloudFormation::Interface:\n(?:    .*\n)+", re.MULTILINE)
 _EMPTY_METADATA: Final = re.compile(r"^Metadata:\n(?!  )", re.MULTILINE)
+# The linters want these; AWS assumes them for all but databases of RDS.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+_DEFAULT_POLICIES: Final = re.compile(r"^    (?:UpdateReplace|Deletion)Policy: Delete\n", re.MULTILINE)
 # A line that ends like this begins a block of text, where # starts no comment.
 _TEXT_FOLLOWS: Final = re.compile(r"(?:^|\s)[|>][-+0-9]*\s*(?:#.*)?$")
 _RESOURCES: Final = re.compile(r"^Resources:\n", re.MULTILINE)
@@ -127,6 +130,11 @@ def drop_scan_exceptions(body: str) -> str:
     return _SCAN_EXCEPTIONS.sub("", body)
 
 
+def drop_default_policies(body: str) -> str:
+    """Return the YAML *body* without what it says of deletion where AWS assumes the same."""
+    return _DEFAULT_POLICIES.sub("", body)
+
+
 def drop_descriptions(body: str) -> str:
     """Return the YAML *body*, which has no comments, without the texts for the console's form and outputs."""
     bare = _DESCRIBED.sub(lambda section: _DESCRIPTION.sub("", section.group()), body)
@@ -175,7 +183,7 @@ _ABRIDGEMENTS: Final[tuple[tuple[Step, ...], ...]] = (
     (drop_comments,),
     (drop_comments, drop_scan_exceptions),
     (drop_comments, drop_scan_exceptions, narrow),
-    (drop_comments, drop_scan_exceptions, drop_descriptions, narrow),
+    (drop_comments, drop_scan_exceptions, drop_default_policies, drop_descriptions, narrow),
 )
 _FEW: Final = 4
 """So many destinations fit without a bucket."""

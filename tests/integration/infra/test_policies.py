@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import botocore.exceptions
 import pytest
 
 from infra.deploy.engine import TEMPLATE
 from infra.local.aws import EmbeddedAws
+from tests.integration.infra.activities import start_task
 from tests.integration.infra.relay import Answer, Relay, Webhook, new_relay, unique
 from tests.integration.infra.waiting import start_waiting
 from tooling.template_yaml import expand, load_template
@@ -64,7 +66,16 @@ def _template_documents() -> Iterator[tuple[str, Document]]:
             for role in properties["Roles"]:
                 yield f"{role['Ref']}/{properties['PolicyName']['Fn::Sub']}", properties["PolicyDocument"]
         elif resource["Type"] == "AWS::IAM::ManagedPolicy":
-            yield logical_id, properties["PolicyDocument"]
+            document = properties["PolicyDocument"]
+            yield (
+                logical_id,
+                {**document, "Statement": [_switched_on(each) for each in document["Statement"]]},
+            )
+
+
+def _switched_on(statement: Document) -> Document:
+    """Return the statement that a parameter switches on, as in the stack of these tests."""
+    return statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def _pieces() -> Iterator[Piece]:
@@ -141,7 +152,7 @@ class Documents:
 def own(aws: EmbeddedAws) -> Iterator[Relay]:
     """A relay whose policies the tests may change."""
     with Webhook() as webhook:
-        yield new_relay(aws, webhook)
+        yield new_relay(aws, webhook, parameters={"Actions": "true"})
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +194,30 @@ def _broken(relay: Relay, ended: dict[str, str]) -> set[str]:
         told = [json.loads(each.get("output", "{}")).get("outcome") for each in (first, second)]
         return told == ["signalled", "already_decided"] and waiting.finished()["status"] == "SUCCEEDED"
 
+    worker = relay.aws.client("stepfunctions", relay.bot)
+
+    def works(call: Callable[..., object], **asked: str) -> bool:
+        """Tell whether the bot may: a token that does not exist is refused in another way."""
+        try:
+            call(**asked)
+        except worker.exceptions.TaskDoesNotExist:
+            return True
+        except botocore.exceptions.ClientError:
+            return False
+        return True
+
+    def takes_task() -> bool:
+        activity = relay.outputs["ActionsActivityArn"]
+        arn = start_task(relay.aws, activity)
+        taken = works(worker.get_activity_task, activityArn=activity)
+        relay.aws.client("stepfunctions").stop_execution(executionArn=arn)
+        return taken
+
     uses: dict[str, Callable[[], bool]] = {
+        "take task": takes_task,
+        "end task": lambda: works(worker.send_task_success, taskToken="none", output="{}"),
+        "fail task": lambda: works(worker.send_task_failure, taskToken="none"),
+        "keep task": lambda: works(worker.send_task_heartbeat, taskToken="none"),
         "notify": lambda: posts("notify"),
         "digest": lambda: posts("digest"),
         "heartbeat": lambda: relay.start(unique("beat"), workflow="heartbeat").status == 200,
@@ -244,6 +278,18 @@ def test_piece_affects_only_its_use(
     """A sample, to show that a removal does not break everything."""
     piece = Piece(name, action, "Resource", resource)
     put_back = documents.replace(name, piece.removed_from(documents.read(name)))
+    try:
+        assert _broken(own, ended) == broken
+    finally:
+        put_back()
+
+
+@pytest.mark.parametrize(("action", "broken"), [(0, {"fail task"}), (1, {"keep task"}), (2, {"end task"})])
+def test_task_actions_are_granted_singly(
+    action: int, broken: set[str], own: Relay, documents: Documents, ended: dict[str, str]
+) -> None:
+    piece = Piece("BotPolicy", 2, "Action", action)
+    put_back = documents.replace("BotPolicy", piece.removed_from(documents.read("BotPolicy")))
     try:
         assert _broken(own, ended) == broken
     finally:

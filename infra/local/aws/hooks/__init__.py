@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from infra.local.aws.hooks import (
+    activities,
     apigateway_invoke,
     budgets,
     change_set_conditions,
@@ -34,6 +35,7 @@ from infra.local.aws.hooks import (
     start_execution,
     stopped_executions,
     task_tokens,
+    timeouts,
     volumes,
 )
 from infra.local.aws.hooks.asgi_client import AsgiClient
@@ -53,6 +55,8 @@ SEAMS: tuple[Seam, ...] = (
     *service_integrations.SEAMS,
     *http_proxy.SEAMS,
     *machine_role.SEAMS,
+    *timeouts.SEAMS,
+    *activities.SEAMS,
     *apigateway_invoke.SEAMS,
     *sdk_task.SEAMS,
     *task_tokens.SEAMS,
@@ -87,6 +91,8 @@ async def installed(app: Any, *, retained_executions: int, retained_input_bytes:
     stopped_executions.install()
     service_integrations.install(client)
     machine_role.install()
+    timeouts.install()
+    activities.install()
     apigateway_invoke.install(client)
     sdk_task.install(client)
     task_tokens.install()

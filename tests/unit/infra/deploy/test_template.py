@@ -12,6 +12,7 @@ from infra.deploy.template import (
     TemplateError,
     build_template,
     drop_comments,
+    drop_default_policies,
     drop_descriptions,
     drop_scan_exceptions,
     narrow,
@@ -92,6 +93,19 @@ def test_dropped_comments_change_nothing(path: Path) -> None:
 
     assert load_template(dropped) == load_template(body)
     assert len(dropped) < len(body)
+
+
+def test_dropped_policies_are_the_default() -> None:
+    body = TEMPLATE.read_text()
+    whole, dropped = load_template(body), load_template(drop_default_policies(body))
+    names = [name for name, each in whole["Resources"].items() if "DeletionPolicy" in each]
+
+    for name in names:
+        for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+            assert whole["Resources"][name].pop(policy) == "Delete"
+
+    assert names
+    assert dropped == whole
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATE.parent.glob("*.yaml")), ids=lambda path: path.stem)
