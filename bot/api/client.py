@@ -1,7 +1,7 @@
 """The HTTP client of the ingress API: it signs, sends, and reads responses.
 
-Three hops to the socket: ``start`` names the route, ``post`` signs and sends, aiohttp does the rest. What a
-response means is decided in ``responses``, which is pure.
+Three hops to the socket: ``start`` names the route, ``post`` signs, ``Exchange`` sends. What a response means
+is decided in ``responses``, which is pure.
 """
 
 import os
@@ -14,16 +14,15 @@ from typing import Final, TypeVar, cast
 import aiohttp
 import yarl
 
+from bot.api.exchange import Exchange
 from bot.api.quote import quote
 from bot.api.responses import parse_start
-from bot.api.sigv4 import sign
+from bot.api.sigv4 import host_header, sign
 from bot.api.target import Target
 from bot.errors import TemporaryFailure, Unauthorized
 
 TIMEOUT_S: Final = 35.0
 """For a whole request; API Gateway's own limit is 30 s."""
-_CONNECT_TIMEOUT_S: Final = 10.0
-_KEEP_ALIVE_S: Final = 55.0
 _RESPONSE_MAX_BYTES: Final = 64 * 1024
 _REMEDY: Final = "check VOICE_RELAY_API_ENDPOINT and the network"
 
@@ -53,21 +52,15 @@ class ApiClient:
         self._utc_now = utc_now
         self._max_connections = max_connections
         self._urls: dict[str, yarl.URL] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._exchange: Exchange | None = None
 
     async def __aenter__(self) -> "ApiClient":
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        )
+        self._exchange = Exchange(max_connections=self._max_connections, timeout_s=TIMEOUT_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._exchange is not None:
+            await self._exchange.close()
 
     async def start(self, workflow: str, name: str, body: bytes) -> str:
         """Start the execution *name* of *workflow* with *body* as its input, and return its ARN.
@@ -90,14 +83,13 @@ class ApiClient:
 
         *execution* names the execution to start. At most *response_max_bytes* of the response are read.
         """
-        if self._session is None:
+        if self._exchange is None:
             raise RuntimeError("the API client is not open")
         url = self._url(path)
         headers = await self._sign(url, body, execution)
         try:
-            # Not redirected: the signature and the body would go to another host.
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                content = await read_body(response.content, response_max_bytes)
+            # Never redirected: the signature and the body would go to another host.
+            answer = await self._exchange.post(url, headers, body, answer_max_bytes=response_max_bytes)
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
             text = "the API did not answer in time"
@@ -109,7 +101,7 @@ class ApiClient:
                 outcome_unknown=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
         try:
-            return parse(response.status, response.headers, content, self._utc_now(), _secrets(headers))
+            return parse(*answer, self._utc_now(), _secrets(headers))
         except Unauthorized:
             # The profile or the SSO session may have been renewed on disk since.
             self._credentials.forget()
@@ -118,7 +110,7 @@ class ApiClient:
     async def _sign(self, url: yarl.URL, body: bytes, execution: str | None) -> dict[str, str]:
         """Return the request's headers, the signature among them."""
         credentials = await self._credentials.get()
-        headers = {"content-type": "application/json"}
+        headers = {"host": host_header(str(url)), "content-type": "application/json"}
         if execution is not None:
             headers["execution-name"] = execution
         signed = sign("POST", str(url), headers, body, credentials, region=self._region, now=self._utc_now())
@@ -155,11 +147,3 @@ def _os_error(error: aiohttp.ClientConnectorError) -> OSError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return cast("OSError", error.certificate_error)
     return error.os_error
-
-
-async def read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
-    """Return the body, or about *max_bytes* of a longer one."""
-    body = bytearray()
-    while len(body) < max_bytes and (chunk := await content.readany()):
-        body += chunk
-    return bytes(body)

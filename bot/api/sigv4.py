@@ -1,8 +1,8 @@
-"""AWS Signature Version 4: botocore's signer, made pure.
+"""AWS Signature Version 4, as botocore computes it, in a fraction of the time.
 
-botocore's ``add_auth`` reads the clock, logs what it signs, session token included, at debug level, and needs
-botocore's own request objects. Here the same steps run for a time that the caller passes, on an object with
-only the attributes that they read. Every rule of the signature stays botocore's:
+botocore's ``add_auth`` reads the clock, logs what it signs, session token included, at debug level, and
+builds several objects for each request. Here the time is the caller's, and what depends only on the URL, or
+on the secret and the day, is computed once. How a path and a query are normalised stays botocore's.
 
     canonical request    method, path, query, headers to sign, hash of the body
     string to sign       time, scope (date, region, service), hash of the canonical request
@@ -11,8 +11,12 @@ only the attributes that they read. Every rule of the signature stays botocore's
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +24,7 @@ from botocore.auth import SIGNED_HEADERS_BLACKLIST, SIGV4_TIMESTAMP, SigV4Auth
 from botocore.credentials import ReadOnlyCredentials
 
 _UNSIGNED: Final = frozenset(SIGNED_HEADERS_BLACKLIST)
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -45,59 +50,53 @@ def sign(
     added = {"x-amz-date": timestamp}
     if credentials.token:
         added["x-amz-security-token"] = credentials.token
-    # Typed Any because botocore's stubs ask for an AWSRequest.
-    request: Any = _Request(method, url, _headers_to_sign(url, headers, added), body, timestamp)
-    signer = _Signer(credentials, service, region)
-    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    signed = _headers_to_sign(url, headers, added)
+    names = sorted(signed)
+    signed_headers = ";".join(names)
+    lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
+    body_hash = hashlib.sha256(body).hexdigest()
+    canonical = f"{_request_line(method, url)}\n{lines}\n{signed_headers}\n{body_hash}"
+    scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
+    to_sign = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = _derive_key(credentials.secret_key, scope)
     added["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, "
-        f"SignedHeaders={signer.signed_headers(request.headers)}, Signature={signature}"
+        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={signed_headers}, Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
     )
     return added
 
 
-class _Headers(dict[str, str]):
-    """Headers as botocore's signer reads them: names in lower case, and values also through ``get_all``."""
-
-    __slots__ = ()
-
-    def get_all(self, name: str) -> tuple[str, ...]:
-        return (self[name],)
-
-
-class _Request:
-    """The attributes of botocore's AWSRequest that its signer reads."""
-
-    __slots__ = ("body", "context", "headers", "method", "params", "url")
-
-    def __init__(self, method: str, url: str, headers: _Headers, body: bytes, timestamp: str) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.body = body
-        self.params = None
-        self.context: dict[str, Any] = {"timestamp": timestamp}
+@lru_cache(maxsize=64)
+def _request_line(method: str, url: str) -> str:
+    """Return the method, the path and the query of the canonical request."""
+    # Typed Any because botocore's stubs ask for an AWSRequest.
+    request: Any = SimpleNamespace(method=method, url=url, params=None, headers={}, body=b"", context={})
+    signer = SigV4Auth(ReadOnlyCredentials("", "", None), "", "")
+    return "\n".join(signer.canonical_request(request).split("\n", 3)[:3])
 
 
-class _Signer(SigV4Auth):
-    """Takes the headers as prepared; botocore would build them anew, as e-mail messages, at every step."""
+@lru_cache(maxsize=4)
+def _derive_key(secret_key: str, scope: str) -> bytes:
+    """Return the key of a day, a region and a service."""
+    key = f"AWS4{secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
-    def headers_to_sign(self, request: Any) -> Any:
-        return request.headers
 
-
-def _headers_to_sign(url: str, headers: Mapping[str, str], added: Mapping[str, str]) -> _Headers:
-    signed = _Headers()
+def _headers_to_sign(url: str, headers: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    signed: dict[str, str] = {}
     for name, value in headers.items():
         if (lower := name.lower()) not in _UNSIGNED:
             signed[lower] = value
     signed.update(added)
     if "host" not in signed:
-        signed["host"] = _host(url)
+        signed["host"] = host_header(url)
     return signed
 
 
-def _host(url: str) -> str:
+@lru_cache(maxsize=64)
+def host_header(url: str) -> str:
     """Return the Host header that an HTTP client sends for *url*: without user and default port."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].lower()

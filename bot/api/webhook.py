@@ -17,7 +17,8 @@ import orjson
 import yarl
 from pydantic import SecretStr
 
-from bot.api.client import explain_failure, read_body
+from bot.api.client import explain_failure
+from bot.api.exchange import read_body
 from bot.api.responses import parse_retry_after
 from bot.errors import Rejected, TemporaryFailure
 

@@ -16,7 +16,8 @@ import discord
 import orjson
 from discord.gateway import DiscordClientWebSocketResponse
 
-from bot.api.client import explain_failure, read_body
+from bot.api.client import explain_failure
+from bot.api.exchange import read_body
 from bot.api.quote import quote
 from bot.errors import SettingsError
 from bot.gateway.frames import FRAME_MAX_BYTES, parse_gateway_url

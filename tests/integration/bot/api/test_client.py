@@ -337,3 +337,45 @@ async def test_existing_execution_is_success(stub: StubIngress) -> None:
     async with connect(stub.endpoint) as client:
         await start(client, b"{}")
         assert await start(client, b'{"other":1}') == ARN + "1-A"
+
+
+async def test_skips_interim_response() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK + STARTED)
+
+    async with raw_server(serve) as url, connect(url) as client:
+        assert await start(client) == "arn:x"
+
+
+async def test_early_answer_costs_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the refused request must not be read as the next one."""
+    monkeypatch.setattr(bot.api.client, "TIMEOUT_S", 5.0)
+    connections = 0
+    done = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+            # Nothing more is read, and the connection stays open.
+            await done.wait()
+            return
+        await read_request(reader)
+        writer.write(OK + STARTED)
+
+    async with raw_server(serve) as url, connect(url) as client:
+        with pytest.raises(Rejected):
+            await start(client, b"x" * 30_000_000)
+        assert await start(client) == "arn:x"
+        done.set()
+    assert connections == 2
+
+
+async def test_refuses_line_break_in_header(stub: StubIngress) -> None:
+    async with connect(stub.endpoint) as client:
+        with pytest.raises(ValueError, match="line break"):
+            await client.start("notify", "1-A\r\nx-injected: 1", b"{}")
+    assert stub.requests == 0
