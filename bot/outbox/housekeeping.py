@@ -14,7 +14,9 @@ from typing import Final
 
 import structlog
 
+from bot.errors import StoreFullError
 from bot.outbox import batch_rows, statements
+from bot.outbox.database import Database
 from bot.outbox.lanes import Change
 
 CHUNK: Final = 1000
@@ -44,6 +46,18 @@ _PRUNE: Final = (
     "DELETE FROM receipt WHERE execution IN "
     "(SELECT execution FROM receipt WHERE delivered_ms < ? ORDER BY delivered_ms LIMIT ?)"
 )
+
+
+def check_room(database: Database, file_bytes: int, waiting: int) -> None:
+    """Raise StoreFullError if the file has reached *file_bytes*; in a transaction.
+
+    Outside of one, SQLite would lock the file for each of the questions.
+    """
+    if database.used_bytes() >= file_bytes:
+        raise StoreFullError(
+            f"the outbox has reached VOICE_RELAY_OUTBOX_MAX_BYTES ({file_bytes}) with {waiting} events "
+            "waiting: what happens now will be declared as a gap"
+        )
 
 
 class DeadLetterBound:

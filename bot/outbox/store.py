@@ -10,7 +10,7 @@ The SQL stands in the modules of the tables (``occupancy_rows``, ``session_rows`
 lanes may begin a batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,6 +37,7 @@ from bot.outbox.housekeeping import (
     DEAD_LETTERS_SHARE,
     NEAR,
     DeadLetterBound,
+    check_room,
     expire,
     prune_receipts,
     redrive,
@@ -154,16 +155,26 @@ class Store:
 
         Of each workflow up to *slots*, less those that are *taken*; and those that the API has forgotten.
         """
-        if work.events and self._is_full():
-            raise StoreFullError(
-                f"the outbox has reached VOICE_RELAY_OUTBOX_MAX_BYTES ({self._limits.file_bytes}) with "
-                f"{self._schedule.total} events waiting: what happens now will be declared as a gap"
-            )
         events = [*work.released, *work.events]
         self._add_lanes({event.lane for event in events})
         self._add_parameters({event.parameters for event in events})
+        while True:
+            try:
+                return self._write(work, events, slots, now_ms, taken)
+            except StoreFullError:
+                # Receipts make room first.
+                with self._transaction():
+                    pruned = prune_receipts(self._db, _EVER)
+                if not pruned:
+                    raise
+
+    def _write(
+        self, work: Work, events: Sequence[OutgoingEvent], slots: int, now_ms: int, taken: Mapping[str, int]
+    ) -> list[Batch]:
         change = Change()
         with self._transaction():
+            if work.events:
+                check_room(self._database, self._limits.file_bytes, self._schedule.total)
             losses = occupancy_rows.bound_losses(self._db, work.losses)
             occupancy_rows.write_observations(self._db, work.observations)
             session_rows.write_positions(self._db, work.positions)
@@ -187,7 +198,8 @@ class Store:
 
     def has_room(self) -> bool:
         """Say whether a file that was full has room for a good while again."""
-        return self._database.used_bytes() < self._limits.file_bytes * _ROOM_AGAIN
+        with self._transaction():
+            return self._database.used_bytes() < self._limits.file_bytes * _ROOM_AGAIN
 
     def count_dead_letters(self) -> int:
         with self._transaction():
@@ -217,15 +229,6 @@ class Store:
         except READ_ERRORS as error:
             reason = f"a row of it cannot be read: {type(error).__name__}"
             raise self._database.declare_damaged(reason) from error
-
-    def _is_full(self) -> bool:
-        """Tell whether the file is full of what waits: receipts make room first."""
-        while self._database.used_bytes() >= self._limits.file_bytes:
-            with self._transaction():
-                pruned = prune_receipts(self._db, _EVER)
-            if not pruned:
-                return True
-        return False
 
     def _keep_house(self, change: Change, now_ms: int) -> bool:
         """Drop, redrive, expire and prune, a chunk of each; say whether there is more to do."""
