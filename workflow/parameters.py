@@ -14,11 +14,11 @@ message continues from the name of the parameter, and does not repeat the value,
 secret.
 """
 
-from typing import Annotated
+from typing import Annotated, Final, Literal, Self
 
 import pydantic
 
-ID_WANTED = 'must be digits in quotes, like "127121515262115840"'
+ID_WANTED: Final = 'must be digits in quotes, like "127121515262115840"'
 
 
 def _check_id(value: object) -> str:
@@ -35,3 +35,74 @@ class Parameters(pydantic.BaseModel):
     """The base of the models: a key that is not a field is refused, and no value is converted."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_DAY_S: Final = 86_400
+"""The executions of these workflows end six hours after the longest wait: see their TimeoutSeconds."""
+_Ids = Annotated[list[Snowflake], pydantic.Field(max_length=20)]
+
+
+class AdmitParameters(Parameters):
+    """The waiting room: where, who decides, and how long they have."""
+
+    target_channel: Snowflake
+    staff_channel: Snowflake
+    deciding_roles: _Ids = []
+    deciding_users: _Ids = []
+    deciding_permission: (
+        Literal[
+            "administrator",
+            "ban_members",
+            "deafen_members",
+            "kick_members",
+            "manage_channels",
+            "manage_guild",
+            "manage_roles",
+            "moderate_members",
+            "move_members",
+            "mute_members",
+        ]
+        | None
+    ) = None
+    escalation_role: Snowflake | None = None
+    escalate_after_s: Annotated[int, pydantic.Field(ge=1, lt=_DAY_S)] = 300
+    expire_after_s: Annotated[int, pydantic.Field(ge=1, le=_DAY_S)] = 1800
+    decline: Literal["disconnect", "stay"] = "stay"
+    ping: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if not (self.deciding_roles or self.deciding_users or self.deciding_permission):
+            raise ValueError(
+                "name nobody who may decide: add deciding_roles, deciding_users or deciding_permission"
+            )
+        if self.escalation_role is None and "escalate_after_s" in self.model_fields_set:
+            raise ValueError("have escalate_after_s, but no escalation_role to ask then")
+        if self.escalation_role is not None and self.escalate_after_s >= self.expire_after_s:
+            raise ValueError(
+                f"ask the second role after {self.escalate_after_s} s (escalate_after_s), when the card has "
+                f"expired already: expire_after_s must be more"
+            )
+        return self
+
+
+class EscortParameters(Parameters):
+    """What is done with whom, and after how long."""
+
+    do: Literal["ask", "disconnect", "move", "mute"]
+    whom: Literal["alone", "person"] = "person"
+    wait_s: Annotated[int, pydantic.Field(ge=0, le=_DAY_S)] = 0
+    target_channel: Snowflake | None = None
+    # https://docs.discord.com/developers/resources/message#create-message-jsonform-params
+    text: Annotated[str, pydantic.Field(min_length=1, max_length=2000)] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for deed, name, value in (
+            ("move", "target_channel", self.target_channel),
+            ("ask", "text", self.text),
+        ):
+            if (self.do == deed) is not (value is not None):
+                remedy = f"need {name}" if self.do == deed else f"have {name}, which is only for {deed}"
+                raise ValueError(f'with do = "{self.do}" {remedy}')
+        return self

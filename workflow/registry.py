@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from workflow.parameters import Parameters
+from workflow.parameters import AdmitParameters, EscortParameters, Parameters
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -85,6 +85,8 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
             Workflow("heartbeat", Kind.EXPRESS),
             Workflow("status", Kind.EXPRESS, startable=False),
             Workflow("signal", Kind.EXPRESS, startable=False),
+            Workflow("admit", Kind.STANDARD, max_events=1, parameters=AdmitParameters, own_stack=True),
+            Workflow("escort", Kind.STANDARD, max_events=1, parameters=EscortParameters, own_stack=True),
         )
     }
 )

@@ -219,7 +219,9 @@ def test_warns_of_unknown_names(capsys: pytest.CaptureFixture[str], monkeypatch:
         code, out, err = check(capsys, "rules.toml", *options)
         assert (code, out.splitlines()[0]) == (0, "rules.toml: 6 rules, valid")
         workflow, destination = err.splitlines()
-        assert workflow.startswith("voice-relay: rules.toml line 8, rule 2: the workflow audit is not one of")
+        assert workflow.startswith(
+            "voice-relay: rules.toml line 8, rule 2: the workflow audit (did you mean admit?) is not"
+        )
         assert destination.startswith(
             "voice-relay: rules.toml line 19, rule 4: the stack has default and mods and no"
         )

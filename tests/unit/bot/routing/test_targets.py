@@ -10,12 +10,20 @@ SINGLE_MACHINE = known_targets(single_machine=True, workflows=["audit"], destina
 STACK = known_targets(single_machine=False)
 TOLD = known_targets(single_machine=False, workflows=["audit"], destinations=["default", "mods"])
 
+
+def listed(*more: str) -> str:
+    """The workflows that a rule may name, and *more*, as a sentence lists them."""
+    *others, last = sorted({*more, *(name for name, known in WORKFLOWS.items() if known.routable)})
+    return f"{', '.join(others)} and {last}"
+
+
 SENTENCES = {
     "workflow, one machine": (
         Rule(workflow="audit"),
         SINGLE_MACHINE,
         (
-            "rule 1: there is no workflow audit: this machine has digest and notify; for another, "
+            "rule 1: there is no workflow audit (did you mean admit?): this machine has "
+            f"{listed()}; for another, "
             "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
         ),
     ),
@@ -24,14 +32,14 @@ SENTENCES = {
         SINGLE_MACHINE,
         (
             "rule 1 (all): there is no workflow notfy (did you mean notify?): this machine has "
-            "digest and notify; for another, set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+            f"{listed()}; for another, set VOICE_RELAY_API_ENDPOINT to a stack that has it"
         ),
     ),
     "workflow, stack": (
         Rule(workflow="stats"),
         TOLD,
         (
-            "rule 1: the workflow stats is not one of audit, digest and notify: if the stack has "
+            f"rule 1: the workflow stats is not one of {listed('audit')}: if the stack has "
             "it, list it in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead "
             "letters"
         ),
