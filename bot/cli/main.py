@@ -23,6 +23,7 @@ COMMANDS: Final[tuple[Command | CommandGroup, ...]] = (
     Command("send-test", "bot.cli.send_test", "send one made-up event through the API"),
     Command("status", "bot.cli.status", "show an execution: its times, input, output and error"),
     Command("stop", "bot.cli.stop", "stop a running execution"),
+    Command("signal", "bot.cli.signal", "let an execution go on that waits for a signal"),
     CommandGroup(
         "rules",
         "work with the routing rules",

@@ -11,6 +11,7 @@ from hypothesis import example, given
 
 from bot.api.execution_responses import parse_status, parse_stop
 from bot.api.responses import RETRY_AFTER_MAX_S, parse_retry_after, parse_start
+from bot.api.signal_responses import parse_signal
 from bot.errors import DeliveryError, TemporaryFailure
 from tests.support.secret_samples import SESSION_TOKEN, SIGNATURE
 
@@ -21,7 +22,7 @@ MESSAGE_MAX_CHARS: Final = 1500
 _KEYS: Final = st.sampled_from(
     [
         *("__type", "message", "Message", "executionArn", "name", "status", "startDate", "stopDate"),
-        *("input", "output", "error", "cause"),
+        *("input", "output", "error", "cause", "outcome", "signal", "by", "kind", "id", "at"),
     ]
 )
 _TEXTS: Final = st.one_of(
@@ -57,7 +58,16 @@ def described(draw: st.DrawFn) -> bytes:
     return dump({"status": "SUCCEEDED", "output": dump(fields).decode()})
 
 
-BODIES: Final = st.binary(max_size=200) | _VALUES.map(dump) | described()
+@st.composite
+def decided(draw: st.DrawFn) -> bytes:
+    """Return an answer about a signal that is almost as it should be."""
+    by = {"kind": "user", "id": "1", **draw(st.dictionaries(_KEYS, _LEAVES, max_size=2))}
+    wanted = {"outcome": "already_decided", "signal": "admit", "by": by, "at": "2026-11-21T07:00:00.000Z"}
+    fields = {**wanted, **draw(st.dictionaries(_KEYS, _LEAVES, max_size=3))}
+    return dump({"status": "SUCCEEDED", "output": dump(fields).decode()})
+
+
+BODIES: Final = st.binary(max_size=200) | _VALUES.map(dump) | described() | decided()
 HEADERS: Final = st.dictionaries(
     st.sampled_from(["Retry-After", "Date"]),
     st.text(max_size=40)
@@ -71,7 +81,7 @@ Parse = Callable[[int, Mapping[str, str], bytes, datetime, Sequence[str]], objec
 @example(status=400, headers={"Retry-After": "9" * 5000}, body=b'{"__type":"ThrottlingException"}')
 @example(status=403, headers={"Date": "Sat, 21 Nov 2026 07:00:00 +9999999999"}, body=b"")
 @example(status=500, headers={}, body=b"[" * 100_000)
-@pytest.mark.parametrize("parse", [parse_start, parse_status, parse_stop])
+@pytest.mark.parametrize("parse", [parse_start, parse_status, parse_stop, parse_signal])
 def test_answer_never_surprises(parse: Parse, status: int, headers: dict[str, str], body: bytes) -> None:
     """A short and printable message, without the secrets of the request, is all that an answer can cause."""
     refusal = None

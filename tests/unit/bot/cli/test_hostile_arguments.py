@@ -19,6 +19,7 @@ CONTROLS = "\x1b[2J\u202e\u2028\n"
         ["outbox", "list", "--reason"],
         ["status"],
         ["stop", "--yes"],
+        ["signal", "name"],
     ],
 )
 def test_refuses_what_is_no_text(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
