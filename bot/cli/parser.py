@@ -57,6 +57,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, module: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._module = module
+        self._late: str | None = None
         # The type of every argument that names none.
         self.register("type", None, plain)
 
@@ -79,6 +80,14 @@ class CommandParser(argparse.ArgumentParser):
     def add_json(self) -> None:
         self.add_argument("--json", action="store_true", help="print JSON, with times in UTC")
 
+    def take_late(self, name: str) -> None:
+        """Let the optional positional *name* also follow options that stand behind the one before it.
+
+        argparse assigns both at the first of the two, until Python 3.12.
+        """
+        # https://github.com/python/cpython/issues/59317
+        self._late = name
+
     # argparse passes arguments that a command does not know up to the main parser, which would then show the
     # wrong usage.
     def parse_known_args(  # type: ignore[override]  # one signature stands for its overloads
@@ -87,6 +96,8 @@ class CommandParser(argparse.ArgumentParser):
         if self._module is not None:
             self._load(self._module)
         found, unknown = super().parse_known_args(args, namespace)
+        if self._late and unknown and not unknown[0].startswith("-") and getattr(found, self._late) is None:
+            setattr(found, self._late, plain(unknown.pop(0)))
         if unknown:
             guesses = (self._guess(each) for each in unknown if each.startswith("--"))
             self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(guesses)}")

@@ -14,16 +14,23 @@ from bot.cli.webhook_check import check_webhook
 from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
 from bot.text import escape, render_span
-from infra.cli.handover import hand_over_endpoint, hand_over_key
+from infra.cli.handover import hand_over_endpoint, hand_over_key, hand_over_workflow
 from infra.cli.plan_view import render_next, render_plan
 from infra.cli.progress import Progress
 from infra.cli.stack_options import StackOptions, add_stack_arguments, read_stack_options
 from infra.cli.webhook_sources import find_webhook, read_webhook_files
+from infra.cli.workflow_options import (
+    ONLY_WORKFLOW,
+    add_workflow_arguments,
+    check_with_aws,
+    read_workflow,
+)
 from infra.deploy.access_key import AccessKeys, check_key
 from infra.deploy.account import Account
 from infra.deploy.destinations import DestinationChanges, FindWebhook
 from infra.deploy.engine import DeployOptions, Plan, deploy, deploy_template
 from infra.deploy.stack import StillInProgressError
+from infra.deploy.workflow_stack import OwnWorkflow, deploy_workflow
 
 _BOT_USER: Final = "CreateBotUser"
 _ROLE_ARN: Final = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
@@ -52,6 +59,7 @@ class Options:
     rotate_key: bool
     yes: bool
     wait: bool
+    workflow: OwnWorkflow | None = None
 
     @property
     def wants_key(self) -> bool:
@@ -61,7 +69,8 @@ class Options:
 def add_arguments(parser: CommandParser) -> None:
     parser.description = (
         "Create or update a stack in an AWS account: show what would change, ask, change it, and write the "
-        "relay's endpoint to .env. Webhook URLs go straight into Secrets Manager."
+        "relay's endpoint to .env. Webhook URLs go straight into Secrets Manager. The template workflow is "
+        "for one workflow beside the relay's: one that comes with voice-relay, or the definition in a file."
     )
     parser.epilog = (
         "The first time, the webhook of the destination default is taken from VOICE_RELAY_WEBHOOK_URL, or "
@@ -83,6 +92,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     _add_destinations(parser)
     _add_access_key(parser)
+    add_workflow_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument(
         "--wait",
@@ -127,8 +137,9 @@ def _add_access_key(parser: CommandParser) -> None:
 
 
 def read_options(arguments: Arguments) -> Options:
+    stack = read_stack_options(arguments)
     options = Options(
-        stack=read_stack_options(arguments),
+        stack=stack,
         parameters=dict(arguments.parameter),
         bucket=arguments.bucket,
         role_arn=arguments.role_arn,
@@ -140,8 +151,9 @@ def read_options(arguments: Arguments) -> Options:
         rotate_key=arguments.rotate_access_key,
         yes=arguments.yes,
         wait=arguments.wait,
+        workflow=read_workflow(arguments) if stack.kind.is_workflow else None,
     )
-    given = [name for name in _ONLY_RELAY if getattr(arguments, name)]
+    given = [name for name in (*_ONLY_RELAY, *ONLY_WORKFLOW) if getattr(arguments, name)]
     if problems := [*_find_problems(options), *_find_misplaced(options, given)]:
         raise SettingsError(problems)
     return options
@@ -160,13 +172,16 @@ def _find_problems(options: Options) -> list[str]:
 
 
 def _find_misplaced(options: Options, given: list[str]) -> list[str]:
-    """Return what is wrong with the options of the relay alone, of which these were *given*."""
+    """Return what is wrong with the options of one kind of stack alone, of which these were *given*."""
     kind = options.stack.kind
-    if not kind.is_relay:
-        return [f"--{name.replace('_', '-')} applies to the relay only, not to {kind.name}" for name in given]
-    if not options.wants_key:
-        return []
-    problems = []
+    problems = [
+        f"--{name.replace('_', '-')} applies to {'the relay' if name in _ONLY_RELAY else 'a workflow'} only, "
+        f"not to {kind.name}"
+        for name in given
+        if not (kind.is_relay if name in _ONLY_RELAY else kind.is_workflow)
+    ]
+    if not options.wants_key or problems:
+        return problems
     if options.stack.env_file is None:
         problems.append("an access key is only ever written to a file: leave out --no-env")
     if not options.wait:
@@ -180,10 +195,12 @@ def run(options: Options, console: Console) -> int:
     stack = options.stack
     if not options.yes:
         console.require_terminal()
-    if stack.env_file is not None and stack.kind.is_relay:
+    if stack.env_file is not None and (stack.kind.is_relay or stack.kind.is_workflow):
         stack.env_file.check()
     account = stack.open_account()
     console.say(stack.describe(account))
+    if options.workflow is not None:
+        check_with_aws(options.workflow, account, console)
     deployment = _Deployment(options, account, console)
     outputs = deployment.run()
     console.say(deployment.summarise())
@@ -192,8 +209,10 @@ def run(options: Options, console: Console) -> int:
     console.say_facts([(key, outputs[key]) for key in stack.kind.shown if key in outputs])
     if stack.kind.is_relay:
         _hand_over(options, outputs, account, console)
-    else:
-        console.say(*render_next(deployment.plan, stack.kind))
+        return EXIT_DONE
+    if stack.kind.is_workflow:
+        hand_over_workflow(stack.env_file, stack.workflow, console)
+    console.say(*render_next(deployment.plan, stack))
     return EXIT_DONE
 
 
@@ -291,7 +310,16 @@ class _Deployment:
         asyncio.run(check_webhook(name, url, remedy=_WEBHOOK_REMEDY, hint=self._console.hint))
 
     def _deploy_other(self, how: DeployOptions) -> dict[str, str]:
-        stack = self._options.stack
+        stack, workflow = self._options.stack, self._options.workflow
+        if workflow is not None:
+            return deploy_workflow(
+                self._account.client,
+                workflow,
+                relay_stack=stack.relay_stack,
+                stack_name=stack.name,
+                parameters=self._options.parameters,
+                options=how,
+            )
         return deploy_template(
             self._account.client,
             stack.kind.template,

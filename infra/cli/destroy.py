@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bot.cli.parser import Arguments, CommandParser
 from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
+from infra.cli.handover import take_back_workflow
 from infra.cli.progress import Progress
 from infra.cli.stack_options import (
     DESTINATIONS,
@@ -33,7 +34,7 @@ class Options:
 def add_arguments(parser: CommandParser) -> None:
     parser.description = (
         "Show what a stack consists of, ask, and delete it: with the relay's, its secret and the access keys "
-        "of its user. Nothing is changed in .env."
+        "of its user. In .env, only a deleted workflow's name is removed."
     )
     parser.epilog = "Exit codes: 0 gone; 1 failed or declined; 2 wrong usage or settings; 130 interrupted."
     add_stack_arguments(parser)
@@ -56,8 +57,12 @@ def run(options: Options, console: Console) -> int:
     plan = _destroy(options, account, console)
     if plan is None:
         console.say(f"There is nothing to delete: {options.stack.explain_absence(account)}.")
+    else:
+        console.say("All of it is gone.")
+    if options.stack.kind.is_workflow:
+        take_back_workflow(options.stack.env_file, options.stack.workflow, console)
+    if plan is None:
         return EXIT_DONE
-    console.say("All of it is gone.")
     if options.stack.kind.is_relay and options.stack.env_file is not None:
         console.say(*_render_left(options.stack.env_file))
     return EXIT_DONE

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.console import Console
 from bot.settings.values import region_of
-from infra.cli.stack_options import DESTINATIONS, ENDPOINT, REGION
+from infra.cli.stack_options import DESTINATIONS, ENDPOINT, REGION, WORKFLOWS
 from infra.deploy.access_key import AccessKeys, ensure_key
 from infra.deploy.account import Account
 from infra.deploy.aws_errors import DeployError
@@ -22,6 +22,27 @@ def hand_over_endpoint(env_file: EnvFile, outputs: Mapping[str, str], region: st
         values[REGION] = region
     before = {name: f" (it was {held[name]})" if name in held else "" for name in values}
     console.say(*[f"Wrote {name} to {env_file.path}{before[name]}." for name in env_file.write(values)])
+
+
+def hand_over_workflow(env_file: EnvFile | None, name: str, console: Console) -> None:
+    """Add the workflow to those that rules may name."""
+    names = _read_workflows(env_file)
+    if env_file is not None and name not in names:
+        env_file.write({WORKFLOWS: ",".join([*names, name])})
+        console.say(f"Added {name} to {WORKFLOWS} in {env_file.path}.")
+
+
+def take_back_workflow(env_file: EnvFile | None, name: str, console: Console) -> None:
+    """Remove the workflow from those that rules may name."""
+    names = _read_workflows(env_file)
+    if env_file is not None and name in names:
+        env_file.write({WORKFLOWS: ",".join(each for each in names if each != name)})
+        console.say(f"Removed {name} from {WORKFLOWS} in {env_file.path}.")
+
+
+def _read_workflows(env_file: EnvFile | None) -> list[str]:
+    listed = env_file.values().get(WORKFLOWS, "") if env_file is not None else ""
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def hand_over_key(

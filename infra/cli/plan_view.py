@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from infra.cli.stack_options import StackOptions
 from infra.deploy.change_set import render_changes
 from infra.deploy.engine import Plan
 from infra.deploy.stack_kinds import StackKind
@@ -24,13 +25,18 @@ def render_plan(plan: Plan, kind: StackKind) -> list[str]:
     return lines
 
 
-def render_next(plan: Plan | None, kind: StackKind) -> list[str]:
+def render_next(plan: Plan | None, stack: StackOptions) -> list[str]:
     """Return what to do once another stack than the relay's is deployed."""
-    lines = [f"All outputs of the stack: voice-relay outputs {kind.name}"]
+    lines = [f"All outputs of the stack: voice-relay outputs {stack.title}"]
     changes = plan.change_set.parameters if plan is not None else ()
     lines += [
         f"AWS has sent a mail to {change.after}: confirm the subscription in it to receive alarms there."
         for change in changes
         if change.name == _ALERTS and change.after
     ]
+    if stack.kind.is_workflow:
+        lines.append(
+            f'Send events to it with a rule that has workflow = "{stack.workflow}", or try it with '
+            f"voice-relay send-test --workflow {stack.workflow}."
+        )
     return lines

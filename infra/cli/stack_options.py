@@ -1,6 +1,7 @@
 """Which stack is meant, in which account: the options that ``deploy``, ``destroy`` and ``outputs`` share."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,15 +11,18 @@ import botocore.exceptions
 from bot.cli.parser import Arguments, CommandParser
 from bot.errors import SettingsError
 from bot.settings.values import region_of
+from bot.text import escape
 from infra.deploy.access_key import KEY_ID
 from infra.deploy.account import Account, open_account
 from infra.deploy.aws_errors import DeployError
+from infra.deploy.definition import workflow_name
 from infra.deploy.engine import DEFAULT_STACK_NAME
 from infra.deploy.env_file import EnvFile
 from infra.deploy.stack_kinds import RELAY, STACK_KINDS, StackKind
 
 ENDPOINT: Final = "VOICE_RELAY_API_ENDPOINT"
 DESTINATIONS: Final = "VOICE_RELAY_DESTINATIONS"
+WORKFLOWS: Final = "VOICE_RELAY_WORKFLOWS"
 REGION: Final = "VOICE_RELAY_AWS_REGION"
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
@@ -27,7 +31,10 @@ _STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """``relay_stack`` is the relay's stack, whichever is meant; ``env_file`` has the bot's settings."""
+    """``relay_stack`` is the relay's stack, whichever is meant; ``env_file`` has the bot's settings.
+
+    ``workflow`` is the name of a workflow with a stack of its own, and empty for other kinds.
+    """
 
     kind: StackKind
     name: str
@@ -35,6 +42,12 @@ class StackOptions:
     region: str | None
     profile: str | None
     env_file: EnvFile | None
+    workflow: str = ""
+
+    @property
+    def title(self) -> str:
+        """What names this kind of stack on the command line."""
+        return f"{self.kind.name} {self.workflow}".rstrip()
 
     def open_account(self) -> Account:
         """Open the account that is meant; raises SettingsError, DeployError."""
@@ -79,6 +92,10 @@ def add_stack_arguments(parser: CommandParser) -> None:
         help=f"{', '.join(STACK_KINDS)} (default: {RELAY})",
     )
     parser.add_argument(
+        "workflow", nargs="?", metavar="NAME", help="of the workflow, where TEMPLATE is workflow"
+    )
+    parser.take_late("workflow")
+    parser.add_argument(
         "--stack-name",
         metavar="NAME",
         help=f"default: {DEFAULT_STACK_NAME}; for others {DEFAULT_STACK_NAME}-monitoring and so on",
@@ -110,14 +127,24 @@ def read_stack_options(arguments: Arguments) -> StackOptions:
         for option, name in named.items()
         if name is not None and not _STACK_NAME.fullmatch(name)
     ]
+    kind = STACK_KINDS[arguments.kind]
+    problems += _workflow_problems(kind, arguments.workflow)
     if problems:
         raise SettingsError(problems)
-    kind = STACK_KINDS[arguments.kind]
+    workflow = getattr(arguments, "name", None) or workflow_name(Path(arguments.workflow or ""))
     return StackOptions(
         kind=kind,
-        name=arguments.stack_name or kind.stack_name(arguments.relay_stack),
+        name=arguments.stack_name or kind.stack_name(arguments.relay_stack, workflow),
         relay_stack=arguments.relay_stack,
         region=arguments.region,
         profile=arguments.profile,
         env_file=None if arguments.no_env else EnvFile(arguments.env_file),
+        workflow=workflow,
     )
+
+
+def _workflow_problems(kind: StackKind, named: str | None) -> Iterator[str]:
+    if kind.is_workflow and not named:
+        yield "name the workflow, or the file with its definition: voice-relay deploy workflow greet.asl.json"
+    elif named and not kind.is_workflow:
+        yield f"{kind.name} is one stack and takes no further name: leave out {escape(named)}"

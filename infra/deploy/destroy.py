@@ -154,6 +154,7 @@ def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[Stack
             f"exports: delete that first with {commands}"
         )
     own = {(resource.resource_type, resource.physical_id) for resource in resources}
+    own |= set(_attached_by_itself(stack.parameters()))
     policies = [each.physical_id for each in resources if each.resource_type == _POLICY and each.physical_id]
     found = [
         (word, name, policy)
@@ -172,10 +173,19 @@ def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[Stack
         )
 
 
+def _attached_by_itself(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """List to whom a workflow's stack attaches its policy, so that CloudFormation detaches it too."""
+    for parameter, kind in (("BotUsers", _USER), ("BotRoles", "AWS::IAM::Role")):
+        for name in parameters.get(parameter, "").split(","):
+            yield kind, name
+
+
 def _destroy_command(stack_name: str, relay_stack: str) -> str:
     for kind in STACK_KINDS.values():
-        if kind.stack_name(relay_stack) == stack_name:
-            return f"voice-relay destroy {kind.name} --relay-stack {relay_stack}"
+        name = kind.stack_name(relay_stack)
+        if stack_name == name or (kind.is_workflow and stack_name.startswith(name)):
+            title = f"{kind.name} {stack_name[len(name) :]}".rstrip()
+            return f"voice-relay destroy {title} --relay-stack {relay_stack}"
     return f"aws cloudformation delete-stack --stack-name {stack_name}"
 
 

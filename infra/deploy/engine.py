@@ -156,7 +156,7 @@ def _relay_parameters(
 
 def deploy_template(
     client: ClientFactory,
-    template: Path,
+    template: Path | Template,
     *,
     stack_name: str,
     parameters: Mapping[str, str] | None = None,
@@ -170,7 +170,8 @@ def deploy_template(
     """
     options = options or DeployOptions()
     stack = _stack(client, stack_name, options, [])
-    body, present, asked = load_template(template), stack.parameters(), dict(parameters or {})
+    body = load_template(template) if isinstance(template, Path) else template
+    present, asked = stack.parameters(), dict(parameters or {})
     check_parameters(body.body, given=asked, present=present)
     source = _template_source(client, body, options, times=1)
     declared = stack.defaults(source)

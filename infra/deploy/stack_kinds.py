@@ -8,6 +8,7 @@ from typing import Final
 _HERE: Final = Path(__file__).parents[1]
 
 RELAY: Final = "relay"
+WORKFLOW: Final = "workflow"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,12 @@ class StackKind:
     def is_relay(self) -> bool:
         return self.name == RELAY
 
-    def stack_name(self, relay_stack: str) -> str:
-        return relay_stack + self.suffix
+    @property
+    def is_workflow(self) -> bool:
+        return self.name == WORKFLOW
+
+    def stack_name(self, relay_stack: str, workflow: str = "") -> str:
+        return relay_stack + self.suffix + workflow
 
 
 STACK_KINDS: Final[Mapping[str, StackKind]] = {
@@ -36,6 +41,8 @@ STACK_KINDS: Final[Mapping[str, StackKind]] = {
     for kind in (
         # The user's name is the stack's plus -bot, and IAM allows 64 characters.
         StackKind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
+        # One for each workflow, whose name follows.
+        StackKind(WORKFLOW, _HERE / "workflow.yaml", "-workflow-", ("StateMachineArn", "StartPolicyArn")),
         StackKind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
         StackKind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
         StackKind(

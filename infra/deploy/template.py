@@ -21,6 +21,7 @@ MAX_BYTES: Final = 1_000_000
 _LOCAL_DEFINITION: Final = re.compile(
     r"^(?P<indent> *)DefinitionS3Location: (?P<path>[^\s{].*)$", re.MULTILINE
 )
+_OUTPUTS: Final = re.compile(r"^Outputs:", re.MULTILINE)
 # A loop and everything indented below it.
 _LOOP: Final = re.compile(r"^( *)Fn::ForEach::\w+:.*\n(?:(?:\1 .*| *)\n)*", re.MULTILINE)
 # A resource's metadata that is only for checkov, which reads the file.
@@ -78,18 +79,24 @@ class Template:
         return self.size_bytes + loops * max(times - 1, 0)
 
 
-def load_template(path: Path) -> Template:
+def load_template(path: Path, *, definition: str | None = None, resources: str = "") -> Template:
     """Return the template at *path* with every local definition put in as a DefinitionString.
 
+    The text *definition* replaces the file's, and *resources* is YAML to add to the template's resources.
     It is abridged only as far as needed for a request, with room for a few destinations.
     """
 
     def inline(match: re.Match[str]) -> str:
         # A literal block: a quoted string would need an escape for each quotation mark.
-        definition = _compact_json(path.parent / match["path"].strip())
-        return f"{match['indent']}DefinitionString: |-\n{match['indent']}  {definition}"
+        name = match["path"].strip()
+        text = _read(path.parent / name) if definition is None else definition
+        return f"{match['indent']}DefinitionString: |-\n{match['indent']}  {_compact_json(name, text)}"
 
-    template = _abridge(Template(path.name, _LOCAL_DEFINITION.sub(inline, _read(path))))
+    body = _read(path)
+    if resources:
+        body = _OUTPUTS.sub(lambda match: f"{resources}
+{match[0]}", body, count=1)
+    template = _abridge(Template(path.name, _LOCAL_DEFINITION.sub(inline, body)))
     if template.size_bytes > MAX_BYTES:
         raise TemplateError(
             f"{path.name} is {template.size_bytes} bytes with its workflows; CloudFormation takes {MAX_BYTES}"
@@ -197,12 +204,12 @@ def build_template(path: Path) -> str:
     return template.body
 
 
-def _compact_json(path: Path) -> str:
+def _compact_json(name: str, text: str) -> str:
     # ASCII only: CloudFormation has been seen to turn other characters into question marks.
     try:
-        return json.dumps(json.loads(_read(path)), separators=(",", ":"))
+        return json.dumps(json.loads(text), separators=(",", ":"))
     except ValueError as error:
-        raise TemplateError(f"{path.name} is not JSON: {error}") from error
+        raise TemplateError(f"{Path(name).name} is not JSON: {error}") from error
 
 
 def _read(path: Path) -> str:

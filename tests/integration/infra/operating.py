@@ -55,8 +55,11 @@ class Operator:
         self._capsys = capsys
 
     def run(self, command: str, *arguments: str) -> Ran:
+        return self.run_bare(command, "--stack-name", self.stack, *arguments)
+
+    def run_bare(self, *arguments: str) -> Ran:
         self._capsys.readouterr()
-        code = cli.main([command, "--stack-name", self.stack, *arguments])
+        code = cli.main(arguments)
         return Ran(code, *self._capsys.readouterr())
 
     def deploy(self, *arguments: str) -> Ran:
