@@ -32,7 +32,6 @@ class Workflow:
     *startable*: ``POST /workflows/NAME`` starts it, rather than a route of its own.
     *posts*: it posts to the destination in its input, and succeeds only if Discord took the message.
     *followed*: the relay follows an execution to its end, and its events are delivered only if it succeeded.
-    *own_stack*: it has a stack of its own beside the relay's (``voice-relay deploy workflow NAME``).
     *max_events* is how many events one execution takes unless a rule or BATCH_MAX_EVENTS says otherwise,
     within 200 KiB in any case; ``None`` for a workflow that takes none.
     *parameters* is the model of what a rule may hand to it, ``None`` if it takes no parameters.
@@ -45,7 +44,6 @@ class Workflow:
     startable: bool = True
     posts: bool = False
     followed: bool = False
-    own_stack: bool = False
     max_events: int | None = None
     parameters: type[Parameters] | None = None
     own_stack: bool = False

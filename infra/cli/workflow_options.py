@@ -75,7 +75,7 @@ def find_bundled(named: str) -> Workflow | None:
         return None
     bundled = ", ".join(name for name, each in WORKFLOWS.items() if each.own_stack) or "none"
     if workflow is not None:
-        raise SettingsError([f"{named} is in the relay's own stack: deploy that with voice-relay deploy"])
+        raise SettingsError([f"{named} has no stack of its own: it is deployed with what it is part of"])
     raise SettingsError(
         [f"there is no file {named}, and no workflow of that name comes with voice-relay ({bundled} does)"]
     )
@@ -120,6 +120,7 @@ def _examples(account: Account) -> dict[str, str]:
         "WaitsTable": "waits",
         "ConnectionArn": f"arn:{partition}:events:{where}:connection/example/{uuid.UUID(int=0)}",
         "CallUrl": "https://api.example.com",
+        "Renewal": f"arn:{partition}:states:{where}:stateMachine:refresh",
     }
 
 

@@ -5,6 +5,7 @@
     acts    --acts    ${ActionsActivity}             that activity
     waits   --waits   ${WaitsTable}                  aws-sdk:dynamodb:putItem.waitForTaskToken
     calls   --calls   ${ConnectionArn}, ${CallUrl}   http:invoke
+                      ${Renewal}
 
 A task of another kind needs permissions of its own.
 """
@@ -39,7 +40,7 @@ GRANTS: Final = (
         "waits for signals",
     ),
     _grant(
-        *("calls", "Connection", ("ConnectionArn", "CallUrl")),
+        *("calls", "Connection", ("ConnectionArn", "CallUrl", "Renewal")),
         r"arn:.*:states:::http:invoke",
         "calls another API",
     ),

@@ -94,8 +94,7 @@ def load_template(path: Path, *, definition: str | None = None, resources: str =
 
     body = _read(path)
     if resources:
-        body = _OUTPUTS.sub(lambda match: f"{resources}
-{match[0]}", body, count=1)
+        body = _OUTPUTS.sub(lambda match: f"{resources}\n{match[0]}", body, count=1)
     template = _abridge(Template(path.name, _LOCAL_DEFINITION.sub(inline, body)))
     if template.size_bytes > MAX_BYTES:
         raise TemplateError(

@@ -18,12 +18,15 @@ from infra.deploy.template import Template, load_template
 KIND: Final = STACK_KINDS[WORKFLOW]
 
 # What every such stack imports from the relay's, and what one with a grant does.
-_OUTPUTS: Final = ("IngressApiId", "ProxyApiId", "IngressIntegrationRoleName", "StatusStateMachineRoleName", "BotPolicyArn")
+_OUTPUTS: Final = (
+    *("IngressApiId", "ProxyApiId", "BotPolicyArn"),
+    *("IngressIntegrationRoleName", "StatusStateMachineRoleName"),
+)
 _OUTPUTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "acts": ("ActionsActivityArn",),
     "waits": ("WaitsTableName", "WaitsTableArn"),
 }
-_OUTPUTS_OF_CONNECTION: Final = ("ConnectionArn", "ConnectionSecretArn", "CallUrl")
+_OUTPUTS_OF_CONNECTION: Final = ("ConnectionArn", "ConnectionSecretArn", "CallUrl", "Renewal")
 # Parameters that a new stack takes over from the relay's.
 _SHARED: Final = ("AllowedCidrs", "LogRetentionDays", "ExecutionLogLevel", "Tracing", "PermissionsBoundary")
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html
