@@ -14,6 +14,7 @@ message continues from the name of the parameter, and does not repeat the value,
 secret.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 import pydantic
@@ -106,3 +107,12 @@ class EscortParameters(Parameters):
                 remedy = f"need {name}" if self.do == deed else f"have {name}, which is only for {deed}"
                 raise ValueError(f'with do = "{self.do}" {remedy}')
         return self
+
+
+class ReportParameters(Parameters):
+    """What another API is told: the CloudEvent as it is, or one level of fields, with fixed *fields* beside
+    them, over which what the event says wins.
+    """
+
+    format: Literal["event", "flat"] = "event"
+    fields: Mapping[str, str | int | float | bool] = pydantic.Field(default_factory=dict)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from workflow.parameters import AdmitParameters, EscortParameters, Parameters
+from workflow.parameters import AdmitParameters, EscortParameters, Parameters, ReportParameters
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -37,6 +37,7 @@ class Workflow:
     *parameters* is the model of what a rule may hand to it, ``None`` if it takes no parameters.
     *own_stack*: it is deployed as a stack of its own beside the relay's, by ``voice-relay deploy workflow``,
     rather than with ``infra/relay.yaml``.
+    *of_connection*: it renews the token of a connection, whose stack (``infra/connection.yaml``) has it.
     """
 
     name: str
@@ -47,11 +48,17 @@ class Workflow:
     max_events: int | None = None
     parameters: type[Parameters] | None = None
     own_stack: bool = False
+    of_connection: bool = False
 
     @property
     def routable(self) -> bool:
         """Whether a rule may name it: whether it takes events."""
         return self.max_events is not None
+
+    @property
+    def of_relay(self) -> bool:
+        """Whether ``infra/relay.yaml`` has it."""
+        return not (self.own_stack or self.of_connection)
 
     @property
     def definition(self) -> Path:
@@ -93,6 +100,16 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
             Workflow("signal", Kind.EXPRESS, startable=False),
             Workflow("admit", Kind.STANDARD, max_events=1, parameters=AdmitParameters, own_stack=True),
             Workflow("escort", Kind.STANDARD, max_events=1, parameters=EscortParameters, own_stack=True),
+            Workflow(
+                "report",
+                Kind.STANDARD,
+                followed=True,
+                max_events=1,
+                parameters=ReportParameters,
+                own_stack=True,
+            ),
+            Workflow("login", Kind.EXPRESS, startable=False, of_connection=True),
+            Workflow("refresh", Kind.STANDARD, startable=False, of_connection=True),
         )
     }
 )

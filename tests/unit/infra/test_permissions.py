@@ -15,7 +15,7 @@ from tests.unit.infra.resolved import ARN, DESTINATIONS, Resolved, pairs, tasks
 from workflow.registry import WORKFLOWS
 
 RELAY = Resolved()
-OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if not workflow.own_stack]
+OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if workflow.of_relay]
 MACHINES = RELAY.of_type("StepFunctions::StateMachine")
 ROLES = sorted({machine["RoleArn"] for machine in MACHINES.values()})
 
@@ -177,7 +177,7 @@ def test_callers_may_invoke_existing_routes() -> None:
         *(
             f"$default/POST/workflows/{name}"
             for name, each in WORKFLOWS.items()
-            if each.startable and not each.own_stack
+            if each.startable and each.of_relay
         ),
         "$default/POST/executions/status",
         "$default/POST/executions/signal",

@@ -18,7 +18,7 @@ from workflow.registry import WORKFLOWS
 
 RELAY = load_template(TEMPLATE.read_text())
 RESOURCES = expand(RELAY)["Resources"]
-OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if not workflow.own_stack]
+OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if workflow.of_relay]
 STARTABLE = [workflow.name for workflow in OF_THE_RELAY if workflow.startable]
 
 

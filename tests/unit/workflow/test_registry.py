@@ -14,7 +14,7 @@ MACHINES = RELAY.of_type("StepFunctions::StateMachine")
 ROUTES = {route["RouteKey"] for route in RELAY.of_type("ApiGatewayV2::Route").values()}
 
 each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
-OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if not workflow.own_stack]
+OF_THE_RELAY = [workflow for workflow in WORKFLOWS.values() if workflow.of_relay]
 each_of_the_relay = pytest.mark.parametrize(
     "workflow", OF_THE_RELAY, ids=[workflow.name for workflow in OF_THE_RELAY]
 )
