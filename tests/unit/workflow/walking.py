@@ -120,6 +120,9 @@ class Walker:
     def _pass(self, _name: str, state: Any, bound: Any, *_: Any) -> Any:
         return self._leave(state, bound, bound["input"])
 
+    def _fail(self, _name: str, state: Any, bound: Any, *_: Any) -> Any:
+        raise TaskError(state["Error"], self._fill(state["Cause"], bound))
+
     def _wait(self, _name: str, state: Any, bound: Any, *_: Any) -> Any:
         seconds = self._fill(state["Seconds"], bound)
         assert seconds >= 0
@@ -156,6 +159,7 @@ class Walker:
     def _compute(self, expression: str, bound: dict[str, Any]) -> Any:
         parsed = _parse(expression)
         parsed.register_lambda("millis", lambda: self._now_ms)
+        parsed.register_lambda("parse", json.loads)
         return parsed.evaluate(None, bound)
 
 
