@@ -16,7 +16,7 @@ def _wait(allow: Any, *, timeout_s: int, table: str, next_state: str | None) -> 
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::aws-sdk:dynamodb:putItem.waitForTaskToken",
-        "TimeoutSeconds": timeout_s,
+        "TimeoutSeconds": f"{{% {timeout_s} %}}",
         "Arguments": {
             "TableName": table,
             "Item": {
@@ -92,7 +92,9 @@ def failure(answer: Answer) -> tuple[str, str]:
     return envelope["error"], envelope["cause"]
 
 
-def start_waiting(relay: Relay, *allowed: Any, timeout_s: int = 60, wait: bool = True) -> Waiting:
+def start_waiting(
+    relay: Relay, *allowed: Any, timeout_s: int = 60, name: str | None = None, wait: bool = True
+) -> Waiting:
     """Start an execution that waits once for each of *allowed*, one after another."""
     table = relay.outputs["WaitsTableName"]
     allowed = allowed or (ADMIT,)
@@ -110,7 +112,7 @@ def start_waiting(relay: Relay, *allowed: Any, timeout_s: int = 60, wait: bool =
     machine = client.create_state_machine(
         name=unique("waiting"), definition=json.dumps(definition), roleArn=_role(relay)
     )["stateMachineArn"]
-    arn = client.start_execution(stateMachineArn=machine, name=unique("wait"))["executionArn"]
+    arn = client.start_execution(stateMachineArn=machine, name=name or unique("wait"))["executionArn"]
     waiting = Waiting(relay, arn)
     if wait:
         waiting.until_token_changes()
