@@ -36,6 +36,7 @@ from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
 from bot.relay import Relay, Start, check_rules, read_rules
+from bot.routing.targets import beside_relay
 from bot.settings.settings import Settings
 from bot.telemetry.logs import log_loop_exception
 from bot.ulid import UlidFactory
@@ -153,13 +154,15 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def check_start(settings: Settings) -> None:
-    """Raise SettingsError or StoreError for rules or a data directory that ``run`` would refuse.
+def check_start(settings: Settings) -> frozenset[str]:
+    """Return the workflows that the rules name and that the relay's own stack does not have.
 
-    For a start that takes long: ``run`` checks both again.
+    Raises SettingsError or StoreError for rules or a data directory that ``run`` would refuse. For a start
+    that takes long: ``run`` checks both again.
     """
-    check_rules(settings)
+    rules, _ = check_rules(settings)
     check_data_dir(settings.data_dir)
+    return beside_relay(rules)
 
 
 def _limits(settings: Settings) -> Limits:

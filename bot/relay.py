@@ -1,7 +1,7 @@
 """The relay at work: watches, says whether it is ready, and stops in order. ``bot.app`` builds it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 
 import structlog
@@ -17,7 +17,8 @@ from bot.outbox.service import Outbox
 from bot.outbox.work import Advanced
 from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import load_rules
-from bot.routing.targets import find_unknown, known_targets
+from bot.routing.targets import beside_relay, find_unknown, known_targets
+from bot.settings.definitions import find_definitions
 from bot.settings.settings import Settings
 from bot.telemetry.http import OpsServer
 
@@ -52,6 +53,7 @@ class Relay:
         self._intake = intake
         self._tasks = tasks
         self._reloading = asyncio.Lock()
+        self._beside_relay = beside_relay(intake.rules)
         self._gateway = gateway
         self._heartbeat = Heartbeat(
             start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
@@ -103,9 +105,22 @@ class Relay:
                     "rules_kept", reason="the file is wrong, so the old rules apply", problems=error.problems
                 )
                 return
+            if undeployed := self._find_undeployed(rules):
+                log.error(
+                    "rules_kept",
+                    reason="single-machine mode deploys workflows when it starts: restart the relay",
+                    workflows=undeployed,
+                )
+                return
             self._intake.rules = rules
             self._follower.forget_troubles()
             log.info("rules_reloaded", rules=len(rules.rules))
+
+    def _find_undeployed(self, rules: Rules) -> list[str]:
+        """Return the workflows in *rules* that this machine has not deployed; a stack may have them."""
+        if self._settings.api_endpoint is not None:
+            return []
+        return sorted(beside_relay(rules) - self._beside_relay)
 
     async def close(self) -> None:
         """Start nothing new, finish or give up what is in flight, and put everything on disk."""
@@ -194,8 +209,12 @@ def check_rules(settings: Settings) -> tuple[Rules, list[str]]:
     """
     targets = known_targets(
         single_machine=settings.api_endpoint is None,
-        workflows=settings.workflows,
+        workflows=_own_workflows(settings),
         destinations=settings.destinations,
     )
     rules = DEFAULT_RULES if settings.rules_file is None else load_rules(settings.rules_file, targets)
     return rules, find_unknown(rules, targets)
+
+
+def _own_workflows(settings: Settings) -> Collection[str]:
+    return find_definitions(settings.workflows_dir) if settings.api_endpoint is None else settings.workflows

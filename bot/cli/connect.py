@@ -1,7 +1,7 @@
 """From the settings to the API that starts executions: the deployed one, or that of this single machine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import structlog
@@ -12,19 +12,22 @@ from bot.api.region import resolve_region
 from bot.api.target import FixedCredentials, Target
 from bot.errors import SettingsError
 from bot.settings.aws import open_session
+from bot.settings.definitions import find_definitions
 from bot.settings.settings import ApiSettings, Settings
 from bot.settings.values import WEBHOOK_MISSING
 from bot.telemetry.redaction import Redactor
 
 
 @asynccontextmanager
-async def connect(settings: ApiSettings | Settings, redactor: Redactor) -> AsyncIterator[Target]:
+async def connect(
+    settings: ApiSettings | Settings, redactor: Redactor, workflows: Collection[str] = ()
+) -> AsyncIterator[Target]:
     """Yield the API of the settings; without one, start an embedded AWS and deploy the templates to it.
 
-    Raises SettingsError if neither is possible.
+    *workflows* are then deployed beside the relay. Raises SettingsError if neither is possible.
     """
     if settings.api_endpoint is None:
-        async with _single_machine(settings, redactor) as target:
+        async with _single_machine(settings, redactor, workflows) as target:
             yield target
         return
     region = await asyncio.to_thread(
@@ -35,8 +38,11 @@ async def connect(settings: ApiSettings | Settings, redactor: Redactor) -> Async
 
 
 @asynccontextmanager
-async def _single_machine(settings: ApiSettings | Settings, redactor: Redactor) -> AsyncIterator[Target]:
+async def _single_machine(
+    settings: ApiSettings | Settings, redactor: Redactor, workflows: Collection[str]
+) -> AsyncIterator[Target]:
     try:
+        from infra.deploy.workflow_stack import load_workflow
         from infra.local.machine import single_machine
     except ModuleNotFoundError as error:
         problem = (
@@ -46,9 +52,11 @@ async def _single_machine(settings: ApiSettings | Settings, redactor: Redactor) 
         raise SettingsError([problem]) from error
     if settings.webhook_url is None:
         raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {WEBHOOK_MISSING}"])
+    definitions = find_definitions(settings.workflows_dir)
+    own = [load_workflow(name, definitions.get(name)) for name in sorted(workflows)]
     log = structlog.get_logger(__name__)
-    log.info("single_machine_starting")
-    async with single_machine(webhook_url=settings.webhook_url) as machine:
+    log.info("single_machine_starting", workflows=[workflow.name for workflow in own])
+    async with single_machine(webhook_url=settings.webhook_url, workflows=own) as machine:
         key = machine.credentials
         redactor.add(key.secret_access_key)
         log.info("single_machine_ready")

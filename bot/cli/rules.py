@@ -18,6 +18,7 @@ from bot.model_errors import explain_model_error
 from bot.routing.rules import DEFAULT_RULES, Rules, Surroundings
 from bot.routing.rules_file import read_rules
 from bot.routing.targets import Targets, find_unknown, known_targets
+from bot.settings.definitions import find_definitions
 from bot.settings.settings import RulesSettings, load_rules_settings
 from bot.text import count
 from bot.voice.events import EVENT, Event
@@ -124,7 +125,7 @@ def _load_settings(options: Options, console: Console) -> RulesSettings | None:
 def _known_targets(settings: RulesSettings) -> Targets:
     return known_targets(
         single_machine=settings.single_machine,
-        workflows=settings.workflows,
+        workflows=find_definitions(settings.workflows_dir) if settings.single_machine else settings.workflows,
         destinations=settings.destinations,
     )
 

@@ -31,12 +31,12 @@ def read_options(_: Arguments) -> Options:
 
 def run(_: Options, _console: Console) -> int:
     settings = _load_settings()
-    app.check_start(settings)
+    workflows = app.check_start(settings)
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
     _say_sources()
 
     async def relay() -> None:
-        async with connect(settings, redactor) as target:
+        async with connect(settings, redactor, workflows) as target:
             await app.run(settings, target)
 
     run_async(relay())

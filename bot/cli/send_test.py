@@ -25,6 +25,7 @@ from bot.clock import format_ms, system_clock
 from bot.console import EXIT_DONE, Console
 from bot.errors import Rejected, SettingsError, TemporaryFailure
 from bot.routing.targets import explain_workflow, known_targets
+from bot.settings.definitions import find_definitions
 from bot.settings.settings import load_api_settings
 from bot.settings.values import WEBHOOK_REMEDY
 from bot.telemetry.logs import configure_logging
@@ -123,8 +124,17 @@ def read_options(arguments: Arguments) -> Options:
 def run(options: Options, console: Console) -> int:
     settings = load_api_settings()
     deployed = settings.api_endpoint is not None
-    if not deployed and settings.webhook_url is not None and options.workflow not in _STARTABLE:
-        raise SettingsError([explain_workflow(options.workflow, known_targets(single_machine=True))])
+    targets = known_targets(
+        single_machine=not deployed, workflows=() if deployed else find_definitions(settings.workflows_dir)
+    )
+    beside = options.workflow not in _STARTABLE or WORKFLOWS[options.workflow].own_stack
+    if (
+        not deployed
+        and settings.webhook_url is not None
+        and beside
+        and options.workflow not in targets.workflows
+    ):
+        raise SettingsError([explain_workflow(options.workflow, targets)])
     if not deployed:
         # The execution ends with this process.
         options = replace(options, wait=True)
@@ -135,7 +145,7 @@ def run(options: Options, console: Console) -> int:
         if not deployed and settings.webhook_url is not None:
             name = "VOICE_RELAY_WEBHOOK_URL"
             await check_webhook(name, settings.webhook_url, remedy=WEBHOOK_REMEDY, hint=console.hint)
-        async with connect(settings, redactor) as target:
+        async with connect(settings, redactor, {options.workflow} if beside else ()) as target:
             return await send_test(options, target, console, deployed=deployed)
 
     return run_async(body())

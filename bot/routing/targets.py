@@ -1,8 +1,8 @@
 """Which workflows and destinations there are, as far as this process knows, and which rules name others.
 
-In single-machine mode both are certain: the registry's workflows that take events, and the destination
-``default``. A stack may have workflows of its own, and its destinations are known only from the settings, so
-an unknown name is a warning there, never an error.
+In single-machine mode both are certain: the registry's workflows that take events, those whose definitions
+are there, and the destination ``default``. Beside a stack, which workflows have stacks of their own is known
+only from the settings, and so are its destinations: an unknown name is a warning there, never an error.
 """
 
 import difflib
@@ -14,6 +14,7 @@ from bot.routing.rules import Rule, Rules, label
 from workflow.registry import WORKFLOWS
 
 _ROUTABLE: Final = frozenset(name for name, workflow in WORKFLOWS.items() if workflow.routable)
+_OWN_STACK: Final = frozenset(name for name in _ROUTABLE if WORKFLOWS[name].own_stack)
 _DEFAULT: Final = "default"
 
 
@@ -29,24 +30,39 @@ class Targets:
 def known_targets(
     *, single_machine: bool, workflows: Collection[str] = (), destinations: Collection[str] = ()
 ) -> Targets:
-    """Return what this machine has, or a stack with its own *workflows* and, if known, *destinations*."""
+    """Return what this machine has with *workflows*, or a stack with these beside it.
+
+    Of a stack, *destinations* are what it has, as far as that is known.
+    """
     if single_machine:
-        return Targets(_ROUTABLE, frozenset({_DEFAULT}), certain=True)
-    return Targets(_ROUTABLE | set(workflows), frozenset(destinations) or None, certain=False)
+        return Targets(_ROUTABLE | set(workflows), frozenset({_DEFAULT}), certain=True)
+    return Targets((_ROUTABLE - _OWN_STACK) | set(workflows), frozenset(destinations) or None, certain=False)
+
+
+def beside_relay(rules: Rules) -> frozenset[str]:
+    """Return the workflows that *rules* name and that the relay's own stack does not have."""
+    named = {rule.workflow for rule in rules.rules if not rule.drop}
+    return frozenset(named - (_ROUTABLE - _OWN_STACK))
 
 
 def explain_workflow(name: str, targets: Targets) -> str:
     """Return what to do about the workflow *name*, which *targets* does not have."""
-    near = difflib.get_close_matches(name, sorted(targets.workflows), n=1)
+    near = difflib.get_close_matches(name, sorted(targets.workflows | _OWN_STACK - {name}), n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     if targets.certain:
         return (
             f"there is no workflow {name}{hint}: this machine has {_list(targets.workflows)}; for another, "
-            "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+            f"put its definition, {name}.asl.json, into the directory VOICE_RELAY_WORKFLOWS_DIR"
+        )
+    if name in _OWN_STACK:
+        return (
+            f"the workflow {name} has a stack of its own and is not in VOICE_RELAY_WORKFLOWS: deploy it with "
+            f"voice-relay deploy workflow {name}; otherwise its events wait, then become dead letters"
         )
     return (
-        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: if the stack has it, list it "
-        "in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead letters"
+        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: deploy it with voice-relay "
+        "deploy workflow, or list it in VOICE_RELAY_WORKFLOWS if it is deployed; otherwise its events wait, "
+        "then become dead letters"
     )
 
 

@@ -90,7 +90,10 @@ class Settings(SourcedSettings):
     )
     workflows: _Names = Field(
         (),
-        description="The stack's own workflows, like audit,stats, which rules may name as well.",
+        description="Workflows with a stack of their own, like admit,greet. Written by voice-relay deploy.",
+    )
+    workflows_dir: Path | None = Field(
+        None, description="The directory of your own workflows, NAME.asl.json, for single-machine mode."
     )
     destinations: _Names = Field(
         (), description="The stack's destinations, to check the rules against. Written by voice-relay deploy."
@@ -158,6 +161,7 @@ class ApiSettings(SourcedSettings):
     api_endpoint: _Endpoint = None
     aws_region: _Region = None
     webhook_url: _Webhook = None
+    workflows_dir: Path | None = None
     log_format: _LogFormat = "auto"
     log_level: _LogLevel = "info"
 
@@ -175,6 +179,7 @@ class RulesSettings(SourcedSettings):
 
     rules_file: Path | None = None
     workflows: _Names = ()
+    workflows_dir: Path | None = None
     destinations: _Names = ()
     api_endpoint: SecretStr | None = None
     webhook_url: SecretStr | None = None

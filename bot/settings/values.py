@@ -33,6 +33,7 @@ EXPECTED: Final = {
     "data_dir": "must be the path of a directory",
     "rules_file": "must be the path of a TOML file",
     "workflows": "must be names of workflows separated by commas, like audit,stats",
+    "workflows_dir": "must be the path of a directory",
     "destinations": "must be names of destinations separated by commas, like default,mods",
     "batch_max_events": "must be a whole number from 1 to 1000",
     "max_event_age_s": "must be a number of seconds, more than 0",

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from bot.errors import SettingsError
 from infra.deploy.aws_errors import DeployError, explained
-from infra.deploy.definition import Definition
+from infra.deploy.definition import Definition, read_definition
 from infra.deploy.engine import ClientFactory, DeployOptions, deploy_template
-from infra.deploy.grants import GRANTS, find_methods
-from infra.deploy.policy_file import Statements
+from infra.deploy.grants import GRANTS, find_methods, find_ungranted
+from infra.deploy.policy_file import Statements, read_policy
 from infra.deploy.stack import Stack
 from infra.deploy.stack_events import ignore
 from infra.deploy.stack_kinds import STACK_KINDS, WORKFLOW
 from infra.deploy.template import Template, load_template
+from workflow.registry import WORKFLOWS
 
 KIND: Final = STACK_KINDS[WORKFLOW]
 
@@ -63,6 +66,23 @@ class OwnWorkflow:
             "Connection": self.connection or "",
             **({"CallMethods": ",".join(methods)} if methods else {}),
         }
+
+
+def load_workflow(name: str, path: Path | None = None) -> OwnWorkflow:
+    """Return the workflow whose definition is in *path*, or the bundled one of this *name*.
+
+    ``NAME.policy.json`` beside the definition has further permissions, if it exists. Raises SettingsError.
+    """
+    definition = read_definition(path or WORKFLOWS[name].definition, name=name)
+    policy = (path or WORKFLOWS[name].definition).with_name(f"{name}.policy.json")
+    statements = read_policy(policy) if policy.is_file() else ()
+    ungranted = () if statements else find_ungranted(definition.tasks, definition.needs)
+    if problems := [
+        f"the task {task} of {name} uses {resource}, which needs permissions of its own: write {policy}"
+        for task, resource in ungranted
+    ]:
+        raise SettingsError(problems)
+    return OwnWorkflow(definition, statements=statements)
 
 
 def deploy_workflow(

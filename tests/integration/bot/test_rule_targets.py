@@ -65,8 +65,33 @@ async def test_single_machine_refuses_at_start(tmp_path: Path) -> None:
 
     (problem,) = caught.value.problems
     assert problem.startswith(
-        f"VOICE_RELAY_RULES_FILE: {tmp_path}/rules.toml line 2, rule 1: there is no workflow audit:"
+        f"VOICE_RELAY_RULES_FILE: {tmp_path}/rules.toml line 2, rule 1: there is no workflow audit"
     )
+
+
+async def test_definitions_are_known(tmp_path: Path) -> None:
+    (tmp_path / "audit.asl.json").touch()
+    _write_rules(tmp_path, 'workflow = "audit"')
+
+    async with _opened(tmp_path, webhook_url=_WEBHOOK, workflows_dir=tmp_path) as relay:
+        assert relay._intake.rules.rules[0].workflow == "audit"
+
+
+async def test_reload_deploys_no_workflow(tmp_path: Path) -> None:
+    """Single-machine mode deploys what the rules name when it starts."""
+    (tmp_path / "audit.asl.json").touch()
+    _write_rules(tmp_path, 'name = "old"')
+    async with _opened(tmp_path, webhook_url=_WEBHOOK, workflows_dir=tmp_path) as relay:
+        old = relay._intake.rules
+        _write_rules(tmp_path, 'workflow = "audit"')
+        with capture_logs() as logs:
+            relay.reload_rules()
+            await _until(lambda: any(line["event"].startswith("rules_") for line in logs))
+
+        (kept,) = (line for line in logs if line["event"].startswith("rules_"))
+        assert (kept["event"], kept["workflows"]) == ("rules_kept", ["audit"])
+        assert kept["reason"].endswith("restart the relay")
+        assert relay._intake.rules is old
 
 
 async def test_single_machine_keeps_rules_at_reload(tmp_path: Path) -> None:
@@ -89,7 +114,7 @@ async def test_stack_warns_and_goes_on(tmp_path: Path) -> None:
     _write_rules(tmp_path, 'workflow = "audit"')
     with capture_logs() as logs:
         async with _opened(tmp_path, api_endpoint="https://api.invalid") as relay:
-            assert "the workflow audit is not one of" in _problems(logs)[0]
+            assert "is not one of digest and notify" in _problems(logs)[0]
             _write_rules(tmp_path, 'destination = "mods"')
             relay.reload_rules()
             await _until(lambda: relay._intake.rules.rules[0].destination == "mods")

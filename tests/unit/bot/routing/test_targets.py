@@ -11,20 +11,21 @@ STACK = known_targets(single_machine=False)
 TOLD = known_targets(single_machine=False, workflows=["audit"], destinations=["default", "mods"])
 
 
-def listed(*more: str) -> str:
+def listed(*more: str, own_stacks: bool) -> str:
     """The workflows that a rule may name, and *more*, as a sentence lists them."""
-    *others, last = sorted({*more, *(name for name, known in WORKFLOWS.items() if known.routable)})
+    known = {name for name, each in WORKFLOWS.items() if each.routable and (own_stacks or not each.own_stack)}
+    *others, last = sorted({*more, *known})
     return f"{', '.join(others)} and {last}"
 
 
 SENTENCES = {
     "workflow, one machine": (
-        Rule(workflow="audit"),
+        Rule(workflow="stats"),
         SINGLE_MACHINE,
         (
-            "rule 1: there is no workflow audit (did you mean admit?): this machine has "
-            f"{listed()}; for another, "
-            "set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+            "rule 1: there is no workflow stats: this machine has "
+            f"{listed('audit', own_stacks=True)}; for another, put its definition, stats.asl.json, into the "
+            "directory VOICE_RELAY_WORKFLOWS_DIR"
         ),
     ),
     "slip, one machine": (
@@ -32,16 +33,25 @@ SENTENCES = {
         SINGLE_MACHINE,
         (
             "rule 1 (all): there is no workflow notfy (did you mean notify?): this machine has "
-            f"{listed()}; for another, set VOICE_RELAY_API_ENDPOINT to a stack that has it"
+            f"{listed('audit', own_stacks=True)}; for another, put its definition, notfy.asl.json, into the "
+            "directory VOICE_RELAY_WORKFLOWS_DIR"
         ),
     ),
     "workflow, stack": (
         Rule(workflow="stats"),
         TOLD,
         (
-            f"rule 1: the workflow stats is not one of {listed('audit')}: if the stack has "
-            "it, list it in VOICE_RELAY_WORKFLOWS; otherwise its events wait, then become dead "
-            "letters"
+            f"rule 1: the workflow stats is not one of {listed('audit', own_stacks=False)}: deploy it with "
+            "voice-relay deploy workflow, or list it in VOICE_RELAY_WORKFLOWS if it is deployed; otherwise "
+            "its events wait, then become dead letters"
+        ),
+    ),
+    "bundled workflow, stack": (
+        Rule(workflow="admit"),
+        TOLD,
+        (
+            "rule 1: the workflow admit has a stack of its own and is not in VOICE_RELAY_WORKFLOWS: deploy "
+            "it with voice-relay deploy workflow admit; otherwise its events wait, then become dead letters"
         ),
     ),
     "destination, one machine": (

@@ -26,6 +26,7 @@ def test_defaults(machine: Machine) -> None:
         "data_dir": Path("data"),
         "rules_file": None,
         "workflows": (),
+        "workflows_dir": None,
         "destinations": (),
         "batch_max_events": None,
         "max_event_age_s": 86_400,
