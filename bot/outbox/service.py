@@ -1,6 +1,9 @@
 """The outbox as the event loop sees it: takes what happened, hands out batches, never makes the loop wait.
 
-All disk work is done on one thread, by the ``Writer``.
+All disk work is done on one thread, by the ``Writer``. What is put wakes it at once, but for a receipt: that
+waits here for a moment while the thread is idle and no event waits for what it frees. At a quiet time the
+next frame's transaction takes it along, and no frame finds the thread busy with it. A crash meanwhile repeats
+a request that is known to the API.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ from typing import Final
 import structlog
 
 from bot.clock import Clock, system_clock
-from bot.outbox.batch import Batch
+from bot.outbox.batch import Batch, Delivered
 from bot.outbox.session import Position
 from bot.outbox.store import Store
 from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Resynced, Sync, Tick, Watched
@@ -31,6 +34,7 @@ INBOX_HUNG_MAX: Final = 20_000
 """Items kept in memory for the thread: in a burst, and while the disk hangs."""
 
 _RETRY_S: Final = 1.0
+_RECEIPT_WAIT_S: Final = 0.02
 
 Deliver = Callable[[Sequence[Batch]], object]
 Positions = Callable[[], Mapping[int, Position]]
@@ -60,6 +64,8 @@ class Outbox:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Sequence[Item]] = queue.SimpleQueue()
         self._gathered: list[Item] = []
+        self._receipts: list[Item] = []
+        self._receipts_due: asyncio.TimerHandle | None = None
         self._passed = 0
         self._passed_ms = clock()
         self._let_go_guilds: set[str] = set()
@@ -106,6 +112,11 @@ class Outbox:
 
         Each is committed as one, after all that was put before and with all of the same turn of the loop.
         """
+        if isinstance(item, Delivered) and self._may_wait(item):
+            self._receipts.append(item)
+            if self._receipts_due is None:
+                self._receipts_due = asyncio.get_running_loop().call_later(_RECEIPT_WAIT_S, self._pass_on)
+            return
         # Waking the thread is not free, so all items of one turn of the loop go together.
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._pass_on)
@@ -170,8 +181,21 @@ class Outbox:
         """Whether the disk has failed for so long that observations are let go."""
         return self._writer is not None and self._writer.losing
 
+    def _may_wait(self, receipt: Delivered) -> bool:
+        """Say whether nothing waits for what the receipt frees, nor can while nothing else is put."""
+        return (
+            self._writer is not None
+            and not self._gathered
+            and self._writer.done == self._passed
+            and not (self._writer.lanes_due or self._store.waits_behind(receipt.batch))
+        )
+
     def _pass_on(self) -> None:
-        gathered, self._gathered = self._gathered, []
+        gathered = [*self._receipts, *self._gathered]
+        self._gathered, self._receipts = [], []
+        if self._receipts_due is not None:
+            self._receipts_due.cancel()
+            self._receipts_due = None
         if self._is_overflowing():
             gathered = self._let_go(gathered)
         elif self._let_go_guilds:

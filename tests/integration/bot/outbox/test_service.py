@@ -403,7 +403,7 @@ async def test_closes_despite_failing_start(
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let receipts wait for so long that a test would notice."""
-    monkeypatch.setattr("bot.outbox.writer._RECEIPT_WAIT_S", 10 * TIMEOUT_S)
+    monkeypatch.setattr("bot.outbox.service._RECEIPT_WAIT_S", 10 * TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("patient")
