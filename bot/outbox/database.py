@@ -27,6 +27,7 @@ import structlog
 
 from bot.clock import system_clock
 from bot.errors import StoreDamagedError, StoreError
+from bot.outbox.checkpoints import Checkpoints
 from bot.outbox.private_files import make_private, open_private
 from bot.outbox.soundness import find_foreign, find_unsound, guard, list_schema
 
@@ -60,6 +61,7 @@ class Database:
 
     connection: sqlite3.Connection
     path: Path
+    checkpoints: Checkpoints
     _lock: IO[str]
 
     @property
@@ -80,6 +82,7 @@ class Database:
         return (pages - free) * page_bytes
 
     def close(self) -> None:
+        self.checkpoints.close()
         self.connection.close()
         self._lock.close()
 
@@ -125,7 +128,7 @@ def open_database(
         except StoreDamagedError as error:
             connection = _begin_anew(path, error, synchronous, schema)
         undo.pop_all()
-    return Database(connection, path, lock)
+    return Database(connection, path, Checkpoints(path), lock)
 
 
 def _begin_anew(
@@ -172,7 +175,8 @@ def _connect(path: Path, synchronous: Synchronous, schema: Traversable | None) -
             check_schema(connection, path, files)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            # A page that changes many times before a checkpoint is copied into the file once.
+            # A page that changes many times before a checkpoint is copied into the file once. ``Checkpoints``
+            # are earlier, but for those that they cannot complete.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
             whole = path.stat().st_size <= _CHECKED_BYTES

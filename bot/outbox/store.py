@@ -194,6 +194,7 @@ class Store:
         self._schedule.commit(change, [batch.lane_id for batch in batches])
         self._parking.commit(change)
         self._committed_ms = now_ms
+        self._database.checkpoints.note_commit()
         return [*again, *batches]
 
     def has_room(self) -> bool:
