@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from bot.backoff import backoff_s
-from bot.clock import Clock, system_clock
+from bot.clock import Clock, format_ms, system_clock
 from bot.delivery.route import Route, outcome_unknown, retry_after_s
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Failed, Refused, Report
@@ -24,6 +24,8 @@ from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Failed, Ref
 _UNSURE: Final = "; an earlier attempt had no answer, so look for the execution {name} before a redrive"
 
 _EXPIRED: Final = "expired: it was tried for longer than MAX_EVENT_AGE_S, at last: {reason}"
+
+_LOG_WAIT_S: Final = 0.05
 
 _T = TypeVar("_T")
 
@@ -62,6 +64,7 @@ class Dispatcher:
         self._routes: dict[str, Route] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()
+        self._unlogged: list[tuple[int, str, dict[str, Any]]] = []
         self._closing = False
         self.delivered = 0
 
@@ -103,12 +106,13 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._log_accepted()
 
     async def _deliver(self, batch: Batch) -> None:
         route = self._route(batch.lane.workflow)
         attempts, unsure = 0, batch.sent_before
         while True:
-            probe = await self._idle_for(route.breaker.enter())
+            probe = route.breaker.state != "closed" and await self._idle_for(route.breaker.enter())
             attempts += 1
             try:
                 arn = await self._start(batch.lane.workflow, batch.execution, batch.body)
@@ -154,11 +158,22 @@ class Dispatcher:
             )
             self._report(Accepted(accepted))
             self._follow(accepted)
-            log.info("batch_accepted", **facts)
+            self._log_soon("batch_accepted", facts)
         else:
             self.delivered += len(batch.event_ids)
             self._report(Delivered(batch, arn, attempts))
-            log.info("batch_delivered", **facts)
+            self._log_soon("batch_delivered", facts)
+
+    def _log_soon(self, event: str, facts: dict[str, Any]) -> None:
+        """Log it in a moment, together with what else is accepted until then: batches that wait go first."""
+        if not self._unlogged:
+            asyncio.get_running_loop().call_later(_LOG_WAIT_S, self._log_accepted)
+        self._unlogged.append((self._clock(), event, facts))
+
+    def _log_accepted(self) -> None:
+        unlogged, self._unlogged = self._unlogged, []
+        for at_ms, event, facts in unlogged:
+            log.info(event, timestamp=format_ms(at_ms), **facts)
 
     def _refused(self, batch: Batch, reason: str, *, split: bool, unsure: bool) -> None:
         if unsure:

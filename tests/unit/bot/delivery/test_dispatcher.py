@@ -2,11 +2,14 @@
 
 import asyncio
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
+import structlog
 
 from bot.backoff import BASE_S, CAP_S, backoff_s
 from bot.delivery.circuit_breaker import FAILURES_TO_OPEN
@@ -68,9 +71,45 @@ async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
     return settled, waits
 
 
+@pytest.fixture
+def informed(_quiet_logs: None) -> None:
+    """Log from info on."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
 async def test_reports_accepted_execution() -> None:
     sent = batch("x")
     assert await run(Api("arn:1"), sent) == ([Delivered(sent, "arn:1", 1)], [])
+
+
+@pytest.mark.usefixtures("informed")
+async def test_logs_accepted_batches_together() -> None:
+    """A moment later, each with its own time."""
+    times = iter([1_763_708_400_000, 1_763_708_400_020])
+    waits: list[float] = []
+    loop = asyncio.get_running_loop()
+    with structlog.testing.capture_logs() as logs, patch.object(loop, "call_later") as call_later:
+        async with asyncio.TaskGroup() as tasks:
+            api = Api("arn:1", "arn:2")
+            dispatcher = Dispatcher(api.start, waits.append, tasks.create_task, clock=lambda: next(times))  # type: ignore[arg-type]
+            dispatcher.deliver([batch("x"), batch("y")])
+        assert logs == []
+        (((_, write), _),) = call_later.call_args_list
+        write()
+        assert [(line["execution"], line["timestamp"]) for line in logs] == [
+            ("x", "2025-11-21T07:00:00.000Z"),
+            ("y", "2025-11-21T07:00:00.020Z"),
+        ]
+
+
+@pytest.mark.usefixtures("informed")
+async def test_logs_accepted_batches_on_close() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with dispatching(Api("arn:1").start, [], []) as dispatcher:
+            dispatcher.deliver([batch("x")])
+            await until(lambda: not dispatcher.in_flight)
+            await dispatcher.close(1)
+    assert [line["event"] for line in logs] == ["batch_delivered"]
 
 
 @pytest.mark.parametrize("error", [TemporaryFailure("down", status=503), Unauthorized("refused", status=403)])
