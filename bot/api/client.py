@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
 import aiohttp
@@ -26,6 +27,8 @@ TIMEOUT_S: Final = 35.0
 _RESPONSE_MAX_BYTES: Final = 64 * 1024
 _REMEDY: Final = "check VOICE_RELAY_API_ENDPOINT and the network"
 
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 _T = TypeVar("_T")
 Parse = Callable[[int, Mapping[str, str], bytes, datetime, Sequence[str]], _T]
 """Parses a response: its status, headers and body, the time it arrived, and the secrets of its request, which
@@ -36,7 +39,7 @@ class ApiClient:
     """Sends signed requests to the ingress API of *target*; open it as a context manager.
 
     Every request is signed with the credentials and the time of that moment. *max_connections* is 0 for no
-    bound.
+    bound. *service* is the one to sign for, where *target* is another service's address.
     """
 
     def __init__(
@@ -44,18 +47,22 @@ class ApiClient:
         target: Target,
         *,
         max_connections: int,
+        service: str = "execute-api",
+        timeout_s: float = TIMEOUT_S,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._endpoint = target.endpoint.rstrip("/")
         self._region = target.region
         self._credentials = target.credentials
+        self._service = service
+        self._timeout_s = timeout_s
         self._utc_now = utc_now
         self._max_connections = max_connections
         self._urls: dict[str, yarl.URL] = {}
         self._exchange: Exchange | None = None
 
     async def __aenter__(self) -> "ApiClient":
-        self._exchange = Exchange(max_connections=self._max_connections, timeout_s=TIMEOUT_S)
+        self._exchange = Exchange(max_connections=self._max_connections, timeout_s=self._timeout_s)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -68,7 +75,7 @@ class ApiClient:
         Raises a DeliveryError. A TemporaryFailure may leave open whether the request was accepted; sending
         the same name and body again is safe, since Step Functions starts them once.
         """
-        return await self.post(f"/workflows/{workflow}", body, parse_start, execution=name)
+        return await self.post(f"/workflows/{workflow}", body, parse_start, headers={"execution-name": name})
 
     async def post(
         self,
@@ -76,44 +83,51 @@ class ApiClient:
         body: bytes,
         parse: Parse[_T],
         *,
-        execution: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
         response_max_bytes: int = _RESPONSE_MAX_BYTES,
     ) -> _T:
         """Send *body* to *path* and return the response as *parse* reads it; raises a DeliveryError.
 
-        *execution* names the execution to start. At most *response_max_bytes* of the response are read.
+        *headers* have names in lower case. At most *response_max_bytes* of the response are read.
         """
         if self._exchange is None:
             raise RuntimeError("the API client is not open")
         url = self._url(path)
-        headers = await self._sign(url, body, execution)
+        sent = await self._sign(url, body, headers)
         try:
             # Never redirected: the signature and the body would go to another host.
-            answer = await self._exchange.post(url, headers, body, answer_max_bytes=response_max_bytes)
+            answer = await self._exchange.post(url, sent, body, answer_max_bytes=response_max_bytes)
         except TimeoutError as error:
-            sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
+            connected = not isinstance(error, aiohttp.ConnectionTimeoutError)
             text = "the API did not answer in time"
-            raise TemporaryFailure(text, code="Timeout", outcome_unknown=sent) from None
+            raise TemporaryFailure(text, code="Timeout", outcome_unknown=connected) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TemporaryFailure(
-                f"cannot reach the API: {quote(explain_failure(error), _secrets(headers))}",
+                f"cannot reach the API: {quote(explain_failure(error), _secrets(sent))}",
                 code=type(error).__name__,
                 outcome_unknown=not isinstance(error, aiohttp.ClientConnectorError),
             ) from error
         try:
-            return parse(*answer, self._utc_now(), _secrets(headers))
+            return parse(*answer, self._utc_now(), _secrets(sent))
         except Unauthorized:
             # The profile or the SSO session may have been renewed on disk since.
             self._credentials.forget()
             raise
 
-    async def _sign(self, url: yarl.URL, body: bytes, execution: str | None) -> dict[str, str]:
+    async def _sign(self, url: yarl.URL, body: bytes, given: Mapping[str, str]) -> dict[str, str]:
         """Return the request's headers, the signature among them."""
         credentials = await self._credentials.get()
-        headers = {"host": host_header(str(url)), "content-type": "application/json"}
-        if execution is not None:
-            headers["execution-name"] = execution
-        signed = sign("POST", str(url), headers, body, credentials, region=self._region, now=self._utc_now())
+        headers = {"host": host_header(str(url)), "content-type": "application/json", **given}
+        signed = sign(
+            "POST",
+            str(url),
+            headers,
+            body,
+            credentials,
+            region=self._region,
+            now=self._utc_now(),
+            service=self._service,
+        )
         return {**headers, **signed}
 
     def _url(self, path: str) -> yarl.URL:

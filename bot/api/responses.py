@@ -57,6 +57,10 @@ _BY_CODE: Final[Mapping[str, type[DeliveryError]]] = {
     "InvalidName": Rejected,
     "InvalidArn": Rejected,
     "ExecutionDoesNotExist": Rejected,
+    "TaskDoesNotExist": Rejected,
+    "TaskTimedOut": Rejected,
+    "InvalidToken": Rejected,
+    "InvalidOutput": Rejected,
     "ValidationException": Rejected,
     "SerializationException": Rejected,
 }

@@ -84,6 +84,11 @@ class Tracker:
         guild = self._guilds.get(guild_id)
         return guild is None or guild.watched
 
+    def find_watched(self, guild_id: str) -> GuildOccupancy | None:
+        """Return the guild's occupancy, to read; ``None`` unless it is watched now."""
+        guild = self._guilds.get(guild_id)
+        return guild if guild is not None and guild.watched else None
+
     def people_in(self, guild_id: str, channel_id: str) -> int:
         """Return how many people are in the channel now."""
         guild = self._guilds.get(guild_id)
