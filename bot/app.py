@@ -5,21 +5,29 @@
                                                         └────────── delivered, refused ─────┘         │
                                                                                heartbeat, while ready ┘
 
+What workflows want done in Discord goes another way: AWS's activity ──task──▶ worker ──request──▶ Discord.
+
 Stopping goes the same way: the heartbeat ends, then no more frames, then no more batches, then what is in
-flight finishes or is given up within the grace, then everything is on disk and the file is closed. The next
-process sends again, the same, what was given up, and resumes the gateway's session.
+flight, actions too, finishes or is given up within the grace, then everything is on disk and the file is
+closed. The next process sends again, the same, what was given up, and resumes the gateway's session.
 """
 
 import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import structlog
 
+from bot.actions.people import People
+from bot.actions.performer import Performer
+from bot.actions.rest import Rest
+from bot.actions.worker import Worker
+from bot.api.activities import Activities, resolve_states_url
 from bot.api.client import ApiClient
 from bot.api.executions import Executions
 from bot.api.target import Target
@@ -37,6 +45,7 @@ from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
 from bot.relay import Relay, Start, check_rules, read_rules
 from bot.routing.targets import beside_relay
+from bot.settings.aws import open_session
 from bot.settings.settings import Settings
 from bot.telemetry.logs import log_loop_exception
 from bot.ulid import UlidFactory
@@ -78,7 +87,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
     store = await asyncio.to_thread(Store, database, _limits(settings))
     # The places in flight bound the connections, for each workflow by itself; none waits for another's.
     api = ApiClient(target, max_connections=0)
-    async with api, asyncio.TaskGroup() as tasks:
+    async with api, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         outbox = Outbox(store)
         webhook = _watch_webhook(settings, lambda: None if gateway.not_ready() else tracker.guild_ids)
         follower = Follower(
@@ -108,7 +117,10 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
             shard_count=settings.shard_count,
             positions=await asyncio.to_thread(store.load_positions),
         )
-        relay = Relay(settings, outbox, dispatcher, follower, intake, gateway, tasks, api.start, webhook)
+        worker = await stack.enter_async_context(_open_worker(settings, target, tracker, tasks.create_task))
+        relay = Relay(
+            settings, outbox, dispatcher, follower, intake, gateway, tasks, api.start, webhook, worker
+        )
         watch = tasks.create_task(webhook.run()) if webhook else None
         outbox.start(deliver=dispatcher.deliver, resync=intake.resync, positions=gateway.positions)
         alive = tasks.create_task(outbox.wait_broken())
@@ -121,6 +133,28 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
             following.cancel()
             if watch is not None:
                 watch.cancel()
+
+
+@asynccontextmanager
+async def _open_worker(
+    settings: Settings,
+    target: Target,
+    tracker: Tracker,
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+) -> AsyncIterator[Worker | None]:
+    """Yield the worker of the activity; ``None`` where no action is allowed."""
+    arn = settings.activity_arn or target.activity_arn
+    if not settings.actions or arn is None:
+        yield None
+        return
+    url = target.states_url
+    if url is None:
+        url = await asyncio.to_thread(resolve_states_url, target.region, open_session=open_session)
+    rest = Rest(settings.discord_api_url, settings.discord_token)
+    async with rest, Activities(target, arn, url) as activities:
+        performer = Performer(rest, People(tracker.find_watched), settings.actions)
+        log.info("actions_allowed", actions=settings.actions)
+        yield Worker(activities, performer.perform, spawn)
 
 
 def _watch_webhook(settings: Settings, guilds: Callable[[], Collection[str] | None]) -> WebhookWatch | None:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from bot.actions.worker import Worker
 from bot.delivery.dispatcher import Dispatcher
 from bot.delivery.follower import Follower
 from bot.delivery.heartbeat import Heartbeat
@@ -44,8 +45,10 @@ class Relay:
         tasks: asyncio.TaskGroup,
         start: Start,
         webhook: WebhookWatch | None,
+        worker: Worker | None,
     ) -> None:
         self._webhook = webhook
+        self._worker = worker
         self._settings = settings
         self._outbox = outbox
         self._dispatcher = dispatcher
@@ -73,6 +76,8 @@ class Relay:
                 await stack.enter_async_context(ops)
                 log.info("ops_listening", host=self._settings.ops_host, port=ops.port)
             watch = self._tasks.create_task(self._gateway.run(token))
+            if self._worker is not None:
+                self._worker.start()
             tick = self._tasks.create_task(self._keep_watch())
             release = self._tasks.create_task(self._release_held())
             beat = self._tasks.create_task(self._beat())
@@ -80,6 +85,8 @@ class Relay:
                 await stop.wait()
                 log.info("stopping", waiting=self._outbox.waiting, in_flight=self._dispatcher.in_flight)
             finally:
+                if self._worker is not None:
+                    self._worker.stop()
                 # No heartbeat while the rest shuts down: it would say that all is well.
                 await _end(beat)
                 tick.cancel()
@@ -127,13 +134,17 @@ class Relay:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._settings.shutdown_grace_s
         self._outbox.drain()
-        await self._dispatcher.close(self._settings.shutdown_grace_s)
+        # Side by side: both have the whole grace.
+        acting = self._worker.close(self._settings.shutdown_grace_s) if self._worker else _nothing()
+        await asyncio.gather(self._dispatcher.close(self._settings.shutdown_grace_s), acting)
         await self._follower.close(max(0.0, until_s - loop.time()))
         await self._outbox.close()
 
     def not_ready(self) -> list[str]:
         """Return why the relay is not ready; empty while it is."""
         reasons = self._gateway.not_ready()
+        if self._worker is not None and self._worker.trouble is not None:
+            reasons.append(self._worker.trouble)
         if self._outbox.failing is not None:
             reasons.append(self._outbox.failing)
         if self._webhook is not None and self._webhook.trouble is not None:
@@ -156,7 +167,18 @@ class Relay:
             "shards_connected": self._gateway.connected_shards,
             "heartbeats_total": beat.beats,
             "heartbeats_failed_total": beat.failures,
+            **self._count_actions(),
             **({"heartbeat_age_s": round(beat.age_s, 1)} if self._settings.heartbeat_s else {}),
+        }
+
+    def _count_actions(self) -> dict[str, float]:
+        worker = self._worker
+        if worker is None:
+            return {}
+        return {
+            "actions_done_total": worker.done,
+            "actions_refused_total": worker.refused,
+            "actions_running": worker.running,
         }
 
     def _describe(self) -> dict[str, int]:
@@ -186,6 +208,10 @@ class Relay:
     def _note_watched(self) -> None:
         self._outbox.put(Advanced(self._gateway.positions()))
         self._outbox.tick(self._gateway.watched_until())
+
+
+async def _nothing() -> None:
+    """Stand in for what is not there."""
 
 
 async def _end(task: asyncio.Task[None]) -> None:

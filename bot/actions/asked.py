@@ -14,7 +14,7 @@ from bot.actions.refusal import BAD_INPUT, ActionError
 
 _PROBLEMS_MAX: Final = 5
 
-Key = Annotated[str, StringConstraints(pattern=r"^[^:\s]{1,80}(?::\S+)?\Z", max_length=256)]
+Key = Annotated[str, StringConstraints(pattern=r"^[^:\s]{1,80}(?::\S+)?$", max_length=256)]
 
 
 class Asked(BaseModel):

@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from bot.actions.buttons import SIGNAL, build_button
 
-Snowflake = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}\Z")]
+Snowflake = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 
 _EMBEDS_MAX_CHARS: Final = 6000
 _ROW_BUTTONS: Final = 5
 _STYLES: Final = {"primary": 1, "secondary": 2, "success": 3, "danger": 4}
 _NONCE_CHARS: Final = 24
 
-_Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+\Z", max_length=2048)]
+_Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$", max_length=2048)]
 
 
 class _Part(BaseModel):
@@ -75,7 +75,7 @@ class MessageButton(_Part):
 
     label: str = Field(min_length=1, max_length=80)
     style: Literal["success", "danger", "primary", "secondary"] = "secondary"
-    signal: Annotated[str, StringConstraints(pattern=rf"^{SIGNAL}\Z")]
+    signal: Annotated[str, StringConstraints(pattern=rf"^{SIGNAL}$")]
     disabled: bool = False
 
 

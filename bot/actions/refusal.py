@@ -43,6 +43,7 @@ _BY_CODE: Final[Mapping[int, str]] = {
     50001: "Discord.MissingAccess",
     50007: "Discord.CannotMessageUser",
     50013: "Discord.MissingPermissions",
+    50033: "Discord.UnknownUser",
     # No server in common with the person.
     50278: "Discord.CannotMessageUser",
 }

@@ -5,7 +5,7 @@ A few polls wait for tasks at once. Each task that they bring is performed besid
 
 AWS can hand a task to a worker that is gone: one that was killed, or whose polls were cut off at a shutdown,
 since AWS may hold a poll for the rest of its minute. Such a task is not lost: without a heartbeat it times
-out after its HeartbeatSeconds, and the workflow's Retry hands it out again. A minute after the end of a worker
+out after its HeartbeatSeconds, and the workflow's Retry hands it out again. A minute after a worker's end
 none of its polls is left, so a task is repeated for this reason at most 1 + 60/HeartbeatSeconds times.
 
     success                     SendTaskSuccess, repeated with backoff while AWS does not answer
@@ -34,6 +34,8 @@ BEAT_S: Final = 5.0
 _FAILURES_TO_SAY: Final = 3
 _REPORT_S: Final = 60.0
 _EMPTY_S: Final = 1.0
+_HELD_S: Final = 15.0
+"""A poll that is out for longer has a connection, and AWS let it in."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +59,15 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._pause_until_s = 0.0
-        self.trouble: str | None = None
+        self._trouble: str | None = None
         self.done = 0
         self.refused = 0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no tasks come; ``None`` while all is well, and once AWS holds a poll."""
+        held = _now_s() > self._pause_until_s + _HELD_S
+        return None if held else self._trouble
 
     @property
     def running(self) -> int:
@@ -118,9 +126,9 @@ class Worker:
             log.error("activity_poll_broke", exc_info=error)
             self._note_failure(TemporaryFailure(f"the poll failed unexpectedly ({type(error).__name__})"))
             return None
-        if self.trouble is not None:
+        if self._trouble is not None:
             log.info("activity_polls_work", failures=self._failures)
-        self._failures, self.trouble = 0, None
+        self._failures, self._trouble = 0, None
         if task is None:
             # Held for a minute by AWS; whatever else answers must not be asked in a tight loop.
             await asyncio.sleep(max(0.0, since_s + _EMPTY_S - _now_s()))
@@ -135,7 +143,7 @@ class Worker:
         self._failures += 1
         self._pause_until_s = _now_s() + pause_s
         if self._failures >= _FAILURES_TO_SAY or not isinstance(error, TemporaryFailure):
-            self.trouble = f"cannot take actions from AWS: {error}"
+            self._trouble = f"cannot take actions from AWS: {error}"
             log.warning(
                 "activity_polls_fail", failures=self._failures, reason=str(error), retry_s=round(pause_s, 1)
             )

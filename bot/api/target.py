@@ -31,8 +31,13 @@ class FixedCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The API's base URL, the region to sign for, and the credentials to sign with."""
+    """The API's base URL, the region to sign for, and the credentials to sign with.
+
+    ``states_url`` and ``activity_arn`` are Step Functions' address and the activity in single-machine mode.
+    """
 
     endpoint: str
     region: str
     credentials: CredentialsProvider
+    states_url: str | None = None
+    activity_arn: str | None = None

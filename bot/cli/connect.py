@@ -56,9 +56,19 @@ async def _single_machine(
     own = [load_workflow(name, definitions.get(name)) for name in sorted(workflows)]
     log = structlog.get_logger(__name__)
     log.info("single_machine_starting", workflows=[workflow.name for workflow in own])
-    async with single_machine(webhook_url=settings.webhook_url, workflows=own) as machine:
+    acts = isinstance(settings, Settings) and bool(settings.actions)
+    parameters = {"Actions": "true"} if acts else {}
+    async with single_machine(
+        webhook_url=settings.webhook_url, parameters=parameters, workflows=own
+    ) as machine:
         key = machine.credentials
         redactor.add(key.secret_access_key)
         log.info("single_machine_ready")
         credentials = ReadOnlyCredentials(key.access_key_id, key.secret_access_key, key.session_token)
-        yield Target(machine.api_endpoint, machine.region, FixedCredentials(credentials))
+        yield Target(
+            machine.api_endpoint,
+            machine.region,
+            FixedCredentials(credentials),
+            states_url=machine.aws.endpoint_url,
+            activity_arn=machine.outputs.get("ActionsActivityArn"),
+        )

@@ -33,6 +33,8 @@ from bot.settings.sources import (
 from bot.settings.values import (
     EXPECTED,
     EXPLAINED,
+    check_actions,
+    check_activity,
     check_endpoint,
     check_heartbeat,
     check_host,
@@ -97,6 +99,12 @@ class Settings(SourcedSettings):
     )
     destinations: _Names = Field(
         (), description="The stack's destinations, to check the rules against. Written by voice-relay deploy."
+    )
+    actions: Annotated[_Names, AfterValidator(check_actions)] = Field(
+        (), description="What workflows may have the bot do in Discord, like send,edit,move. Empty: nothing."
+    )
+    activity_arn: Annotated[str | None, Field(validate_default=True), AfterValidator(check_activity)] = Field(
+        None, description="The stack's activity, needed with ACTIONS. Written by voice-relay deploy."
     )
     batch_max_events: Annotated[int | None, Field(ge=1, le=1000)] = Field(
         None, description="The most events in one execution. Unset: 38 for notify, 200 KiB for others."

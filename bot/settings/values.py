@@ -15,6 +15,15 @@ from pydantic_core import PydanticCustomError
 _DISCORD_HOSTS: Final = frozenset({"discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com"})
 _EXECUTE_API: Final = re.compile(r"[a-z0-9]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
+ACTIONS: Final = (
+    *("find_person", "list_channel", "move", "disconnect", "mute", "deafen", "add_role", "remove_role"),
+    *("send", "edit", "delete", "direct_message"),
+)
+"""What the bot can do in Discord for a workflow; ``bot.actions.catalogue`` says how."""
+_ACTIVITY: Final = re.compile(
+    r"arn:[a-z-]+:states:(?P<region>[a-z0-9-]+):\d{12}:activity:[\w.-]{1,80}", re.ASCII
+)
+
 EXPECTED: Final = {
     "discord_token": "must be the bot's token alone, without spaces or quotes",
     "discord_api_url": (
@@ -35,6 +44,8 @@ EXPECTED: Final = {
     "workflows": "must be names of workflows separated by commas, like audit,stats",
     "workflows_dir": "must be the path of a directory",
     "destinations": "must be names of destinations separated by commas, like default,mods",
+    "actions": "must be names of actions separated by commas, like send,edit,move",
+    "activity_arn": "must be the ARN of an activity (the stack's output ActionsActivityArn)",
     "batch_max_events": "must be a whole number from 1 to 1000",
     "max_event_age_s": "must be a number of seconds, more than 0",
     "outbox_max_bytes": "must be a number of bytes, 1048576 (1 MiB) or more",
@@ -183,6 +194,30 @@ def parse_names(value: object) -> object:
 def check_names(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in value):
         raise ValueError
+    return value
+
+
+def check_actions(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not set(value) <= set(ACTIONS):
+        raise explained(f"names an action that does not exist: there are {', '.join(ACTIONS)}")
+    return value
+
+
+def check_activity(value: str | None, info: ValidationInfo) -> str | None:
+    """Return *value*, which may be missing only without actions, or without an endpoint."""
+    endpoint = info.data.get("api_endpoint")
+    if value is None:
+        if endpoint is not None and info.data.get("actions"):
+            raise explained(
+                "is not set, but VOICE_RELAY_ACTIONS is: voice-relay deploy --parameter Actions=true writes "
+                "it, or take it from the stack's output ActionsActivityArn"
+            )
+        return None
+    found = _ACTIVITY.fullmatch(value)
+    if found is None:
+        raise ValueError
+    if endpoint is not None and region_of(endpoint) not in {None, found["region"]}:
+        raise explained("is not in the region of VOICE_RELAY_API_ENDPOINT: take both from the same stack")
     return value
 
 

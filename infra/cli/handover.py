@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bot.console import Console
 from bot.settings.values import region_of
-from infra.cli.stack_options import DESTINATIONS, ENDPOINT, REGION, WORKFLOWS
+from infra.cli.stack_options import ACTIONS, ACTIVITY, DESTINATIONS, ENDPOINT, REGION, WORKFLOWS
 from infra.deploy.access_key import AccessKeys, ensure_key
 from infra.deploy.account import Account
 from infra.deploy.aws_errors import DeployError
@@ -12,7 +12,7 @@ from infra.deploy.env_file import EnvFile
 
 
 def hand_over_endpoint(env_file: EnvFile, outputs: Mapping[str, str], region: str, console: Console) -> None:
-    """Write the endpoint and the destinations that exist.
+    """Write the endpoint, the destinations and the activity that exist.
 
     And the region, if the endpoint's name does not tell it or the file has another.
     """
@@ -20,8 +20,13 @@ def hand_over_endpoint(env_file: EnvFile, outputs: Mapping[str, str], region: st
     values = {ENDPOINT: endpoint, DESTINATIONS: outputs["DestinationNames"]}
     if region_of(endpoint) is None or held.get(REGION, region) != region:
         values[REGION] = region
+    activity = outputs.get("ActionsActivityArn", "")
+    if activity or ACTIVITY in held:
+        values[ACTIVITY] = activity
     before = {name: f" (it was {held[name]})" if name in held else "" for name in values}
     console.say(*[f"Wrote {name} to {env_file.path}{before[name]}." for name in env_file.write(values)])
+    if activity and ACTIONS not in held:
+        console.hint(f"the bot performs no action for workflows until {ACTIONS} in {env_file.path} names it")
 
 
 def hand_over_workflow(env_file: EnvFile | None, name: str, console: Console) -> None:

@@ -28,6 +28,8 @@ def test_defaults(machine: Machine) -> None:
         "workflows": (),
         "workflows_dir": None,
         "destinations": (),
+        "actions": (),
+        "activity_arn": None,
         "batch_max_events": None,
         "max_event_age_s": 86_400,
         "outbox_max_bytes": 1 << 30,
