@@ -124,13 +124,17 @@ def test_alarms_watch_named_relay(monitoring: Monitoring) -> None:
     outputs = monitoring.relay.outputs
     watched = {
         name: {dimension["Value"] for dimension in monitoring.alarm(name)["Dimensions"]}
-        for name in ("bot-silent", "notify-failed", "digest-failed", "ingress-faults", "proxy-faults")
+        for name in (
+            *("bot-silent", "notify-failed", "digest-failed", "signals-failed"),
+            *("ingress-faults", "proxy-faults"),
+        )
     }
 
     assert watched == {
         "bot-silent": {outputs["HeartbeatStateMachineArn"]},
         "notify-failed": {outputs["NotifyStateMachineArn"]},
         "digest-failed": {outputs["DigestStateMachineArn"]},
+        "signals-failed": {outputs["SignalStateMachineArn"]},
         "ingress-faults": {outputs["IngressApiId"]},
         "proxy-faults": {outputs["ProxyApiId"]},
     }

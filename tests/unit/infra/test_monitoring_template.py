@@ -83,7 +83,7 @@ def test_imports_exist_in_relay() -> None:
     imports = {_imported(node) for node in _nodes(MONITORING["Resources"]) if "Fn::ImportValue" in node}
 
     assert imports <= RELAY["Outputs"].keys()
-    assert len(imports) == 9
+    assert len(imports) == 11
 
 
 def test_each_alarm_is_in_one_composite() -> None:
@@ -196,6 +196,7 @@ def test_watches_both_workflows() -> None:
     assert watched == {
         *itertools.product(machines, ends),
         ("HeartbeatStateMachineArn", "ExecutionsSucceeded"),
+        ("SignalStateMachineArn", "ExecutionsFailed"),
     }
 
 
