@@ -22,6 +22,7 @@ EXPRESS_REQUEST: Final = 1.00 / 1_000_000
 EXPRESS_GB_S: Final = 0.00001667
 # https://aws.amazon.com/dynamodb/pricing/on-demand/
 ROW_WRITTEN: Final = 0.625 / 1_000_000
+ROW_READ: Final = 0.125 / 1_000_000
 # https://aws.amazon.com/cloudwatch/pricing/
 LOG_GB: Final = 0.50
 ALARM_MONTH: Final = 0.10
@@ -99,6 +100,17 @@ def _log_lines(usage: Usage) -> int:
     return 1 + polls(usage.seconds) + usage.posts
 
 
+def signal_costs(signals: int) -> dict[str, float]:
+    """Return the dollars for *signals*, each with the row of its wait."""
+    billed_s = math.ceil(_SIGNAL_S / _EXPRESS_STEP_S) * _EXPRESS_STEP_S
+    return {
+        "ingress API": signals * HTTP_API_REQUEST,
+        "Step Functions": signals * (EXPRESS_REQUEST + _EXPRESS_GB * billed_s * EXPRESS_GB_S),
+        # Written by the execution and by the signal, and read once.
+        "rows": signals * (2 * ROW_WRITTEN + ROW_READ),
+    }
+
+
 def heartbeat_month(every_s: float) -> float:
     """Return the dollars a month for one bot's heartbeat: a request and an Express execution each time."""
     beats = _MONTH_S / every_s
@@ -122,6 +134,8 @@ def monitoring_month(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, tu
 
 # About eight events of the history, without the data.
 _EXPRESS_LOG_BYTES: Final = 3_000
+_SIGNAL_S: Final = 0.3
+"""An assumption: three calls to services, one after another."""
 _POST_S: Final = 0.6
 """An assumption: Step Functions' own steps and Discord's answer."""
 NOTIFY: Final = Usage(states=1, posts=1, log_bytes=380, seconds=_POST_S)
@@ -151,6 +165,16 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.{max(2, digits)}f}"
 
 
+def render_signals() -> Iterator[str]:
+    """Yield a Markdown table of what 1,000 and 1,000,000 signals cost."""
+    few, many = signal_costs(1_000), signal_costs(1_000_000)
+    yield "| signals | 1,000 | 1,000,000 |"
+    yield "|---|---:|---:|"
+    for name in few:
+        yield f"| {name} | {_dollars(few[name])} | {_dollars(many[name])} |"
+    yield f"| **together** | **{_dollars(sum(few.values()))}** | **{_dollars(sum(many.values()))}** |"
+
+
 def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a Markdown table of the costs of an idle month."""
     yield "| a month, whatever happens | |"
@@ -165,4 +189,5 @@ def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield every table; *monitoring* are the resources of monitoring.yaml."""
     for name, usage in _USAGE.items():
         yield from (f"`{name}`:", "", *render_events(usage, busy=min(max_events(name), _FULL_BATCH)), "")
+    yield from (*render_signals(), "")
     yield from render_months(monitoring)

@@ -13,6 +13,7 @@ from tooling.costs import (
     heartbeat_month,
     monitoring_month,
     polls,
+    signal_costs,
 )
 from tooling.locks import ROOT
 from tooling.template_yaml import load_template
@@ -64,6 +65,11 @@ def test_documentation_compares_the_prices() -> None:
         for size in (1, max_events("notify")):
             dollars = sum(priced(NOTIFY, events=1_000_000, events_per_execution=size).values())
             assert f"${dollars:.2f} " in row
+
+
+def test_prices_a_million_signals() -> None:
+    """A request (1.00); an Express execution of 0.3 s (1.00 + 0.31); two rows written, one read (1.375)."""
+    assert sum(signal_costs(1_000_000).values()) == pytest.approx(3.6876, rel=0.001)
 
 
 def test_prices_a_months_heartbeats() -> None:
