@@ -9,14 +9,22 @@ from typing import Final
 
 import pydantic
 
-from bot.cli.parser import Arguments, CommandParser, key_value, named_path
+from bot.cli.parser import Arguments, CommandParser, key_value
 from bot.cli.webhook_check import check_webhook
 from bot.console import EXIT_DONE, Console
 from bot.errors import SettingsError
 from bot.text import escape, render_span
+from infra.cli.connection_options import (
+    ONLY_CONNECTION,
+    ConnectionOptions,
+    add_connection_arguments,
+    find_credentials,
+    read_connection,
+)
 from infra.cli.handover import hand_over_endpoint, hand_over_key, hand_over_workflow
 from infra.cli.plan_view import render_next, render_plan
 from infra.cli.progress import Progress
+from infra.cli.relay_options import ONLY_RELAY, add_access_key_arguments, add_destination_arguments
 from infra.cli.stack_options import StackOptions, add_stack_arguments, read_stack_options
 from infra.cli.webhook_sources import find_webhook, read_webhook_files
 from infra.cli.workflow_options import (
@@ -27,6 +35,7 @@ from infra.cli.workflow_options import (
 )
 from infra.deploy.access_key import AccessKeys, check_key
 from infra.deploy.account import Account
+from infra.deploy.connection_stack import deploy_connection
 from infra.deploy.destinations import DestinationChanges, FindWebhook
 from infra.deploy.engine import DeployOptions, Plan, deploy, deploy_template
 from infra.deploy.stack import StillInProgressError
@@ -36,10 +45,6 @@ _BOT_USER: Final = "CreateBotUser"
 _ROLE_ARN: Final = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
 _WEBHOOK_REMEDY: Final = (
     "nothing was changed: make a webhook in the channel's settings, under Integrations, and give its URL"
-)
-_ONLY_RELAY: Final = (
-    *("destination", "renew_webhook", "remove_destination", "webhook_file"),
-    *("create_access_key", "rotate_access_key"),
 )
 
 
@@ -60,6 +65,7 @@ class Options:
     yes: bool
     wait: bool
     workflow: OwnWorkflow | None = None
+    connection: ConnectionOptions | None = None
 
     @property
     def wants_key(self) -> bool:
@@ -70,7 +76,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.description = (
         "Create or update a stack in an AWS account: show what would change, ask, change it, and write the "
         "relay's endpoint to .env. Webhook URLs go straight into Secrets Manager. The template workflow is "
-        "for one workflow beside the relay's: one that comes with voice-relay, or the definition in a file."
+        "for one workflow beside the relay's: one that comes with voice-relay, or the definition in a file; "
+        "connection is for the API of a third party that workflows call."
     )
     parser.epilog = (
         "The first time, the webhook of the destination default is taken from VOICE_RELAY_WEBHOOK_URL, or "
@@ -90,49 +97,16 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--role-arn", metavar="ARN", help="the role that CloudFormation makes the changes as, instead of you"
     )
-    _add_destinations(parser)
-    _add_access_key(parser)
+    add_destination_arguments(parser)
+    add_access_key_arguments(parser)
     add_workflow_arguments(parser)
+    add_connection_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="watch until it is done (default); --no-wait leaves .env alone",
-    )
-
-
-def _add_destinations(parser: CommandParser) -> None:
-    group = parser.add_argument_group("destinations of the relay")
-    for name, text in (
-        ("destination", "add a destination; asks for its webhook unless the secret has it"),
-        ("renew-webhook", "ask for a new webhook of this destination"),
-        ("remove-destination", "remove a destination, and its webhook from the secret"),
-    ):
-        group.add_argument(
-            f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable"
-        )
-    group.add_argument(
-        "--webhook-file",
-        action="append",
-        default=[],
-        type=named_path,
-        metavar="[NAME=]FILE",
-        help="a file with nothing but the webhook's URL, - for a pipe; NAME defaults to default; repeatable",
-    )
-
-
-def _add_access_key(parser: CommandParser) -> None:
-    group = parser.add_argument_group("access key of the bot")
-    group.add_argument(
-        "--create-access-key",
-        action="store_true",
-        help="make an IAM user for the bot, and write an access key to .env unless it has one",
-    )
-    group.add_argument(
-        "--rotate-access-key",
-        action="store_true",
-        help="write a new access key to .env, and delete the old one",
     )
 
 
@@ -152,8 +126,9 @@ def read_options(arguments: Arguments) -> Options:
         yes=arguments.yes,
         wait=arguments.wait,
         workflow=read_workflow(arguments) if stack.kind.is_workflow else None,
+        connection=read_connection(arguments) if stack.kind.is_connection else None,
     )
-    given = [name for name in (*_ONLY_RELAY, *ONLY_WORKFLOW) if getattr(arguments, name)]
+    given = [name for name in (*ONLY_RELAY, *ONLY_WORKFLOW, *ONLY_CONNECTION) if getattr(arguments, name)]
     if problems := [*_find_problems(options), *_find_misplaced(options, given)]:
         raise SettingsError(problems)
     return options
@@ -175,10 +150,14 @@ def _find_misplaced(options: Options, given: list[str]) -> list[str]:
     """Return what is wrong with the options of one kind of stack alone, of which these were *given*."""
     kind = options.stack.kind
     problems = [
-        f"--{name.replace('_', '-')} applies to {'the relay' if name in _ONLY_RELAY else 'a workflow'} only, "
-        f"not to {kind.name}"
-        for name in given
-        if not (kind.is_relay if name in _ONLY_RELAY else kind.is_workflow)
+        f"--{name.replace('_', '-')} applies to {what} only, not to {kind.name}"
+        for what, applies, names in (
+            ("the relay", kind.is_relay, ONLY_RELAY),
+            ("a workflow", kind.is_workflow, ONLY_WORKFLOW),
+            ("a connection", kind.is_connection, ONLY_CONNECTION),
+        )
+        for name in names
+        if name in given and not applies
     ]
     if not options.wants_key or problems:
         return problems
@@ -310,7 +289,16 @@ class _Deployment:
         asyncio.run(check_webhook(name, url, remedy=_WEBHOOK_REMEDY, hint=self._console.hint))
 
     def _deploy_other(self, how: DeployOptions) -> dict[str, str]:
-        stack, workflow = self._options.stack, self._options.workflow
+        stack, workflow, connection = self._options.stack, self._options.workflow, self._options.connection
+        if connection is not None:
+            return deploy_connection(
+                self._account.client,
+                stack_name=stack.name,
+                parameters=connection.parameters,
+                find=find_credentials(connection, self._console),
+                renew=connection.renew,
+                options=how,
+            )
         if workflow is not None:
             return deploy_workflow(
                 self._account.client,

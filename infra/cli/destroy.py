@@ -17,9 +17,11 @@ from infra.cli.stack_options import (
 )
 from infra.deploy.access_key import KEY_ID, SECRET_KEY
 from infra.deploy.account import Account
+from infra.deploy.credentials import secret_name
 from infra.deploy.destroy import DestroyPlan, destroy
 from infra.deploy.env_file import EnvFile
 from infra.deploy.stack import StillInProgressError
+from infra.deploy.stack_kinds import StackKind
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,25 @@ class Options:
 def add_arguments(parser: CommandParser) -> None:
     parser.description = (
         "Show what a stack consists of, ask, and delete it: with the relay's, its secret and the access keys "
-        "of its user. In .env, only a deleted workflow's name is removed."
+        "of its user; with a connection's, its credentials. In .env, only a deleted workflow's name is "
+        "removed."
     )
     parser.epilog = "Exit codes: 0 gone; 1 failed or declined; 2 wrong usage or settings; 130 interrupted."
     add_stack_arguments(parser)
-    parser.add_argument("--keep-secret", action="store_true", help="keep the secret with the webhooks")
+    parser.add_argument(
+        "--keep-secret",
+        action="store_true",
+        help="keep the secret with the webhooks, or with a connection's credentials",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def read_options(arguments: Arguments) -> Options:
     stack = read_stack_options(arguments)
-    if arguments.keep_secret and not stack.kind.is_relay:
-        raise SettingsError([f"--keep-secret applies to the relay only, not to {stack.kind.name}"])
+    if arguments.keep_secret and not (stack.kind.is_relay or stack.kind.is_connection):
+        raise SettingsError(
+            [f"--keep-secret applies to the relay and to connections only, not to {stack.kind.name}"]
+        )
     return Options(stack, arguments.keep_secret, arguments.yes)
 
 
@@ -75,7 +84,7 @@ def _destroy(options: Options, account: Account, console: Console) -> DestroyPla
 
     def review(plan: DestroyPlan) -> bool:
         found.append(plan)
-        console.say(*_render_plan(plan))
+        console.say(*_render_plan(plan, stack.kind))
         progress.expect(sum(plan.resources.values()))
         return options.yes or console.confirm("Delete this for good?", otherwise="nothing was changed")
 
@@ -83,7 +92,8 @@ def _destroy(options: Options, account: Account, console: Console) -> DestroyPla
         destroy(
             account.client,
             stack_name=stack.name,
-            has_secret=stack.kind.is_relay,
+            secret_name=secret_name(stack.name) if stack.kind.is_connection else None,
+            has_secret=stack.kind.is_relay or stack.kind.is_connection,
             keep_secret=options.keep_secret,
             review=review,
             on_event=progress,
@@ -100,7 +110,7 @@ def _destroy(options: Options, account: Account, console: Console) -> DestroyPla
     return found[-1] if found else None
 
 
-def _render_plan(plan: DestroyPlan) -> list[str]:
+def _render_plan(plan: DestroyPlan, kind: StackKind) -> list[str]:
     lines = ["This will be deleted for good:"]
     if plan.exists and not plan.resources:
         lines.append(f"  the stack {plan.stack_name}, whose creation failed: it has no resources")
@@ -109,7 +119,9 @@ def _render_plan(plan: DestroyPlan) -> list[str]:
         f"  {len(ids):>3}  access keys of the user {user}; whatever uses one is locked out"
         for user, ids in plan.keys.items()
     ]
-    if plan.secret_name is not None:
+    if plan.secret_name is not None and kind.is_connection:
+        lines.append(f"  the secret {plan.secret_name}, with the credentials (--keep-secret keeps it)")
+    elif plan.secret_name is not None:
         names = ", ".join(plan.destinations) or "none"
         lines.append(
             f"  the secret {plan.secret_name}, with the webhooks of: {names} (--keep-secret keeps it)"

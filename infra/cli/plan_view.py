@@ -39,4 +39,8 @@ def render_next(plan: Plan | None, stack: StackOptions) -> list[str]:
             f'Send events to it with a rule that has workflow = "{stack.workflow}", or try it with '
             f"voice-relay send-test --workflow {stack.workflow}."
         )
+    if stack.kind.is_connection:
+        lines.append(
+            f"Let a workflow call through it: voice-relay deploy workflow report --calls {stack.workflow}"
+        )
     return lines

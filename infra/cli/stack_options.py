@@ -29,13 +29,15 @@ REGION: Final = "VOICE_RELAY_AWS_REGION"
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
 _STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_CONNECTION_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 @dataclass(frozen=True)
 class StackOptions:
     """``relay_stack`` is the relay's stack, whichever is meant; ``env_file`` has the bot's settings.
 
-    ``workflow`` is the name of a workflow with a stack of its own, and empty for other kinds.
+    ``workflow`` is the name of a workflow with a stack of its own, or of a connection, and empty for other
+    kinds.
     """
 
     kind: StackKind
@@ -94,7 +96,10 @@ def add_stack_arguments(parser: CommandParser) -> None:
         help=f"{', '.join(STACK_KINDS)} (default: {RELAY})",
     )
     parser.add_argument(
-        "workflow", nargs="?", metavar="NAME", help="of the workflow, where TEMPLATE is workflow"
+        "workflow",
+        nargs="?",
+        metavar="NAME",
+        help="of the workflow or connection, where TEMPLATE is one of these",
     )
     parser.take_late("workflow")
     parser.add_argument(
@@ -130,7 +135,7 @@ def read_stack_options(arguments: Arguments) -> StackOptions:
         if name is not None and not _STACK_NAME.fullmatch(name)
     ]
     kind = STACK_KINDS[arguments.kind]
-    problems += _workflow_problems(kind, arguments.workflow)
+    problems += _name_problems(kind, arguments.workflow, arguments.relay_stack)
     if problems:
         raise SettingsError(problems)
     workflow = getattr(arguments, "name", None) or workflow_name(Path(arguments.workflow or ""))
@@ -145,8 +150,22 @@ def read_stack_options(arguments: Arguments) -> StackOptions:
     )
 
 
-def _workflow_problems(kind: StackKind, named: str | None) -> Iterator[str]:
+def _name_problems(kind: StackKind, named: str | None, relay_stack: str) -> Iterator[str]:
+    """Yield what is wrong with the name of a workflow or connection."""
     if kind.is_workflow and not named:
         yield "name the workflow, or the file with its definition: voice-relay deploy workflow greet.asl.json"
-    elif named and not kind.is_workflow:
+    elif kind.is_connection:
+        yield from _connection_problems(kind, named or "", relay_stack)
+    elif named and not kind.takes_name:
         yield f"{kind.name} is one stack and takes no further name: leave out {escape(named)}"
+
+
+def _connection_problems(kind: StackKind, named: str, relay_stack: str) -> Iterator[str]:
+    if not _CONNECTION_NAME.fullmatch(named):
+        yield "name the connection, with letters, digits and hyphens: voice-relay deploy connection crm"
+        return
+    stack_name = kind.stack_name(relay_stack, named)
+    for other in STACK_KINDS.values():
+        taken = other.stack_name(relay_stack)
+        if stack_name == taken or (other.is_workflow and stack_name.startswith(taken)):
+            yield f"{stack_name} is the name of a {other.name} stack: name the connection otherwise"

@@ -9,6 +9,7 @@ _HERE: Final = Path(__file__).parents[1]
 
 RELAY: Final = "relay"
 WORKFLOW: Final = "workflow"
+CONNECTION: Final = "connection"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class StackKind:
     def is_workflow(self) -> bool:
         return self.name == WORKFLOW
 
+    @property
+    def is_connection(self) -> bool:
+        return self.name == CONNECTION
+
+    @property
+    def takes_name(self) -> bool:
+        """Whether there can be several of this kind, each with a name."""
+        return self.is_workflow or self.is_connection
+
     def stack_name(self, relay_stack: str, workflow: str = "") -> str:
         return relay_stack + self.suffix + workflow
 
@@ -43,6 +53,8 @@ STACK_KINDS: Final[Mapping[str, StackKind]] = {
         StackKind(RELAY, _HERE / "relay.yaml", "", ("ApiEndpoint", "BotPolicyArn"), max_name=60),
         # One for each workflow, whose name follows.
         StackKind(WORKFLOW, _HERE / "workflow.yaml", "-workflow-", ("StateMachineArn", "StartPolicyArn")),
+        # One for each API, likewise. EventBridge allows 64 characters, of which -login takes some.
+        StackKind(CONNECTION, _HERE / "connection.yaml", "-", ("ConnectionArn", "Renewal"), max_name=58),
         StackKind("monitoring", _HERE / "monitoring.yaml", "-monitoring", ("DashboardUrl",)),
         StackKind("service", _HERE / "service.yaml", "-service", ("ClusterName", "ServiceName", "LogName")),
         StackKind(

@@ -206,7 +206,7 @@ def test_keep_secret_is_for_relay_only(operator: Operator) -> None:
     ran = operator.run("destroy", "monitoring", "--keep-secret", "--yes")
 
     assert ran.code == 2
-    assert "--keep-secret applies to the relay only" in ran.err
+    assert "--keep-secret applies to the relay and to connections only" in ran.err
 
 
 def test_deletes_remains_of_failed_creation(aws: EmbeddedAws, operator: Operator) -> None:
