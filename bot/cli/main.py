@@ -34,6 +34,19 @@ COMMANDS: Final[tuple[Command | CommandGroup, ...]] = (
         ),
     ),
     CommandGroup(
+        "events",
+        "show what events look like",
+        (
+            Command("schema", "bot.cli.event_schema", "print the JSON Schema of the events"),
+            Command("sample", "bot.cli.event_sample", "print an example of an event"),
+        ),
+    ),
+    CommandGroup(
+        "workflow",
+        "write a workflow of your own",
+        (Command("new", "bot.cli.new_workflow", "write a starting point with a test"),),
+    ),
+    CommandGroup(
         "outbox",
         "inspect the outbox, redrive or drop dead letters, park lanes",
         (

@@ -128,6 +128,15 @@ EVENT: pydantic.TypeAdapter[Event] = pydantic.TypeAdapter(
 )
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of one event."""
-    return EVENT.json_schema()
+def json_schema(event_type: str | None = None) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of one event, or of the events of one type."""
+    if event_type is None:
+        return EVENT.json_schema()
+    schema = EVENT.json_schema()
+    chosen = schema["$defs"]["GapEvent" if event_type == "discord.voice.gap" else "VoiceEvent"]
+    kind = {"const": event_type, "title": "Type", "type": "string"}
+    return {
+        **chosen,
+        "properties": {**chosen["properties"], "type": kind},
+        "$defs": {name: each for name, each in schema["$defs"].items() if not name.endswith("Event")},
+    }

@@ -18,7 +18,7 @@ SLOW = {"aiohttp", "asyncio", "botocore", "discord", "pydantic", "structlog"}
 REQUIRED = {"outbox show": ["1"], "outbox redrive": ["1"], "outbox drop": ["1"], "trace": ["1"]} | {
     name: ["arn"] for name in ("status", "stop")
 }
-REQUIRED |= {"signal": ["name", "admit"]}
+REQUIRED |= {"signal": ["name", "admit"], "events sample": ["joined"], "workflow new": ["greet"]}
 REQUIRED |= {f"outbox {name}": ["notify"] for name in ("park", "release", "drop-lane")}
 
 

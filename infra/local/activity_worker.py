@@ -1,0 +1,68 @@
+"""Takes the bot's place as the worker of the relay's activity: writes down what was asked, and answers."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
+
+from infra.local.aws import EmbeddedAws
+
+_MESSAGE: Final = {"channel_id": "127121515262115842", "message_id": "127121515262115843"}
+# What the bot answers to each action; where nothing is named, {}.
+_ANSWERS: Final[Mapping[str, Any]] = {
+    "find_person": {"channel_id": "127121515262115840"},
+    "list_channel": {"user_ids": []},
+    "move": {"channel_id": "127121515262115841"},
+    "send": _MESSAGE,
+    "edit": _MESSAGE,
+    "direct_message": _MESSAGE,
+}
+
+
+class ActivityWorker:
+    """Answers each action from *answers*, else as if all went well; an exception there is the action's error.
+
+    The error's name is the exception's first argument, such as ``Discord.MissingPermissions``.
+    """
+
+    def __init__(
+        self,
+        aws: EmbeddedAws,
+        activity_arn: str,
+        on_action: Callable[[dict[str, Any]], None],
+        answers: Mapping[str, Any],
+    ) -> None:
+        self._states = aws.client("stepfunctions")
+        self._activity_arn = activity_arn
+        self._on_action = on_action
+        self._answers = answers
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        # A poll lasts for a minute; it ends with the embedded AWS.
+        self._stopping.set()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                task = self._states.get_activity_task(activityArn=self._activity_arn)
+            except Exception:
+                if self._stopping.is_set():
+                    return
+                raise
+            if task.get("taskToken"):
+                self._answer(task["taskToken"], json.loads(task["input"]))
+
+    def _answer(self, token: str, asked: dict[str, Any]) -> None:
+        self._on_action(asked)
+        action = asked["action"]
+        answer = self._answers.get(action, _ANSWERS.get(action, {}))
+        if isinstance(answer, Exception):
+            self._states.send_task_failure(taskToken=token, error=str(answer), cause="from the test")
+        else:
+            self._states.send_task_success(taskToken=token, output=json.dumps(answer))
