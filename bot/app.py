@@ -30,6 +30,7 @@ from bot.actions.worker import Worker
 from bot.api.activities import Activities, resolve_states_url
 from bot.api.client import ApiClient
 from bot.api.executions import Executions
+from bot.api.signals import Signals
 from bot.api.target import Target
 from bot.api.webhook import ask_webhook
 from bot.clock import elapsed_clock
@@ -102,6 +103,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
             api.start if webhook is None else _admitted(webhook, api.start),
             outbox.put,
             tasks.create_task,
+            signal=Signals(api).send,
             is_followed=is_followed if settings.polls_per_s else lambda _: False,
             follow=follower.follow,
             can_bury=lambda: outbox.can_bury,

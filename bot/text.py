@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -92,6 +92,12 @@ def fit(text: str, encoding: str) -> str:
     except UnicodeEncodeError:
         return "".join(each if each.isascii() else json.dumps(each)[1:-1] for each in text)
     return text
+
+
+def list_words(words: Iterable[str]) -> str:
+    """Return *words*, of which there is one at least, as an enumeration."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def render_json(value: Any) -> list[str]:

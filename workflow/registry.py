@@ -35,6 +35,7 @@ class Workflow:
     *max_events* is how many events one execution takes unless a rule or BATCH_MAX_EVENTS says otherwise,
     within 200 KiB in any case; ``None`` for a workflow that takes none.
     *parameters* is the model of what a rule may hand to it, ``None`` if it takes no parameters.
+    *signals* are those that its executions wait for and the relay may send.
     *own_stack*: it is deployed as a stack of its own beside the relay's, by ``voice-relay deploy workflow``,
     rather than with ``infra/relay.yaml``.
     *of_connection*: it renews the token of a connection, whose stack (``infra/connection.yaml``) has it.
@@ -47,6 +48,7 @@ class Workflow:
     followed: bool = False
     max_events: int | None = None
     parameters: type[Parameters] | None = None
+    signals: tuple[str, ...] = ()
     own_stack: bool = False
     of_connection: bool = False
 
@@ -98,7 +100,14 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
             Workflow("heartbeat", Kind.EXPRESS),
             Workflow("status", Kind.EXPRESS, startable=False),
             Workflow("signal", Kind.EXPRESS, startable=False),
-            Workflow("admit", Kind.STANDARD, max_events=1, parameters=AdmitParameters, own_stack=True),
+            Workflow(
+                "admit",
+                Kind.STANDARD,
+                max_events=1,
+                parameters=AdmitParameters,
+                signals=("withdraw",),
+                own_stack=True,
+            ),
             Workflow("escort", Kind.STANDARD, max_events=1, parameters=EscortParameters, own_stack=True),
             Workflow(
                 "report",

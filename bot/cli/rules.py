@@ -15,7 +15,8 @@ from bot.cli.rules_view import render_end, render_title, render_verdicts
 from bot.console import EXIT_DONE, EXIT_FAILED, Console
 from bot.errors import SettingsError
 from bot.model_errors import explain_model_error
-from bot.routing.rules import DEFAULT_RULES, Rules, Surroundings
+from bot.routing.facts import Surroundings
+from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import read_rules
 from bot.routing.targets import Targets, find_unknown, known_targets
 from bot.settings.definitions import find_definitions

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bot.routing.rules import FACTS, NO_PARAMETERS, PREFIX, Route, Rule, Rules, Surroundings, Verdict, label
+from bot.routing.facts import FACTS, PREFIX, Surroundings
+from bot.routing.rules import NO_PARAMETERS, Route, Rule, Rules, Verdict, label
 from bot.voice.events import Event
 
 _PARAMETERS_SHOWN_MAX: Final = 300
 _NONE: Final = {
     "channels": "none",
+    "entering": "none",
+    "leaving": "none",
     "categories": "none known; give one with --category",
     "roles": "none known; give one with --role",
     "bot": "not known",
@@ -54,7 +57,8 @@ def _render_rule(rule: Rule) -> str:
     if rule.drop:
         return "yes: dropped"
     route = rule.routes[0]
-    said = f"yes: workflow {route.workflow}, destination {route.destination}"
+    said = f"yes: workflow {route.workflow}, "
+    said += f"signal {route.signal}" if route.signal else f"destination {route.destination}"
     if route.debounce_s:
         said += f", debounced for {route.debounce_s:g} s"
     if route.batch_max_events is not None:
@@ -64,11 +68,17 @@ def _render_rule(rule: Rule) -> str:
     return said + (", then continues" if rule.continues else "")
 
 
+def _name(route: Route) -> str:
+    if route.signal is not None:
+        return f"{route.workflow} as the signal {route.signal}"
+    return f"{route.workflow}/{route.destination}"
+
+
 def _shorten(text: str) -> str:
     return text if len(text) <= _PARAMETERS_SHOWN_MAX else text[:_PARAMETERS_SHOWN_MAX] + "…"
 
 
 def render_end(routes: Sequence[Route], met: Sequence[Verdict]) -> str:
     if routes:
-        return "It goes to " + ", ".join(f"{route.workflow}/{route.destination}" for route in routes) + "."
+        return "It goes to " + ", ".join(map(_name, routes)) + "."
     return f"It goes nowhere: {met[-1].label} drops it." if met else "It goes nowhere: no rule matches."

@@ -15,6 +15,8 @@ from bot.cli.outbox.view import (
     render_failure,
     render_lane,
     render_progress,
+    render_signal,
+    terms_facts,
 )
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
@@ -113,11 +115,14 @@ def _queued_facts(queued: Queued, now_ms: int) -> Facts:
         ("committed", render_moment(queued.event.entered_ms, now_ms)),
         ("position", f"{queued.position} of {queued.length} in its lane"),
     ]
+    facts += terms_facts(queued.event.parameters, queued.event.signal)
     flight = queued.flight
     if flight is not None:
         name = "batch" if queued.event.execution else "batch before"
         begun = render_moment(flight.created_ms, now_ms)
         facts += [(name, f"{flight.execution}, {count(flight.events, 'event')}, begun {begun}")]
+        if flight.signal is not None and queued.event.execution:
+            facts += [("goes to", render_signal(flight.signal, flight.target))]
         if flight.attempts:
             facts += [("attempts", f"{flight.attempts} failed; last error: {render_failure(flight, now_ms)}")]
         if flight.arn is not None:
@@ -126,10 +131,16 @@ def _queued_facts(queued: Queued, now_ms: int) -> Facts:
 
 
 def _receipt_facts(receipt: Receipt, now_ms: int) -> Facts:
-    return [
+    facts = [
         ("batch", f"{receipt.execution}, begun {render_moment(receipt.created_ms, now_ms)}"),
         ("attempts", str(receipt.attempts)),
         ("delivered", render_moment(receipt.delivered_ms, now_ms)),
+    ]
+    if receipt.signal is not None:
+        went = render_signal(receipt.signal, receipt.target)
+        return [*facts, ("signal", went), ("outcome", receipt.outcome or "unknown")]
+    return [
+        *facts,
         ("execution", receipt.arn or "the API did not return its ARN; its name is the batch's"),
     ]
 
@@ -174,6 +185,9 @@ def _describe_places(trace: Trace) -> list[dict[str, Any]]:
             "attempts": each.attempts,
             "begun": time_for_machine(each.created_ms),
             "delivered": time_for_machine(each.delivered_ms),
+            "signal": each.signal,
+            "signalled_execution": each.target,
+            "outcome": each.outcome,
         }
         for each in trace.receipts
     )

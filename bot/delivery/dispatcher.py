@@ -6,6 +6,8 @@ loudly. When a workflow's route fails for every batch, its circuit breaker lets 
 
 A rejected batch is split only if no attempt can have been accepted: of one whose answer was lost, the events
 stay together and become dead letters, because sent under new names they might arrive twice.
+
+A batch that is a signal goes the same way, by a route that the signals of all workflows share.
 """
 
 import asyncio
@@ -18,10 +20,14 @@ import structlog
 from bot.backoff import backoff_s
 from bot.clock import Clock, format_ms, system_clock
 from bot.delivery.route import Route, outcome_unknown, retry_after_s
+from bot.delivery.signalling import NotWaiting, Send, Settled, send_signal
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 from bot.outbox.batch import Acceptance, Accepted, Batch, Delivered, Failed, Refused, Report
 
 _UNSURE: Final = "; an earlier attempt had no answer, so look for the execution {name} before a redrive"
+
+_SIGNALS: Final = "signal"
+_NOT_WAITING_CAP_S: Final = 5.0
 
 _EXPIRED: Final = "expired: it was tried for longer than MAX_EVENT_AGE_S, at last: {reason}"
 
@@ -33,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """*start* is the API client's, *report* the outbox's; *spawn* runs a task and watches over it.
+    """*start* and *signal* are the API's, *report* the outbox's; *spawn* runs a task and watches over it.
 
     ``deliver`` takes batches. ``close`` waits for those in flight and gives up the rest, which stay in the
     outbox as they are, and are sent again, the same, by the next process. What is accepted goes to *follow*
@@ -47,6 +53,7 @@ class Dispatcher:
         report: Callable[[Report], object],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
+        signal: Send,
         is_followed: Callable[[str], bool] = lambda _: False,
         follow: Callable[[Batch], object] = lambda _: None,
         can_bury: Callable[[], bool] = lambda: True,
@@ -54,6 +61,7 @@ class Dispatcher:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._start = start
+        self._signal = signal
         self._report = report
         self._spawn = spawn
         self._is_followed = is_followed
@@ -85,7 +93,7 @@ class Dispatcher:
                 return
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            self._route(batch.lane.workflow).enter(task)
+            self._route(batch).enter(task)
 
     @property
     def in_flight(self) -> int:
@@ -109,13 +117,13 @@ class Dispatcher:
         self._log_accepted()
 
     async def _deliver(self, batch: Batch) -> None:
-        route = self._route(batch.lane.workflow)
+        route = self._route(batch)
         attempts, unsure = 0, batch.sent_before
         while True:
             probe = route.breaker.state != "closed" and await self._idle_for(route.breaker.enter())
             attempts += 1
             try:
-                arn = await self._start(batch.lane.workflow, batch.execution, batch.body)
+                sent = await self._send(batch)
             except DeliveryError as caught:
                 error = caught
             except Exception as caught:  # noqa: BLE001  # it must not end the relay
@@ -125,9 +133,9 @@ class Dispatcher:
                 raise
             else:
                 route.accept(probe=probe)
-                self._accept(batch, arn, attempts)
+                self._settle(batch, sent, attempts)
                 return
-            unsure = unsure or outcome_unknown(error)
+            unsure = batch.signal is None and (unsure or outcome_unknown(error))
             split = len(batch.event_ids) > 1 and not unsure
             settles = split or self._can_bury()
             if settles and isinstance(error, Rejected) and route.believes(split=split):
@@ -143,7 +151,13 @@ class Dispatcher:
             self._report(Failed(batch, attempts, route.explain(error)))
             await self._back_off(batch, route, error, attempts)
 
-    def _accept(self, batch: Batch, arn: str, attempts: int) -> None:
+    async def _send(self, batch: Batch) -> str | Settled:
+        """Return the ARN of the execution that *batch* started, or what became of it as a signal."""
+        if batch.signal is not None:
+            return await send_signal(self._signal, batch, batch.signal, self._clock)
+        return await self._start(batch.lane.workflow, batch.execution, batch.body)
+
+    def _settle(self, batch: Batch, sent: str | Settled, attempts: int) -> None:
         facts: dict[str, Any] = {
             "execution": batch.execution,
             "workflow": batch.lane.workflow,
@@ -151,6 +165,20 @@ class Dispatcher:
             "events": len(batch.event_ids),
             "attempts": attempts,
         }
+        if isinstance(sent, Settled):
+            self._settle_signal(batch, sent, facts)
+        else:
+            self._accept(batch, sent, facts)
+
+    def _settle_signal(self, batch: Batch, settled: Settled, facts: dict[str, Any]) -> None:
+        assert batch.signal is not None  # noqa: S101  # it was sent as one
+        self.delivered += 1
+        self._report(Delivered(batch, "", facts["attempts"], settled.outcome, settled.ended))
+        facts["execution"] = batch.signal.execution
+        log.info("signal_settled", **facts, signal=batch.signal.name, outcome=settled.outcome)
+
+    def _accept(self, batch: Batch, arn: str, facts: dict[str, Any]) -> None:
+        attempts = facts["attempts"]
         # Without its ARN, which only an unusual answer lacks, an execution cannot be asked after.
         if arn and self._is_followed(batch.lane.workflow):
             accepted = dataclasses.replace(
@@ -185,15 +213,17 @@ class Dispatcher:
         for event_id in batch.event_ids:
             log.error("event_dead_lettered", execution=batch.execution, event_id=event_id, reason=reason)
 
-    def _route(self, workflow: str) -> Route:
-        if workflow not in self._routes:
-            self._routes[workflow] = Route(workflow, sleep=self._sleep)
-        return self._routes[workflow]
+    def _route(self, batch: Batch) -> Route:
+        name = batch.lane.workflow if batch.signal is None else _SIGNALS
+        if name not in self._routes:
+            self._routes[name] = Route(name, sleep=self._sleep)
+        return self._routes[name]
 
     async def _back_off(self, batch: Batch, route: Route, error: DeliveryError, attempts: int) -> None:
         """Wait for the next attempt, unless the open breaker is the wait."""
         is_open = route.breaker.state != "closed"
-        delay_s = route.breaker.open_s if is_open else backoff_s(attempts, retry_after_s(error))
+        cap_s = _NOT_WAITING_CAP_S if isinstance(error, NotWaiting) else None
+        delay_s = route.breaker.open_s if is_open else backoff_s(attempts, retry_after_s(error), cap_s=cap_s)
         write = log.warning if isinstance(error, TemporaryFailure) else log.error
         write(
             "batch_retried_later",

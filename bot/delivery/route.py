@@ -8,6 +8,7 @@ other:
     rejected, and dead-lettered       the same, and the run grows by one
     the same, REJECTIONS_TO_PAUSE     counts as a failure, of the deployment: keep the batch and pause
     times in a row or more
+    answered: not waiting yet         the same as accepted
     failed                            the breaker counts; the trouble is the reason, once it is open
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bot.delivery.circuit_breaker import CircuitBreaker
+from bot.delivery.signalling import NotWaiting
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
 
 REJECTIONS_TO_PAUSE: Final = 5
@@ -62,6 +64,9 @@ class Route:
 
     def fail(self, error: DeliveryError, *, probe: bool) -> None:
         """Note that an attempt failed."""
+        if isinstance(error, NotWaiting):
+            self.accept(probe=probe)
+            return
         self.breaker.fail(retry_after_s(error), probe=probe)
         if self.breaker.state != "closed" or not isinstance(error, TemporaryFailure):
             self.trouble = f"{self.workflow}: {self.explain(error)}"

@@ -15,8 +15,9 @@ from bot.clock import Clock, system_clock
 from bot.outbox.session import Position
 from bot.outbox.work import NOTHING_HELD, Advanced, Captured, OutgoingEvent, Released
 from bot.routing.debounce import Debouncer, Held, HeldKey
+from bot.routing.facts import UNKNOWN, Surroundings, find_key
 from bot.routing.lane import find_lane
-from bot.routing.rules import UNKNOWN, Route, Rules, Surroundings
+from bot.routing.rules import Route, Rules
 from bot.voice.events import Event, GapEvent, GapReason, VoiceEvent
 from bot.voice.handover import HANDED_OVER
 from bot.voice.observation import Observation
@@ -296,9 +297,12 @@ def _outgoing(held: Held) -> list[OutgoingEvent]:
 
 def _send(event: Event, route: Route) -> OutgoingEvent:
     """Return *event* on its way."""
-    workflow, destination, _, batch_max_events, parameters = route
+    workflow, destination, _, batch_max_events, parameters, signal, key_of = route
     lane = find_lane(workflow, event["data"]["guild"]["id"])
-    return OutgoingEvent(lane, destination, event["id"], _encode(event), batch_max_events, parameters)
+    key = find_key(event, key_of)
+    return OutgoingEvent(
+        lane, destination, event["id"], _encode(event), batch_max_events, parameters, key, signal
+    )
 
 
 def _encode(event: Event) -> str:

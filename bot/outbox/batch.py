@@ -5,6 +5,7 @@ begun ── accepted ──▶ followed, if its workflow is ── succeeded �
   │                      │   └── failed, and nothing was posted ──▶ deferred: its events wait again
   │                      └── failed ──▶ dead letters
   ├── accepted, and not followed ──▶ receipt
+  ├── a signal that was answered ──▶ receipt, which says how
   └── refused ──▶ split, or dead letters
 """
 
@@ -12,6 +13,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bot.routing.lane import Lane
+
+
+class Signal(NamedTuple):
+    """A signal's name, and the execution that it goes to: ``None`` if none was started, as far as is known.
+
+    ``accepted_ms`` is when the API accepted that execution, 0 if that is unknown or long ago.
+    """
+
+    name: str
+    execution: str | None
+    accepted_ms: int = 0
 
 
 class Acceptance(NamedTuple):
@@ -28,7 +40,8 @@ class Batch:
 
     ``sent_before``: an earlier process may have sent it, and what became of that is unknown. From
     ``expires_ms`` on, all of its events are too old to be sent again. One that was ``accepted`` is followed
-    to its end, and needs no ``body`` for that.
+    to its end, and needs no ``body`` for that. With a ``signal`` it starts nothing: ``body`` is the data of
+    the signal, and ``execution`` names this batch alone. ``key`` is what its only event is about.
     """
 
     lane_id: int
@@ -41,6 +54,8 @@ class Batch:
     sent_before: bool = field(default=False, compare=False)
     expires_ms: int = field(default=2**63 - 1, compare=False)
     accepted: Acceptance | None = None
+    key: str | None = None
+    signal: Signal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +67,16 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The API accepted the batch, and its execution, ``arn``, succeeded if it was followed."""
+    """The API accepted the batch, and its execution, ``arn``, succeeded if it was followed.
+
+    ``outcome`` is what became of a signal, for people. ``ended``: the execution takes no signal any more.
+    """
 
     batch: Batch
     arn: str
     attempts: int
+    outcome: str | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,23 @@ import orjson
 
 from bot.outbox.batch import Acceptance, Batch, Delivered, Failed
 from bot.outbox.parameter_rows import ParameterNumbers
+from bot.outbox.started_rows import (
+    Terms,
+    find_started,
+    forget_started,
+    put_started,
+    read_signal,
+    read_terms,
+)
 from bot.outbox.stretch import Stretch, read_stretch
 from bot.routing.lane import Lane
 
 _BEGIN: Final = (
-    "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms, has_parameters) "
-    "VALUES (?, ?, ?, ?, ?, 1)"
+    "INSERT INTO batch (lane_id, execution, first_seq, last_seq, created_ms, target, has_parameters) "
+    "VALUES (?, ?, ?, ?, ?, ?, 1)"
 )
 _OPEN: Final = """
-SELECT lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has_parameters
+SELECT lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has_parameters, target
 FROM batch WHERE lane_id = coalesce(?, lane_id) ORDER BY first_seq
 """
 _ACCEPT: Final = "UPDATE batch SET arn = ?, accepted_ms = ?, attempts = ? WHERE lane_id = ?"
@@ -30,21 +38,27 @@ DELETE FROM event WHERE lane_id = ?1 AND seq BETWEEN (SELECT first_seq FROM batc
                                                  AND (SELECT last_seq FROM batch WHERE lane_id = ?1)
 """
 _BURY: Final = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, parameters_id, execution, reason, died_ms)
-SELECT lane_id, event_id, destination, body, parameters_id, execution, ?, ?
+INSERT INTO dead_letter
+       (lane_id, event_id, destination, body, parameters_id, key, signal, execution, reason, died_ms)
+SELECT lane_id, event_id, destination, body, parameters_id, key, signal, execution, ?, ?
 FROM event JOIN batch USING (lane_id)
 WHERE lane_id = ? AND seq BETWEEN first_seq AND last_seq
 """
 _EXPIRED: Final = "SELECT seq FROM event WHERE lane_id = ? AND entered_ms < ? ORDER BY seq LIMIT ?"
 _BURY_EXPIRED: Final = """
-INSERT INTO dead_letter (lane_id, event_id, destination, body, parameters_id, reason, died_ms)
-SELECT lane_id, event_id, destination, body, parameters_id,
+INSERT INTO dead_letter (lane_id, event_id, destination, body, parameters_id, key, signal, reason, died_ms)
+SELECT lane_id, event_id, destination, body, parameters_id, key, signal,
        'expired: it waited for longer than MAX_EVENT_AGE_S', ?
 FROM event WHERE seq IN ({places}) ORDER BY seq
 """
 PUT_EVENT: Final = (
-    "INSERT INTO event (lane_id, event_id, destination, body, parameters_id, entered_ms) VALUES "
+    "INSERT INTO event (lane_id, event_id, destination, body, parameters_id, key, signal, entered_ms) VALUES "
 )
+_PUT_RECEIPT: Final = """
+INSERT OR REPLACE INTO receipt
+       (execution, arn, lane_id, event_ids, attempts, created_ms, delivered_ms, signal, target, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _NOTE_FAILURE: Final = "UPDATE batch SET attempts = ?, last_attempt_ms = ?, last_error = ? WHERE lane_id = ?"
 
 
@@ -61,14 +75,15 @@ def open_batches(
     One that was accepted comes without its body.
     """
     batches = []
-    for lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has in db.execute(
-        _OPEN, (only,)
-    ).fetchall():
+    for row in db.execute(_OPEN, (only,)).fetchall():
+        lane_id, execution, first_seq, last_seq, created_ms, attempts, arn, accepted_ms, has, target = row
         events = read_stretch(db, lane_id, first_seq=first_seq, last_seq=last_seq)
-        handed = parameters.body(int(events.parameters[0])) if has else None
-        batch = build_batch(
-            lane_id, lanes[lane_id], execution, created_ms, events, handed, event_age_ms, sent_before=True
-        )
+        terms = read_terms(db, events)
+        handed = parameters.body(terms.parameters_id) if has else None
+        batch = _build(lane_id, lanes[lane_id], execution, created_ms, events, terms, handed, event_age_ms)
+        batch = dataclasses.replace(batch, sent_before=True)
+        if terms.signal is not None:
+            batch = dataclasses.replace(batch, signal=read_signal(db, terms.signal, target))
         if arn is not None:
             accepted = Acceptance(arn, attempts + 1, accepted_ms)
             batch = dataclasses.replace(batch, body=b"", accepted=accepted)
@@ -76,41 +91,68 @@ def open_batches(
     return batches
 
 
-def put_batch(db: sqlite3.Connection, batch: Batch, stretch: Stretch) -> None:
-    """Write down that *batch* is begun, with the events of *stretch*."""
-    columns = (batch.lane_id, batch.execution, stretch.seqs[0], stretch.seqs[-1], batch.created_ms)
-    db.execute(_BEGIN, columns)
+def begin_batch(
+    db: sqlite3.Connection,
+    lane_id: int,
+    lane: Lane,
+    execution: str,
+    now_ms: int,
+    events: Stretch,
+    parameters: ParameterNumbers,
+    event_age_ms: int,
+) -> Batch:
+    """Write down that a batch of *events* is begun, and return it.
+
+    One with a key is remembered under it, or goes as a signal to what is.
+    """
+    terms = read_terms(db, events)
+    handed = parameters.body(terms.parameters_id)
+    batch = _build(lane_id, lane, execution, now_ms, events, terms, handed, event_age_ms)
+    target = None
+    if terms.signal is not None:
+        target = find_started(db, batch)
+        batch = dataclasses.replace(batch, signal=read_signal(db, terms.signal, target))
+    elif terms.key is not None:
+        put_started(db, batch)
+    db.execute(_BEGIN, (lane_id, execution, events.seqs[0], events.seqs[-1], now_ms, target))
+    return batch
 
 
-def build_batch(
+def _build(
     lane_id: int,
     lane: Lane,
     execution: str,
     created_ms: int,
     events: Stretch,
+    terms: Terms,
     parameters: str | None,
     event_age_ms: int,
-    *,
-    sent_before: bool = False,
 ) -> Batch:
-    """Return a batch of *events*; the same arguments give the same bytes.
-
-    *parameters* are ``None`` for a batch that was begun before inputs had any.
-    """
-    head = orjson.dumps({"id": execution, "destination": events.destinations[0]})[:-1]
-    if parameters is not None:
-        head = b'%b,"parameters":%b' % (head, parameters.encode())
+    """Return a batch of *events*; the same arguments give the same bytes."""
+    destination = events.destinations[0]
+    if terms.signal is None:
+        body = _build_input(execution, destination, parameters, events.bodies)
+    else:
+        body = b'{"event":%b}' % events.bodies[0]
     return Batch(
         lane_id=lane_id,
         lane=lane,
         execution=execution,
-        body=b'%b,"events":[%b]}' % (head, b",".join(events.bodies)),
+        body=body,
         event_ids=events.event_ids,
         created_ms=created_ms,
-        destination=events.destinations[0],
-        sent_before=sent_before,
+        destination=destination,
         expires_ms=max(events.entered_ms) + event_age_ms,
+        key=terms.key,
     )
+
+
+def _build_input(execution: str, destination: str, parameters: str | None, bodies: Sequence[bytes]) -> bytes:
+    """Return an execution's input; *parameters* are ``None`` if it was begun before inputs had any."""
+    head = orjson.dumps({"id": execution, "destination": destination})[:-1]
+    if parameters is not None:
+        head = b'%b,"parameters":%b' % (head, parameters.encode())
+    return b'%b,"events":[%b]}' % (head, b",".join(bodies))
 
 
 def note_failure(db: sqlite3.Connection, failed: Failed, now_ms: int) -> None:
@@ -124,9 +166,9 @@ def note_acceptance(db: sqlite3.Connection, lane_id: int, accepted: Acceptance |
 
 
 def put_receipt(db: sqlite3.Connection, delivered: Delivered, now_ms: int) -> None:
-    batch = delivered.batch
+    batch, signal = delivered.batch, delivered.batch.signal
     db.execute(
-        "INSERT OR REPLACE INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?)",
+        _PUT_RECEIPT,
         (
             batch.execution,
             delivered.arn,
@@ -135,13 +177,20 @@ def put_receipt(db: sqlite3.Connection, delivered: Delivered, now_ms: int) -> No
             delivered.attempts,
             batch.created_ms,
             now_ms,
+            None if signal is None else signal.name,
+            None if signal is None else signal.execution,
+            delivered.outcome,
         ),
     )
+    if delivered.ended:
+        forget_started(db, batch)
 
 
-def bury(db: sqlite3.Connection, lane_id: int, reason: str, now_ms: int) -> None:
-    """Copy the events of the lane's batch to the dead letters."""
-    db.execute(_BURY, (reason, now_ms, lane_id))
+def bury(db: sqlite3.Connection, batch: Batch, reason: str, now_ms: int) -> None:
+    """Copy the events of *batch* to the dead letters; what it was to start cannot be signalled."""
+    db.execute(_BURY, (reason, now_ms, batch.lane_id))
+    if batch.key is not None and batch.signal is None:
+        forget_started(db, batch)
 
 
 def end_batch(db: sqlite3.Connection, lane_id: int, *, keep_events: bool) -> None:

@@ -32,7 +32,7 @@ _HEAD: Final = 5 * CHUNK
 """How many of the oldest events are looked at for those that are too old and in no batch."""
 
 _TO_REDRIVE: Final = (
-    "SELECT letter_id, lane_id, event_id, destination, body, parameters_id FROM dead_letter "
+    "SELECT letter_id, lane_id, event_id, destination, body, parameters_id, key, signal FROM dead_letter "
     "WHERE redrive = 1 ORDER BY letter_id LIMIT ?"
 )
 _OLDEST: Final = "SELECT entered_ms FROM event ORDER BY seq LIMIT 1"

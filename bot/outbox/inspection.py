@@ -52,19 +52,22 @@ _SET_ASIDE: Final = ". Start the relay, which sets a damaged file aside and begi
 
 # The rows of each query are read by the function of the same name below.
 _LETTER: Final = """
-SELECT letter_id, workflow, guild_id, destination, event_id, body, execution, reason, died_ms, redrive
-FROM dead_letter JOIN lane USING (lane_id)
+SELECT letter_id, workflow, guild_id, destination, event_id, dead_letter.body, execution, reason, died_ms,
+       redrive, parameters.body, signal
+FROM dead_letter JOIN lane USING (lane_id) LEFT JOIN parameters USING (parameters_id)
 """
 _WITH_REASON: Final = "WHERE ?1 = '' OR instr(lower(reason), lower(?1))"
 _WAITING: Final = """
-SELECT workflow, guild_id, destination, event_id, body, entered_ms, execution, event.lane_id, seq
-FROM event JOIN lane USING (lane_id)
+SELECT workflow, guild_id, destination, event_id, event.body, entered_ms, execution, parameters.body, signal,
+       event.lane_id, seq
+FROM event JOIN lane USING (lane_id) LEFT JOIN parameters USING (parameters_id)
 LEFT JOIN batch ON batch.lane_id = event.lane_id AND seq BETWEEN first_seq AND last_seq
 """
 _FLIGHT: Final = """
 SELECT workflow, guild_id, execution,
        (SELECT count(*) FROM event WHERE lane_id = batch.lane_id AND seq BETWEEN first_seq AND last_seq),
-       created_ms, attempts, last_attempt_ms, last_error, arn, accepted_ms
+       created_ms, attempts, last_attempt_ms, last_error, arn, accepted_ms,
+       (SELECT signal FROM event WHERE lane_id = batch.lane_id AND seq = first_seq), target
 FROM batch JOIN lane USING (lane_id)
 """
 _QUEUES: Final = """
@@ -78,7 +81,7 @@ SELECT workflow, guild_id, (SELECT count(*) FROM event WHERE lane_id = lane.lane
 FROM lane WHERE parked = 1 ORDER BY events DESC, lane_id
 """
 _RECEIPT: Final = """
-SELECT workflow, guild_id, execution, arn, attempts, created_ms, delivered_ms
+SELECT workflow, guild_id, execution, arn, attempts, created_ms, delivered_ms, signal, target, outcome
 FROM receipt JOIN lane USING (lane_id)
 WHERE delivered_ms >= ? AND instr(',' || event_ids || ',', ',' || ? || ',') ORDER BY delivered_ms
 """
@@ -273,7 +276,7 @@ class Inspection:
         )
 
     def _receipts(self, event_id: str, since_ms: int) -> list[Receipt]:
-        return [Receipt(Lane(*row[:2]), *row[2:]) for row in self._rows(_RECEIPT, since_ms, event_id)]
+        return [_receipt(row) for row in self._rows(_RECEIPT, since_ms, event_id)]
 
     def _change(self, statement: str, letter_ids: Sequence[int]) -> int:
         changed = 0
@@ -314,22 +317,18 @@ def _is_letter_id(name: str) -> bool:
 
 
 def _letter(row: Sequence[Any]) -> Letter:
-    letter_id, workflow, guild_id, destination, event_id, body, execution, reason, died_ms, redrive = row
-    return Letter(
-        letter_id,
-        Lane(workflow, guild_id),
-        destination,
-        event_id,
-        body,
-        execution,
-        mask_secrets(reason),
-        died_ms,
-        bool(redrive),
-    )
+    letter = Letter(row[0], Lane(*row[1:3]), *row[3:])
+    return dataclasses.replace(letter, reason=mask_secrets(letter.reason), redrive=bool(letter.redrive))
+
+
+def _receipt(row: Sequence[Any]) -> Receipt:
+    receipt = Receipt(Lane(*row[:2]), *row[2:])
+    outcome = None if receipt.outcome is None else mask_secrets(receipt.outcome)
+    return dataclasses.replace(receipt, outcome=outcome)
 
 
 def _waiting(row: Sequence[Any]) -> Waiting:
-    return Waiting(Lane(*row[:2]), *row[2:7])
+    return Waiting(Lane(*row[:2]), *row[2:9])
 
 
 def _flight(row: Sequence[Any]) -> Flight:

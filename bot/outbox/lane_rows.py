@@ -18,6 +18,11 @@ def read_lanes(db: sqlite3.Connection) -> list[LaneRow]:
     return [LaneRow(row[0], Lane(*row[1:3]), row[3]) for row in rows]
 
 
+def count_waiting(db: sqlite3.Connection) -> dict[int, int]:
+    """Return how many events are in each lane that has any, by its first event's place."""
+    return dict(db.execute("SELECT lane_id, count(*) FROM event GROUP BY lane_id ORDER BY min(seq)"))
+
+
 def add_lanes(db: sqlite3.Connection, lanes: Iterable[Lane]) -> list[tuple[int, Lane]]:
     """Number *lanes* and return them with their ids."""
     added = []

@@ -10,7 +10,10 @@ from bot.routing.lane import Lane
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter; ``execution`` is the one that was refused, ``None`` if it was never sent."""
+    """A dead letter; ``execution`` is the one that was refused, ``None`` if it was never sent.
+
+    ``parameters`` are its rule's, as JSON; ``signal`` is what it was to go as, instead of starting anything.
+    """
 
     letter_id: int
     lane: Lane
@@ -21,13 +24,16 @@ class Letter:
     reason: str
     died_ms: int
     redrive: bool
+    parameters: str | None = None
+    signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
     """A lane's batch in flight; ``attempts`` are those that failed.
 
-    ``arn`` is the execution's once the API has accepted it: its end is awaited.
+    ``arn`` is the execution's once the API has accepted it: its end is awaited. A ``signal`` goes to the
+    execution ``target``, ``None`` if it was never started.
     """
 
     lane: Lane
@@ -39,11 +45,16 @@ class Flight:
     last_error: str | None
     arn: str | None = None
     accepted_ms: int | None = None
+    signal: str | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An event in its lane; ``execution`` names its batch, ``None`` while it is in none."""
+    """An event in its lane; ``execution`` names its batch, ``None`` while it is in none.
+
+    ``parameters`` are its rule's, as JSON; ``signal`` is what it goes as, instead of starting anything.
+    """
 
     lane: Lane
     destination: str
@@ -51,6 +62,8 @@ class Waiting:
     body: str
     entered_ms: int
     execution: str | None
+    parameters: str | None = None
+    signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +78,17 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    """What was delivered; of a ``signal`` also to which execution, ``target``, and its ``outcome``."""
+
     lane: Lane
     execution: str
     arn: str
     attempts: int
     created_ms: int
     delivered_ms: int
+    signal: str | None = None
+    target: str | None = None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

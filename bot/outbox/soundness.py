@@ -21,7 +21,8 @@ from contextlib import closing
 from importlib.resources.abc import Traversable
 from typing import Final, get_args
 
-from bot.routing.rules import PARAMETERS_MAX_BYTES
+from bot.routing.facts import Key
+from bot.routing.rules import PARAMETERS_MAX_BYTES, SIGNAL_MAX_CHARS
 from bot.voice.events import ChannelKind, GapReason, VoiceEventType
 from bot.voice.occupancy import FLAGS
 
@@ -183,10 +184,17 @@ _ROUTE: Final = _case(
     _name(_PART.format(1)),
     _or_null(_PART.format(2), f"{_PART.format(2)} BETWEEN 1 AND 1000"),
     _or_null(_PART.format(3), _parameters(_PART.format(3))),
-    "json_array_length(value) BETWEEN 3 AND 4",
+    _or_null(_PART.format(4), _name(_PART.format(4), SIGNAL_MAX_CHARS)),
+    _or_null(_PART.format(5), f"{_PART.format(5)} IN ({_quote(get_args(Key))})"),
+    "json_array_length(value) BETWEEN 3 AND 6",
 )
 _LANE: Final = "lane_id IN (SELECT lane_id FROM lane)"
 _PARAMETERS: Final = _or_null("parameters_id", "parameters_id IN (SELECT parameters_id FROM parameters)")
+_TERMS: Final = _all(
+    _PARAMETERS,
+    _or_null("key", _name("key")),
+    _or_null("signal", _all("key IS NOT NULL", _name("signal", SIGNAL_MAX_CHARS))),
+)
 _EVENT_ID_CHARS: Final = "A-Za-z0-9_.-"
 _EVENT_ID: Final = _ascii("event_id", _EVENT_ID_CHARS, 64)
 _BODY: Final = f"length(CAST(body AS BLOB)) <= {_BODY_MAX_BYTES} AND json_valid(body)"
@@ -253,6 +261,7 @@ _SMALL: Final[Mapping[str, str]] = {
         _time("created_ms"),
         "attempts >= 0",
         "has_parameters IN (0, 1)",
+        _or_null("target", _name("target", 80)),
         _or_null("last_attempt_ms", _time("last_attempt_ms")),
         _or_null("arn", f"length(CAST(arn AS BLOB)) <= {_ARN_MAX_BYTES} AND {_time('accepted_ms')}"),
     ),
@@ -263,14 +272,15 @@ _SMALL: Final[Mapping[str, str]] = {
         _ascii("resume_url", "!-~", 500),
         "seq BETWEEN 0 AND 9007199254740991",
     ),
+    "started": _all(_LANE, _name("key"), _name("execution", 80), _time("begun_ms")),
     "lost_file": _time("lost_ms"),
     "parameters": _all("parameters_id > 0", _parameters("body")),
 }
 """What holds for each row of the tables that do not grow with the backlog."""
 
 _LARGE: Final[Mapping[str, str]] = {
-    "event": _all(_LANE, _EVENT_ID, _name("destination"), _time("entered_ms"), _BODY, _PARAMETERS),
+    "event": _all(_LANE, _EVENT_ID, _name("destination"), _time("entered_ms"), _BODY, _TERMS),
     "dead_letter": _all(
-        _LANE, _EVENT_ID, _name("destination"), _time("died_ms"), "redrive IN (0, 1)", _BODY, _PARAMETERS
+        _LANE, _EVENT_ID, _name("destination"), _time("died_ms"), "redrive IN (0, 1)", _BODY, _TERMS
     ),
 }

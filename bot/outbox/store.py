@@ -47,6 +47,7 @@ from bot.outbox.parameter_rows import ParameterNumbers, add_parameters, read_par
 from bot.outbox.parking import Parking
 from bot.outbox.session import Position
 from bot.outbox.soundness import READ_ERRORS
+from bot.outbox.started_rows import prune_started
 from bot.outbox.stretch import read_stretch
 from bot.outbox.work import UNCHANGED, OutgoingEvent, Work
 from bot.routing.debounce import Held, HeldKey
@@ -91,9 +92,7 @@ class Store:
         self._committed_ms: int | None = None
         with self._transaction():
             lanes = lane_rows.read_lanes(connection)
-            waiting = dict(
-                connection.execute("SELECT lane_id, count(*) FROM event GROUP BY lane_id ORDER BY min(seq)")
-            )
+            waiting = lane_rows.count_waiting(connection)
             in_flight = {lane_id for (lane_id,) in connection.execute("SELECT lane_id FROM batch")}
             self._lanes = {row.lane_id: row.lane for row in lanes}
             self._batch_max = {row.lane_id: row.batch_max_events for row in lanes}
@@ -243,8 +242,9 @@ class Store:
                 log.warning("events_expired", events=expired)
             more |= expired == CHUNK
         is_near = self._database.used_bytes() >= self._limits.file_bytes * NEAR
-        before_ms = _EVER if is_near else now_ms - self._limits.receipt_age_ms
-        return prune_receipts(self._db, before_ms) == CHUNK or more
+        old_ms = now_ms - self._limits.receipt_age_ms
+        more |= prune_started(self._db, old_ms, CHUNK) == CHUNK
+        return prune_receipts(self._db, _EVER if is_near else old_ms) == CHUNK or more
 
     def _add_lanes(self, lanes: Iterable[Lane]) -> None:
         """Number the new lanes, in a transaction of its own: a lane without events does no harm."""
@@ -272,12 +272,13 @@ class Store:
     def _write_events(self, events: Iterable[OutgoingEvent], change: Change, now_ms: int) -> None:
         rows = []
         maxima: dict[int, int | None] = {}
-        for lane, destination, event_id, body, batch_max_events, parameters in events:
+        for lane, destination, event_id, body, batch_max_events, parameters, key, signal in events:
             lane_id = self._lane_ids[lane]
             if batch_max_events not in (UNCHANGED, self._batch_max.get(lane_id)):
                 maxima[lane_id] = batch_max_events
             change.delta[lane_id] += 1
-            rows.append((lane_id, event_id, destination, body, self._parameters.number(parameters), now_ms))
+            number = self._parameters.number(parameters)
+            rows.append((lane_id, event_id, destination, body, number, key, signal, now_ms))
         statements.insert(self._db, batch_rows.PUT_EVENT, rows)
         for lane_id, maximum in maxima.items():
             lane_rows.write_batch_max(self._db, lane_id, maximum)
@@ -315,7 +316,7 @@ class Store:
                 change.limits[lane_id] = size // 2
                 again = True
             case Refused(reason=reason):
-                batch_rows.bury(self._db, lane_id, reason, now_ms)
+                batch_rows.bury(self._db, report.batch, reason, now_ms)
         batch_rows.end_batch(self._db, lane_id, keep_events=again)
         change.settled.add(lane_id)
         change.delta[lane_id] -= 0 if again else size
@@ -336,11 +337,10 @@ class Store:
                 return None
         events = events.fit()
         execution = f"{lane.guild_id}-{self._new_id(now_ms)}"
-        handed = self._parameters.body(int(events.parameters[0]))
         age_ms = self._limits.event_age_ms
-        batch = batch_rows.build_batch(lane_id, lane, execution, now_ms, events, handed, age_ms)
-        batch_rows.put_batch(self._db, batch, events)
-        return batch
+        return batch_rows.begin_batch(
+            self._db, lane_id, lane, execution, now_ms, events, self._parameters, age_ms
+        )
 
     def _expire(self, lane_id: int, now_ms: int) -> int:
         """Move the lane's first events that waited too long to the dead letters; return how many."""

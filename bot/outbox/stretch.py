@@ -19,9 +19,10 @@ _LAST_SEQ: Final = 2**63 - 1
 # group_concat takes the rows in the order in which the ordered subquery hands them over.
 _READ: Final = """
 SELECT group_concat(seq), group_concat(entered_ms), group_concat(destination), group_concat(event_id),
-       group_concat(coalesce(parameters_id, 0)), group_concat(length(body)),
+       group_concat(kind), group_concat(length(body)),
        CAST(group_concat(body, '') AS BLOB)
-FROM (SELECT seq, entered_ms, destination, event_id, parameters_id, CAST(body AS BLOB) AS body
+FROM (SELECT seq, entered_ms, destination, event_id, CAST(body AS BLOB) AS body,
+             CASE WHEN key IS NULL THEN coalesce(parameters_id, 0) ELSE -seq END AS kind
       FROM event WHERE lane_id = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)
 """
 
@@ -29,27 +30,26 @@ FROM (SELECT seq, entered_ms, destination, event_id, parameters_id, CAST(body AS
 class Stretch(NamedTuple):
     """Events of a lane, in order, column by column; ``bodies`` is their JSON.
 
-    ``entered_ms`` is when each came into the lane, ``parameters`` the number of what its rule hands over.
+    ``entered_ms`` is when each came into the lane. Events of different ``kinds`` share no batch: a kind is
+    the number of the parameters, and an event with a key is of its own kind.
     """
 
     seqs: Sequence[int]
     entered_ms: Sequence[int]
     destinations: Sequence[str]
     event_ids: tuple[str, ...]
-    parameters: Sequence[str]
+    kinds: Sequence[str]
     bodies: Sequence[bytes]
 
     def fit(self) -> "Stretch":
-        """Return its beginning that goes to one destination, with the same parameters, and fits.
-
-        That is into BATCH_MAX_BYTES.
+        """Return its beginning that is of one kind, goes to one destination and fits into BATCH_MAX_BYTES.
 
         A single event always fits.
         """
         ends = accumulate(len(body) + 1 for body in self.bodies)
-        kinds = list(zip(self.destinations, self.parameters, strict=True))
-        for count, (end, kind) in enumerate(zip(ends, kinds, strict=True)):
-            if count and (end > BATCH_MAX_BYTES or kind != kinds[0]):
+        wanted = list(zip(self.destinations, self.kinds, strict=True))
+        for count, (end, own) in enumerate(zip(ends, wanted, strict=True)):
+            if count and (end > BATCH_MAX_BYTES or own != wanted[0]):
                 return self._cut(count)
         return self
 
@@ -59,7 +59,7 @@ class Stretch(NamedTuple):
             self.entered_ms[:count],
             self.destinations[:count],
             self.event_ids[:count],
-            self.parameters[:count],
+            self.kinds[:count],
             self.bodies[:count],
         )
 
@@ -71,7 +71,7 @@ def read_stretch(
     row = db.execute(_READ, (lane_id, first_seq, last_seq, limit)).fetchone()
     if row[0] is None:
         return Stretch((), (), (), (), (), ())
-    seqs, entered_ms, destinations, event_ids, parameters, sizes = (column.split(",") for column in row[:-1])
+    seqs, entered_ms, destinations, event_ids, kinds, sizes = (column.split(",") for column in row[:-1])
     ends = (0, *accumulate(map(int, sizes)))
     try:
         # The sqlite3 module checks what it decodes, and this stays bytes.
@@ -79,6 +79,4 @@ def read_stretch(
     except UnicodeDecodeError as error:
         raise sqlite3.DatabaseError(f"{NOT_TEXT} an event") from error
     bodies = [row[-1][start:end] for start, end in pairwise(ends)]
-    return Stretch(
-        [*map(int, seqs)], [*map(int, entered_ms)], destinations, tuple(event_ids), parameters, bodies
-    )
+    return Stretch([*map(int, seqs)], [*map(int, entered_ms)], destinations, tuple(event_ids), kinds, bodies)

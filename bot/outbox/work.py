@@ -25,7 +25,8 @@ class OutgoingEvent(NamedTuple):
     """An event on its way into a lane; ``body`` is its JSON, sent as it is.
 
     ``batch_max_events`` becomes the lane's batch size: ``None`` for the default, ``UNCHANGED`` to keep it.
-    ``parameters`` are JSON too, and events share a batch only if they are the same.
+    ``parameters`` are JSON too, and events share a batch only if they are the same. With a ``key`` an event
+    has an execution of its own, remembered under it; as a ``signal`` it goes to the one that is remembered.
     """
 
     lane: Lane
@@ -34,6 +35,8 @@ class OutgoingEvent(NamedTuple):
     body: str
     batch_max_events: int | None = None
     parameters: str = NO_PARAMETERS
+    key: str | None = None
+    signal: str | None = None
 
 
 class Captured(NamedTuple):

@@ -110,8 +110,8 @@ class Debouncer:
         """Take *event* into the person's streams: those of *debounces*, in milliseconds, and the others."""
         person = event["data"]["guild"]["id"], event["data"]["user"]["id"]
         own = self._held.get(person, {})
-        waited_for = {_target(route) for held in own.values() for route in held.routes}
-        routes = [route for route in ask(event) if _target(route) not in waited_for]
+        waited_for = {route.target for held in own.values() for route in held.routes}
+        routes = [route for route in ask(event) if route.target not in waited_for]
         if event["type"] == "discord.voice.updated":
             return Taken(routes, self._update(own, event))
         changed: dict[HeldKey, Held | None] = {}
@@ -240,16 +240,10 @@ def _routes_of(held: Held, key: HeldKey, ask: AskRules, told: Sequence[Route]) -
     """Return where *held* goes by the rules of its debounce time, or by others where it was to go before."""
     if held.is_back:
         return ()
-    targets = {_target(route) for route in told}
+    targets = {route.target for route in told}
     return tuple(
-        route
-        for route in ask(held.event)
-        if route.debounce_ms == key.debounce_ms or _target(route) in targets
+        route for route in ask(held.event) if route.debounce_ms == key.debounce_ms or route.target in targets
     )
-
-
-def _target(route: Route) -> tuple[str, str]:
-    return route.workflow, route.destination
 
 
 def _id(channel: Channel | None) -> str | None:

@@ -1,11 +1,11 @@
 """What a rule hands to its workflow: whether it can be sent, and whether that workflow takes it.
 
-The registry names a model for each workflow that takes parameters. A workflow that is not in the registry is
-the stack's own, and takes any.
+The registry names a model for each workflow that takes parameters, and the signals that it waits for. A
+workflow that is not in the registry is the stack's own, and takes any.
 """
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from bot.model_errors import explain_model_error
 from bot.routing.rules import PARAMETERS_MAX_BYTES
+from bot.text import list_words
 from workflow.parameters import Parameters
-from workflow.registry import WORKFLOWS
+from workflow.registry import WORKFLOWS, Workflow
 
 KEY: Final = "parameters"
 _DEPTH_MAX: Final = 10
@@ -57,18 +58,21 @@ def _find_unsendable(place: tuple[str | int, ...], value: object) -> Iterator[Pr
         yield Problem(place, f"hold a date or time in {name}: write it in quotes")
 
 
-def find_parameter_problems(workflow: str, values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what the model of *workflow* finds wrong in a rule's *values*; a stack's own takes anything."""
+def find_unfit(workflow: str, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what *workflow* does not take of a rule's *values*; a stack's own takes anything."""
     known = WORKFLOWS.get(workflow)
     if known is None or not known.routable:
         return
-    if known.parameters is not None:
-        yield from _find_unfit(workflow, known.parameters, values.get(KEY, {}))
+    if "signal" in values:
+        if values["signal"] not in known.signals:
+            yield Problem(("signal",), _explain_signal(known))
+    elif known.parameters is not None:
+        yield from _find_wrong(workflow, known.parameters, values.get(KEY, {}))
     elif values.get(KEY):
         yield Problem((KEY,), f"{workflow} takes no parameters: remove [rule.parameters]")
 
 
-def _find_unfit(workflow: str, model: type[Parameters], given: Mapping[str, Any]) -> Iterator[Problem]:
+def _find_wrong(workflow: str, model: type[Parameters], given: Mapping[str, Any]) -> Iterator[Problem]:
     try:
         model.model_validate(given)
     except pydantic.ValidationError as error:
@@ -79,7 +83,13 @@ def _find_unfit(workflow: str, model: type[Parameters], given: Mapping[str, Any]
             else:
                 yield _explain(workflow, model, each)
         if missing:
-            yield Problem((KEY,), f"{workflow} needs {_list(missing)} in [rule.parameters]")
+            yield Problem((KEY,), f"{workflow} needs {list_words(missing)} in [rule.parameters]")
+
+
+def _explain_signal(workflow: Workflow) -> str:
+    if not workflow.signals:
+        return f"executions of {workflow.name} wait for no signal: remove the rule, or name another workflow"
+    return f"executions of {workflow.name} wait for no such signal: they take {list_words(workflow.signals)}"
 
 
 def _explain(workflow: str, model: type[Parameters], error: ErrorDetails) -> Problem:
@@ -87,7 +97,7 @@ def _explain(workflow: str, model: type[Parameters], error: ErrorDetails) -> Pro
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         name, fields = str(error["loc"][0]), list(model.model_fields)
         near = difflib.get_close_matches(name, fields, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"it takes {_list(fields)}"
+        remedy = f"did you mean {near[0]}?" if near else f"it takes {list_words(fields)}"
         return Problem(place, f"{workflow} has no parameter {_show(name)}: {remedy}")
     return Problem(place, f"{_name(place)} {explain_model_error(error)}")
 
@@ -101,8 +111,3 @@ def _show(key: str) -> str:
     return (
         key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() and len(key) <= 40 else "…"
     )
-
-
-def _list(words: Collection[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last

@@ -5,6 +5,9 @@ the event too. An absent condition always holds; a condition on something unknow
 channel, no person and no flags, so no condition on those holds for it. ``gap_min_s`` is a condition on gaps
 alone: it does not hold for a shorter one after which everybody was found where they were.
 
+``entering`` and ``leaving`` hold for one side of a coming or going. With a debounce they are asked about what
+is left of it: a person who left again in time never entered, and one who came back in time never left.
+
 A condition is a set of wanted values, and holds if it shares one with the event's own values (its channels,
 say). ``Rules`` is asked tens of thousands of times a second, so it indexes its rules by type and guild
 beforehand, and gathers an event's values once for all of them.
@@ -12,31 +15,31 @@ beforehand, and gathers an event's values once for all of them.
 ``bot/routing/rules_file.py`` reads the rules, and says how they are written.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
-from bot.voice.events import Event, GapEvent, VoiceData, VoiceEvent, VoiceEventType
+from bot.routing.facts import FACTS, PREFIX, SIDES, TYPES, UNKNOWN, Fact, Key, Surroundings, channel_ids
+from bot.voice.events import Event, GapEvent, VoiceEvent
 
-PREFIX: Final = "discord.voice."
-TYPES: Final = (*(kind.removeprefix(PREFIX) for kind in get_args(VoiceEventType)), "gap")
 _TRAVEL: Final = frozenset({"joined", "left", "moved"})
 """The types of event that debounce holds."""
-CHANGING_TYPES: Final = frozenset({"updated", "moved"})
-"""The types of event that can have ``changes``."""
 
 
 NO_PARAMETERS: Final = "{}"
 PARAMETERS_MAX_BYTES: Final = 4096
 """Beside the 200 KiB of a batch's events there is room for it in an execution's input."""
 
+SIGNAL_MAX_CHARS: Final = 40
+
 
 class Route(NamedTuple):
     """Where an event goes; ``batch_max_events`` is ``None`` where the setting decides.
 
-    ``parameters`` are what the rule hands to its workflow: a JSON object, sent as it is.
+    ``parameters`` are what the rule hands to its workflow: a JSON object, sent as it is. With a ``signal``
+    the event starts no execution, but goes to the one last started under the same ``key``; without, the
+    execution is remembered under its ``key``, ``None`` if no rule signals its workflow.
     """
 
     workflow: str
@@ -44,26 +47,17 @@ class Route(NamedTuple):
     debounce_s: float = 0.0
     batch_max_events: int | None = None
     parameters: str = NO_PARAMETERS
+    signal: str | None = None
+    key: Key | None = None
 
     @property
     def debounce_ms(self) -> int:
         return int(self.debounce_s * 1000)
 
-
-class Surroundings(NamedTuple):
-    """What rules may ask but an event does not say, taken from its payload and its guild.
-
-    ``roles`` are by user id, where the payload has them; ``categories`` are by channel id. ``quiet_gap``
-    says of a gap that nothing was found changed after it.
-    """
-
-    roles: Mapping[str, Collection[str]] = MappingProxyType({})
-    categories: Mapping[str, str] = MappingProxyType({})
-    afk_channel_id: str | None = None
-    quiet_gap: bool = False
-
-
-UNKNOWN: Final = Surroundings()
+    @property
+    def target(self) -> tuple[str, str, str | None]:
+        """What an event goes to once, however many rules send it there."""
+        return self.workflow, self.destination, self.signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +68,8 @@ class Rule:
     types: frozenset[str] | None = None
     guilds: frozenset[str] | None = None
     channels: frozenset[str] | None = None
+    entering: frozenset[str] | None = None
+    leaving: frozenset[str] | None = None
     categories: frozenset[str] | None = None
     users: frozenset[str] | None = None
     roles: frozenset[str] | None = None
@@ -86,6 +82,8 @@ class Rule:
     debounce_s: float = 0.0
     batch_max_events: int | None = None
     parameters: str = NO_PARAMETERS
+    signal: str | None = None
+    key: Key | None = field(default=None, compare=False)
     drop: bool = False
     continues: bool = False
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
@@ -97,7 +95,13 @@ class Rule:
         if self.drop:
             return ()
         route = Route(
-            self.workflow, self.destination, self.debounce_s, self.batch_max_events, self.parameters
+            self.workflow,
+            self.destination,
+            self.debounce_s,
+            self.batch_max_events,
+            self.parameters,
+            self.signal,
+            self.key,
         )
         return (route,)
 
@@ -107,25 +111,36 @@ class Rule:
             return "types"
         if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
             return "guilds"
+        if event["type"] == "discord.voice.gap" and self.signal is not None:
+            return "signal"
         if event["type"] == "discord.voice.gap" and not self._meets_gap(event, around):
             return "gap_min_s"
+        type_ = event["type"].removeprefix(PREFIX)
         for key, wanted in self.personal_conditions():
-            if event["type"] == "discord.voice.gap" or wanted.isdisjoint(FACTS[key](event["data"], around)):
+            if event["type"] == "discord.voice.gap" or type_ not in SIDES.get(key, TYPES):
+                return key
+            if wanted.isdisjoint(FACTS[key](event["data"], around)):
                 return key
         return None
+
+    def is_about(self, type_: str) -> bool:
+        """Tell whether a person's event of *type_* can meet the rule."""
+        if self.types is not None and type_ not in self.types:
+            return False
+        return all(type_ in SIDES.get(key, TYPES) for key, _ in self.personal_conditions())
 
     def _meets_gap(self, gap: GapEvent, around: Surroundings) -> bool:
         length_s = measure_gap(gap)
         return not around.quiet_gap or length_s is None or length_s >= self.gap_min_s
 
     def meets_travel(self, event: VoiceEvent, around: Surroundings) -> bool:
-        """Tell whether the rule is about *event* but for its type and what changed in it."""
+        """Tell whether the rule is about *event* but for its type, its direction and what changed in it."""
         if self.types is not None and not self.types & _TRAVEL:
             return False
         if self.guilds is not None and event["data"]["guild"]["id"] not in self.guilds:
             return False
         return not any(
-            wanted.isdisjoint(FACTS[key](event["data"], around))
+            wanted.isdisjoint((channel_ids if key in SIDES else FACTS[key])(event["data"], around))
             for key, wanted in self.personal_conditions()
             if key != "changed"
         )
@@ -156,7 +171,7 @@ class Rules:
     """An ordered list of rules, asked once for each event."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = tuple(rules)
+        self.rules = tuple(_give_keys(rules))
         self._index = {PREFIX + type_: _build_index(type_, self.rules) for type_ in TYPES if type_ != "gap"}
         self.asks_around = any(rule.roles or rule.categories or rule.afk is not None for rule in self.rules)
         """Whether any rule asks for an event's surroundings; otherwise they need not be gathered."""
@@ -164,7 +179,7 @@ class Rules:
         """Whether any rule has events held back."""
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
-        """Return where *event* goes, each workflow and destination once; empty for nowhere."""
+        """Return where *event* goes, each target once; empty for nowhere."""
         if event["type"] == "discord.voice.gap":
             return self._route_gap(event, around)
         always, facts, by_guild, elsewhere = self._index[event["type"]]
@@ -172,8 +187,8 @@ class Rules:
             return always
         data: Any = event["data"]
         so = [fact(data, around) for fact in facts] if facts else ()
-        found: dict[tuple[str, str], Route] = {}
-        for conditions, key, routes, continues in by_guild.get(data["guild"]["id"], elsewhere):
+        found: dict[object, Route] = {}
+        for conditions, target, routes, continues in by_guild.get(data["guild"]["id"], elsewhere):
             for column, wanted in conditions:
                 if wanted.isdisjoint(so[column]):
                     break
@@ -181,17 +196,17 @@ class Rules:
                 if not (found or continues):
                     return routes
                 for route in routes:
-                    found.setdefault(key, route)
+                    found.setdefault(target, route)
                 if not continues:
                     break
         return tuple(found.values())
 
     def _route_gap(self, gap: GapEvent, around: Surroundings) -> Sequence[Route]:
         """Return where a gap goes: there are too few of them to need an index."""
-        found: dict[tuple[str, str], Route] = {}
+        found: dict[object, Route] = {}
         for verdict in self.explain(gap, around):
             for route in verdict.rule.routes if verdict.unmet is None else ():
-                found.setdefault((route.workflow, route.destination), route)
+                found.setdefault(route.target, route)
         return tuple(found.values())
 
     def find_debounces(self, event: VoiceEvent, around: Surroundings = UNKNOWN) -> Collection[int]:
@@ -217,6 +232,12 @@ class Rules:
         return verdicts
 
 
+def _give_keys(rules: Sequence[Rule]) -> Iterator[Rule]:
+    """Return *rules*; those of a workflow that one of them signals say under which key."""
+    signalled = {rule.workflow for rule in rules if rule.signal is not None}
+    return (replace(rule, key="person") if rule.workflow in signalled else rule for rule in rules)
+
+
 def measure_gap(gap: GapEvent) -> float | None:
     """Return for how many seconds nothing was watched, ``None`` if unknown."""
     since, until = gap["data"]["from"], gap["data"]["until"]
@@ -230,14 +251,11 @@ def label(number: int, name: str | None) -> str:
     return f"rule {number} ({name})" if name else f"rule {number}"
 
 
-_Fact = Callable[[VoiceData, Surroundings], Collection[Any]]
-
-
 class _Candidate(NamedTuple):
     """A rule as ``route`` asks it; each condition is the number of a fact and the wanted values."""
 
     conditions: tuple[tuple[int, frozenset[Any]], ...]
-    key: tuple[str, str]
+    target: object
     routes: tuple[Route, ...]
     continues: bool
 
@@ -249,20 +267,20 @@ class _Index(NamedTuple):
     """
 
     always: tuple[Route, ...] | None
-    facts: tuple[_Fact, ...]
+    facts: tuple[Fact, ...]
     by_guild: Mapping[str, Sequence[_Candidate]]
     elsewhere: Sequence[_Candidate]
 
 
 def _build_index(type_: str, rules: Sequence[Rule]) -> _Index:
-    able = [rule for rule in rules if rule.types is None or type_ in rule.types]
+    able = [rule for rule in rules if rule.is_about(type_)]
     columns = sorted({key for rule in able for key, _ in rule.personal_conditions()})
 
     def candidates(guild_id: str | None) -> list[_Candidate]:
         return [
             _Candidate(
                 tuple((columns.index(key), wanted) for key, wanted in rule.personal_conditions()),
-                (rule.workflow, rule.destination),
+                (rule.workflow, rule.destination, rule.signal),
                 rule.routes,
                 rule.continues,
             )
@@ -284,28 +302,6 @@ def _decide(candidates: Sequence[_Candidate]) -> tuple[Route, ...] | None:
     first = candidates[0]
     return None if first.conditions or first.continues else first.routes
 
-
-def _channel_ids(data: VoiceData, _: Surroundings) -> Collection[str]:
-    channel, previous = data["channel"], data["previous_channel"]
-    if previous is None:
-        return () if channel is None else (channel["id"],)
-    return (previous["id"],) if channel is None else (channel["id"], previous["id"])
-
-
-def _category_ids(data: VoiceData, around: Surroundings) -> Collection[str | None]:
-    return [around.categories.get(channel_id) for channel_id in _channel_ids(data, around)]
-
-
-FACTS: Final[Mapping[str, _Fact]] = {
-    "channels": _channel_ids,
-    "categories": _category_ids,
-    "users": lambda data, _: (data["user"]["id"],),
-    "roles": lambda data, around: around.roles.get(data["user"]["id"], ()),
-    "bot": lambda data, _: (data["user"]["bot"],),
-    "afk": lambda data, around: (around.afk_channel_id in _channel_ids(data, around),),
-    "changed": lambda data, _: data["changes"],
-}
-"""An event's own values, for the conditions that a gap never meets."""
 
 DEFAULT_RULES: Final = Rules([Rule(types=frozenset({"joined", "left", "moved", "gap"}), gap_min_s=10)])
 """Comings, goings and gaps go to notify; changes of mute, stream and the like go nowhere.

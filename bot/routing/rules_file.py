@@ -15,6 +15,8 @@
     [[rule]]
     guilds = ["41771983423143937"]              # ids are in quotes; any one of a list will do
     channels = ["127121515262115840"]           # either side of a move; so for categories
+    entering = ["127121515262115840"]           # joined, or moved into; a rule has no use for all three
+    leaving = ["127121515262115843"]            # left, or moved out of
     categories = ["127121515262115841"]
     users = ["80351110224678912"]
     roles = ["127121515262115842"]              # where Discord sent the person's roles with the event
@@ -28,25 +30,33 @@
     [rule.parameters]                           # into the input of the workflow's executions, as JSON
     limit = 5                                   # which there are, the workflow says; no dates; up to 4 KiB
 
-A rule that contradicts itself is refused too: one that can never be met, or one that drops and routes.
+    [[rule]]
+    leaving = ["127121515262115840"]
+    workflow = "audit"
+    signal = "withdraw"                         # goes to the execution last started for the person
+
+Rules that contradict themselves or each other are refused too: ``contradictions`` finds them.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from bot.errors import SettingsError
-from bot.routing.parameters import KEY, Problem, check_parameters, find_parameter_problems
-from bot.routing.rules import CHANGING_TYPES, FACTS, TYPES, Rule, Rules, label
+from bot.routing.contradictions import find_conflicts, find_contradictions
+from bot.routing.facts import TYPES
+from bot.routing.parameters import KEY, Problem, check_parameters, find_unfit
+from bot.routing.rules import SIGNAL_MAX_CHARS, Rule, Rules, label
 from bot.routing.targets import Targets, find_missing
 from bot.routing.toml_lines import Path as Place
 from bot.routing.toml_lines import find_lines
 from bot.small_file import read_small
+from bot.text import list_words
 from bot.voice.occupancy import FLAGS
 
 RULES_MAX_BYTES: Final = 1 << 18
@@ -64,7 +74,6 @@ _DEBOUNCE_MAX_S: Final = 3600
 _GAP_MIN_MAX_S: Final = 3600
 _BATCH_MAX: Final = 1000
 _RENAMED: Final = {"settle_s": "debounce_s"}
-_TO: Final = ("workflow", "destination", "debounce_s", "batch_max_events", "parameters")
 
 
 def load_rules(path: Path, targets: Targets | None = None) -> Rules:
@@ -104,12 +113,13 @@ def parse_rules(text: str, file: str, targets: Targets | None = None) -> Rules:
     problems = [(lines.get(place, 0), "", text) for place, text in _check_document(document)]
     for index, table in enumerate(_tables(document)):
         values, found = _read_rule(table)
-        title = ", " + label(index + 1, values.get("name"))
         rule = _build_rule(values, lines, index)
         if targets is not None and targets.certain:
             found += (Problem((key,), text) for key, text in find_missing(rule, targets))
-        problems += ((_find_line(lines, ("rule", index, *place)), title, text) for place, text in found)
         rules.append(rule)
+        problems += _place(lines, index, rule, found)
+    for index, problem in find_conflicts(rules):
+        problems += _place(lines, index, rules[index], [problem])
     if problems:
         all_problems = sorted(set(problems))
         shown = [
@@ -123,6 +133,14 @@ def parse_rules(text: str, file: str, targets: Targets | None = None) -> Rules:
         )
         raise SettingsError([*shown, *more])
     return Rules(rules)
+
+
+def _place(
+    lines: Mapping[Place, int], index: int, rule: Rule, problems: Iterable[Problem]
+) -> Iterator[tuple[int, str, str]]:
+    """Return each of the rule's *problems* with its line and with what messages call the rule."""
+    title = ", " + label(index + 1, rule.name)
+    return ((_find_line(lines, ("rule", index, *place)), title, text) for place, text in problems)
 
 
 def _find_line(lines: Mapping[Place, int], place: Place) -> int:
@@ -183,9 +201,9 @@ def _read_rule(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]
         problems += found
         if not found:
             values[key] = frozenset(value) if isinstance(value, list) else value
-    problems += _find_contradictions(values)
-    if table.keys() & {"workflow", KEY} <= values.keys() and not values.get("drop"):
-        problems += find_parameter_problems(values.get("workflow", "notify"), values)
+    problems += find_contradictions(values)
+    if table.keys() & {"workflow", "signal", KEY} <= values.keys() and not values.get("drop"):
+        problems += find_unfit(values.get("workflow", "notify"), values)
     return values, problems
 
 
@@ -193,22 +211,6 @@ def _explain_key(key: str) -> str:
     if key in _RENAMED:
         return f"it is now called {_RENAMED[key]}"
     return _nearest(key, _CHECKS) or f"a rule has {', '.join(_CHECKS)}"
-
-
-def _find_contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
-    if values.get("drop"):
-        for key in (*_TO, "continue"):
-            if values.get(key, False) is not False:
-                yield Problem((key,), f"{key} contradicts drop = true: remove one of them")
-    types: frozenset[str] = values.get("types", frozenset())
-    if "gap_min_s" in values and types and "gap" not in types:
-        yield Problem(("gap_min_s",), "gap_min_s is about gaps: add gap to types, or remove gap_min_s")
-    if "changed" in values and (never := [type_ for type_ in TYPES if type_ in types - CHANGING_TYPES]):
-        text = f"no flag changes in {_list(never)}: remove {_them(never)} from types, or remove changed"
-        yield Problem(("changed",), text)
-    elif "gap" in types and (personal := [key for key in FACTS if key in values]):
-        text = f"a gap never meets {_list(personal)}: remove it from types and write a rule for it"
-        yield Problem(("types",), text)
 
 
 def _build_rule(values: Mapping[str, Any], lines: Mapping[Place, int], index: int) -> Rule:
@@ -264,7 +266,7 @@ def _check_words(words: tuple[str, ...]) -> _Check:
         if item in words:
             return None
         remedy = isinstance(item, str) and _nearest(item, words)
-        return f"may hold only {_list(words)}" + (f": {remedy}" if remedy else "")
+        return f"may hold only {list_words(words)}" + (f": {remedy}" if remedy else "")
 
     return _check_list("words in quotes", explain)
 
@@ -275,6 +277,10 @@ def _is_bool(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_signal(value: Any) -> bool:
+    return _is_name(value) and len(value) <= SIGNAL_MAX_CHARS
 
 
 def _is_label(value: Any) -> bool:
@@ -298,6 +304,8 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "types": _check_words(TYPES),
     "guilds": _check_ids("41771983423143937"),
     "channels": _check_ids("127121515262115840"),
+    "entering": _check_ids("127121515262115840"),
+    "leaving": _check_ids("127121515262115840"),
     "categories": _check_ids("127121515262115841"),
     "users": _check_ids("80351110224678912"),
     "roles": _check_ids("127121515262115842"),
@@ -305,6 +313,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "afk": _check("must be true or false", _is_bool),
     "changed": _check_words(FLAGS),
     "gap_min_s": _check(f"must be a number of seconds from 0 to {_GAP_MIN_MAX_S}", _is_gap_min),
+    "signal": _check(f"must be 1 to {SIGNAL_MAX_CHARS} letters, digits, - and _, in quotes", _is_signal),
     "workflow": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "destination": _check("must be 1 to 64 letters, digits, - and _, in quotes", _is_name),
     "debounce_s": _check(f"must be a number of seconds from 0 to {_DEBOUNCE_MAX_S}", _is_debounce),
@@ -322,12 +331,3 @@ def _nearest(word: str, words: Iterable[str]) -> str | None:
 
 def _show(key: str) -> str:
     return key if _KEY.fullmatch(key) else "with odd characters"
-
-
-def _them(words: Sequence[str]) -> str:
-    return "it" if len(words) == 1 else "them"
-
-
-def _list(words: Iterable[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.routing.rules import Rule, Rules, label
+from bot.text import list_words
 from workflow.registry import WORKFLOWS
 
 _ROUTABLE: Final = frozenset(name for name, workflow in WORKFLOWS.items() if workflow.routable)
@@ -47,11 +48,12 @@ def beside_relay(rules: Rules) -> frozenset[str]:
 
 def explain_workflow(name: str, targets: Targets) -> str:
     """Return what to do about the workflow *name*, which *targets* does not have."""
+    known = list_words(sorted(targets.workflows))
     near = difflib.get_close_matches(name, sorted(targets.workflows | _OWN_STACK - {name}), n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     if targets.certain:
         return (
-            f"there is no workflow {name}{hint}: this machine has {_list(targets.workflows)}; for another, "
+            f"there is no workflow {name}{hint}: this machine has {known}; for another, "
             f"put its definition, {name}.asl.json, into the directory VOICE_RELAY_WORKFLOWS_DIR"
         )
     if name in _OWN_STACK:
@@ -60,7 +62,7 @@ def explain_workflow(name: str, targets: Targets) -> str:
             f"voice-relay deploy workflow {name}; otherwise its events wait, then become dead letters"
         )
     return (
-        f"the workflow {name}{hint} is not one of {_list(targets.workflows)}: deploy it with voice-relay "
+        f"the workflow {name}{hint} is not one of {known}: deploy it with voice-relay "
         "deploy workflow, or list it in VOICE_RELAY_WORKFLOWS if it is deployed; otherwise its events wait, "
         "then become dead letters"
     )
@@ -101,12 +103,8 @@ def _explain_destination(name: str, targets: Targets) -> str:
             f"it is not known whether the stack has the destination {name}: list the stack's destinations in "
             "VOICE_RELAY_DESTINATIONS, as voice-relay deploy does"
         )
+    known = list_words(sorted(targets.destinations))
     return (
-        f"the stack has {_list(targets.destinations)} and no destination {name} (VOICE_RELAY_DESTINATIONS): "
+        f"the stack has {known} and no destination {name} (VOICE_RELAY_DESTINATIONS): "
         f"add it with voice-relay deploy --destination {name}, or its messages are refused"
     )
-
-
-def _list(names: Collection[str]) -> str:
-    *others, last = sorted(names)
-    return f"{', '.join(others)} and {last}" if others else last

@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import example, given
 
 from bot.errors import SettingsError
-from bot.routing.rules import Rules, Surroundings
+from bot.routing.facts import Surroundings
+from bot.routing.rules import Rules
 from bot.routing.rules_file import parse_rules, read_rules
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker

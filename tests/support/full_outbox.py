@@ -8,6 +8,7 @@ from bot.outbox.database import FILE_NAME
 from bot.outbox.session import Position, Session
 from bot.outbox.work import Watched, Work
 from bot.routing.debounce import Held, HeldKey
+from bot.routing.lane import Lane
 from bot.routing.rules import Route
 from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
@@ -15,11 +16,12 @@ from tests.support.frames import GENERAL, GUILD, NELLY, OTHER, guild_create, voi
 from tests.support.outboxes import NOW, THERE, OutboxFile
 
 PARAMETERS = '{"limit":5}'
+SIGNALLED = Lane("admit", "127121515262115841")
 RESUME_URL = "wss://gateway-us-east1-b.discord.gg"
 
 
 def fill(directory: Path) -> None:
-    """Make the outbox: one event held, one dead, one delivered, and two in flight, with parameters."""
+    """Make the outbox: one event held, one dead, one delivered, and some in flight, one of them a signal."""
     outbox = OutboxFile(directory)
     tracker = Tracker({}, UlidFactory())
     observations = [
@@ -43,9 +45,18 @@ def fill(directory: Path) -> None:
     outbox.bury([outbox.event()], "refused")
     outbox.put(outbox.event())
     outbox.deliver(outbox.begin()[0])
+    put_signal(outbox)
     outbox.put(*(outbox.event(THERE)._replace(parameters=PARAMETERS) for _ in range(2)))
     outbox.begin()
     outbox.close()
+
+
+def put_signal(outbox: OutboxFile) -> None:
+    """Start an execution for somebody, and let a signal to it be in flight."""
+    about = outbox.event(SIGNALLED)._replace(key=f"user-{NELLY}")
+    outbox.put(about)
+    outbox.deliver(outbox.begin()[0])
+    outbox.put(outbox.event(SIGNALLED)._replace(key=about.key, signal="withdraw"))
 
 
 def change(directory: Path, script: str) -> None:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from bot.cli.outbox.choice import ID_HELP
 from bot.cli.outbox.data_dir import add_data_dir, find_data_dir
-from bot.cli.outbox.view import describe_letter, describe_waiting, letter_facts, parse_body, render_lane
+from bot.cli.outbox.view import (
+    describe_letter,
+    describe_waiting,
+    letter_facts,
+    parse_body,
+    render_lane,
+    terms_facts,
+)
 from bot.cli.parser import Arguments, CommandParser
 from bot.clock import system_clock
 from bot.console import Console
@@ -74,6 +81,7 @@ def render_event(event: Waiting, now_ms: int) -> list[str]:
         ("destination", event.destination),
         ("committed", render_moment(event.entered_ms, now_ms)),
         ("in flight as", event.execution or "not in flight"),
+        *terms_facts(event.parameters, event.signal),
     ]
     return _render(f"event {event.event_id}", facts, event.body)
 

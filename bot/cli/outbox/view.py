@@ -31,6 +31,16 @@ def render_failure(flight: Flight, now_ms: int) -> str:
     return f"{flight.last_error} ({render_span(now_ms - flight.last_attempt_ms)} ago)"
 
 
+def terms_facts(parameters: str | None, signal: str | None) -> list[tuple[str, str]]:
+    """Return what an event's rule hands over, and the signal that it goes as, where there are any."""
+    facts = [("parameters", parameters), ("signal", signal)]
+    return [(name, fact) for name, fact in facts if fact is not None]
+
+
+def render_signal(signal: str, target: str | None) -> str:
+    return f"{signal}, to the execution {target}" if target else f"{signal}, to none: none was started for it"
+
+
 def letter_facts(letter: Letter, now_ms: int) -> list[tuple[str, str]]:
     """Return what happened to the event of a dead letter, and whether it will be redriven."""
     return [
@@ -38,6 +48,7 @@ def letter_facts(letter: Letter, now_ms: int) -> list[tuple[str, str]]:
         ("reason", letter.reason),
         ("execution", f"{letter.execution}, refused" if letter.execution else "none: it was never sent"),
         ("redrive", "marked" if letter.redrive else "not marked"),
+        *terms_facts(letter.parameters, letter.signal),
     ]
 
 
@@ -78,6 +89,8 @@ def describe_flight(flight: Flight) -> dict[str, Any]:
         "last_error": flight.last_error,
         "execution_arn": flight.arn,
         "accepted": None if flight.accepted_ms is None else time_for_machine(flight.accepted_ms),
+        "signal": flight.signal,
+        "signalled_execution": flight.target,
     }
 
 
@@ -91,6 +104,7 @@ def describe_letter(letter: Letter) -> dict[str, Any]:
         "reason": letter.reason,
         "execution": letter.execution,
         "redrive": letter.redrive,
+        **_describe_terms(letter.parameters, letter.signal),
         "event": parse_body(letter.body),
     }
 
@@ -102,8 +116,13 @@ def describe_waiting(event: Waiting) -> dict[str, Any]:
         "event_id": event.event_id,
         "committed": time_for_machine(event.entered_ms),
         "execution": event.execution,
+        **_describe_terms(event.parameters, event.signal),
         "event": parse_body(event.body),
     }
+
+
+def _describe_terms(parameters: str | None, signal: str | None) -> dict[str, Any]:
+    return {"parameters": parse_body(parameters or "{}"), "signal": signal}
 
 
 def describe_lane(lane: Lane) -> dict[str, str]:

@@ -23,6 +23,7 @@ from bot.ulid import UlidFactory
 from bot.voice.tracker import Tracker
 from infra.local.audit import Event
 from tests.support.ledger import Ledger
+from tests.support.no_signal import no_signal
 
 BEGIN_MS = 1_795_259_000_000
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -92,7 +93,7 @@ async def relaying(directory: Path, world: World) -> AsyncIterator[None]:
     api = ApiClient(target, max_connections=MAX_IN_FLIGHT)
     async with api, asyncio.TaskGroup() as tasks:
         world.outbox = outbox = Outbox(store, clock=world.clock)
-        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, sleep=world.sleep)
+        dispatcher = Dispatcher(api.start, outbox.put, tasks.create_task, signal=no_signal, sleep=world.sleep)
         world.intake = Intake(Tracker({}, UlidFactory()), DEFAULT_RULES, outbox.put, clock=world.clock)
         for guild_id in GUILDS:
             world.intake.guild_created({"id": guild_id, "name": "Base", "voice_states": []})

@@ -18,6 +18,7 @@ from bot.delivery.route import REJECTIONS_TO_PAUSE
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.outbox.batch import Batch, Delivered, Failed, Refused, Report
 from bot.routing.lane import Lane
+from tests.support.no_signal import no_signal
 
 Outcome = str | DeliveryError
 
@@ -59,7 +60,7 @@ async def dispatching(
         await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as tasks:
-        yield Dispatcher(start, settled.append, tasks.create_task, sleep=sleep)  # type: ignore[arg-type]
+        yield Dispatcher(start, settled.append, tasks.create_task, signal=no_signal, sleep=sleep)  # type: ignore[arg-type]
 
 
 async def run(api: Api, *batches: Batch) -> tuple[list[Report], list[float]]:
@@ -91,7 +92,13 @@ async def test_logs_accepted_batches_together() -> None:
     with structlog.testing.capture_logs() as logs, patch.object(loop, "call_later") as call_later:
         async with asyncio.TaskGroup() as tasks:
             api = Api("arn:1", "arn:2")
-            dispatcher = Dispatcher(api.start, waits.append, tasks.create_task, clock=lambda: next(times))  # type: ignore[arg-type]
+            dispatcher = Dispatcher(
+                api.start,
+                waits.append,  # type: ignore[arg-type]
+                tasks.create_task,
+                signal=no_signal,
+                clock=lambda: next(times),
+            )
             dispatcher.deliver([batch("x"), batch("y")])
         assert logs == []
         (((_, write), _),) = call_later.call_args_list
@@ -154,7 +161,7 @@ async def test_trouble_is_of_one_workflow() -> None:
             waits.append(seconds)
             await again.wait()
 
-        dispatcher = Dispatcher(api.start, lambda _: None, tasks.create_task, sleep=sleep)
+        dispatcher = Dispatcher(api.start, lambda _: None, tasks.create_task, signal=no_signal, sleep=sleep)
         dispatcher.deliver([dataclasses.replace(batch("x", "a", "b"), lane=Lane("digest", "1"))])
         await until(lambda: bool(waits))
         dispatcher.deliver([batch("y")])
@@ -220,7 +227,9 @@ async def test_run_of_rejections_pauses() -> None:
         return "arn"
 
     async with asyncio.TaskGroup() as tasks:
-        dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
+        dispatcher = Dispatcher(
+            start, reports.append, tasks.create_task, signal=no_signal, sleep=lambda _: asyncio.sleep(0)
+        )
         dispatcher.deliver(batch(f"x{number}") for number in range(20))
         dispatcher.deliver([batch("many", "a", "b")])
         await until(lambda: sum(isinstance(report, Failed) for report in reports) > 30)
@@ -257,7 +266,9 @@ async def test_failing_batch_holds_up_none(workflow: str) -> None:
 
     reports: list[Report] = []
     async with asyncio.TaskGroup() as tasks:
-        dispatcher = Dispatcher(start, reports.append, tasks.create_task, sleep=lambda _: asyncio.sleep(0))
+        dispatcher = Dispatcher(
+            start, reports.append, tasks.create_task, signal=no_signal, sleep=lambda _: asyncio.sleep(0)
+        )
         bad = dataclasses.replace(batch("bad"), lane=Lane(workflow, "1"))
         dispatcher.deliver([bad])
         await until(lambda: asked["bad"] > FAILURES_TO_OPEN)
@@ -280,7 +291,7 @@ async def test_close_waits_for_requests_only() -> None:
         return "arn"
 
     async with asyncio.TaskGroup() as tasks:
-        dispatcher = Dispatcher(start, settled.append, tasks.create_task)
+        dispatcher = Dispatcher(start, settled.append, tasks.create_task, signal=no_signal)
         out, waiting = batch("out"), batch("waiting")
         dispatcher.deliver([waiting])
         dispatcher.deliver([out])
@@ -302,7 +313,7 @@ async def test_close_gives_up_after_grace() -> None:
         raise AssertionError
 
     async with asyncio.TaskGroup() as tasks:
-        dispatcher = Dispatcher(start, settled.append, tasks.create_task)
+        dispatcher = Dispatcher(start, settled.append, tasks.create_task, signal=no_signal)
         dispatcher.deliver([batch("x")])
         await asyncio.sleep(0)
         await dispatcher.close(0.01)
@@ -325,6 +336,7 @@ async def give_up(api: Api, sent: Batch, *, can_bury: Callable[[], bool] = lambd
             api.start,
             reports.append,
             tasks.create_task,
+            signal=no_signal,
             can_bury=can_bury,
             clock=lambda: 1000,
             sleep=lambda _: asyncio.sleep(0),

@@ -26,7 +26,7 @@ def fill_with_receipts(directory: Path, count: int = 8000) -> None:
     """Put *count* receipts of about 150 bytes each into the file, the first the oldest."""
     with closing(sqlite3.connect(directory / FILE_NAME)) as db, db:
         rows = ((f"x{n}", "a" * 100, 1, "e", 1, NOW, NOW + n) for n in range(count))
-        db.executemany("INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        db.executemany("INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)", rows)
 
 
 def large(name: str, lane: Lane, size: int = 400) -> OutgoingEvent:

@@ -106,8 +106,8 @@ def test_accepts_statistics(tmp_path: Path) -> None:
         "UPDATE lane SET parked = 9",
         "UPDATE lane SET drop_to_seq = 1",
         "UPDATE lane SET drop_to_seq = 1, drop_to_event = 'a' || char(10)",
-        "UPDATE batch SET execution = 'x' || char(13, 10) || 'Host: evil'",
-        "UPDATE batch SET lane_id = 77",
+        "UPDATE batch SET execution = execution || char(13, 10) || 'Host: evil'",
+        "UPDATE batch SET lane_id = lane_id + 77",
         "UPDATE batch SET first_seq = 1000, last_seq = 1001",
         "UPDATE batch SET created_ms = -5",
         "UPDATE event SET lane_id = 77",
@@ -120,7 +120,9 @@ def test_accepts_statistics(tmp_path: Path) -> None:
         "UPDATE held SET routes = '[1]'",
         "UPDATE held SET routes = json_array(json_array('../x', 'default', NULL))",
         "UPDATE held SET routes = json_array(json_array('notify', 'default', NULL, '[]'))",
-        "UPDATE held SET routes = json_array(json_array('notify', 'default', NULL, '{}', 1))",
+        "UPDATE held SET routes = json_array(json_array('notify', 'default', NULL, '{}', 'a b', NULL))",
+        "UPDATE held SET routes = json_array(json_array('notify', 'default', NULL, '{}', NULL, 'car'))",
+        "UPDATE held SET routes = json_array(json_array('notify', 'default', NULL, '{}', NULL, NULL, 1))",
         "UPDATE held SET debounce_ms = -1",
         "UPDATE held SET event = '{}'",
         "UPDATE held SET origin = '7'",
@@ -133,6 +135,14 @@ def test_accepts_statistics(tmp_path: Path) -> None:
         "UPDATE event SET parameters_id = 77",
         "UPDATE dead_letter SET parameters_id = 77",
         "UPDATE batch SET has_parameters = 2",
+        "UPDATE batch SET target = 'x' || char(13, 10)",
+        "UPDATE event SET key = 'a' || char(10) WHERE signal IS NOT NULL",
+        "UPDATE event SET key = NULL WHERE signal IS NOT NULL",
+        "UPDATE event SET signal = '../x' WHERE signal IS NOT NULL",
+        "UPDATE dead_letter SET signal = 'withdraw'",
+        "UPDATE started SET execution = 'a/b'",
+        "UPDATE started SET lane_id = 77",
+        "UPDATE started SET begun_ms = -1",
         "UPDATE session SET session_id = 'a b'",
         "UPDATE session SET shard_id = 5",
         "UPDATE session SET seq = -1",
@@ -152,7 +162,7 @@ def test_sets_malformed_row_aside(tmp_path: Path, statement: str) -> None:
     assert str(line["reason"]).startswith("the table ")
     (kept,) = find_aside(tmp_path)
     with closing(sqlite3.connect(kept)) as db:
-        assert db.execute("SELECT count(*) FROM event").fetchone() == (2,)
+        assert db.execute("SELECT count(*) FROM event").fetchone() == (3,)
     with open_inspection(tmp_path) as inspection:
         assert inspection.read_status().waiting == 0
 

@@ -45,7 +45,7 @@ def test_reads_lane_in_order(events: Events, limit: int) -> None:
     assert list(found.entered_ms) == [n * 10 for n, *_ in rows]
     assert list(found.destinations) == [to for _, to, *_ in rows]
     assert found.event_ids == tuple(f"E{n}" for n, *_ in rows)
-    assert list(found.parameters) == [str(handed or 0) for _, _, handed, _ in rows]
+    assert list(found.kinds) == [str(handed or 0) for _, _, handed, _ in rows]
     assert [body.decode() for body in found.bodies] == [body for *_, body in rows]
 
 
@@ -58,13 +58,13 @@ def test_fit_is_longest_that_may_go(events: Events) -> None:
         cut = lane.fit()
     count = len(cut.seqs)
     assert cut == type(lane)(*(column[:count] for column in lane))  # type: ignore[arg-type]
-    assert len(set(zip(cut.destinations, cut.parameters, strict=True))) <= 1
+    assert len(set(zip(cut.destinations, cut.kinds, strict=True))) <= 1
     assert count <= 1 or sum(len(body) + 1 for body in cut.bodies) <= MAX_BYTES
     if count < len(lane.seqs):
         too_large = sum(len(body) + 1 for body in lane.bodies[: count + 1]) > MAX_BYTES
         assert count >= 1
-        differs = (lane.destinations[count], lane.parameters[count]) != (
+        differs = (lane.destinations[count], lane.kinds[count]) != (
             lane.destinations[0],
-            lane.parameters[0],
+            lane.kinds[0],
         )
         assert too_large or differs

@@ -466,3 +466,57 @@ def test_told_stays_have_true_lengths(steps: list[tuple[str | None, int]]) -> No
             assert duration_s is not None
             assert (origin, format_ms(arrived_ms + round(duration_s * 1000))) in left_at
         arrived_ms = round(datetime.fromisoformat(event["time"]).timestamp() * 1000)
+
+
+def waiting_room(**both: Any) -> Room:
+    """A room whose waiting room is A: coming starts something, going signals it."""
+    room_of = frozenset({A})
+    return Room(
+        Rule(leaving=room_of, destination="gone", debounce_s=SETTLE_MS / 1000, continues=True, **both),
+        Rule(entering=room_of, destination="came", debounce_s=SETTLE_MS / 1000, **both),
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([(A, 0), (None, 0)], []),
+        ([(A, 0), (B, 0)], []),
+        ([(B, SETTLE_MS), (A, 0), (None, 0)], []),
+        ([(B, SETTLE_MS), (A, 0), (B, 0)], []),
+        ([(A, 0)], [("joined", "came")]),
+        ([(B, 0), (A, 0)], [("moved", "came")]),
+        ([(B, SETTLE_MS), (A, 0)], [("moved", "came")]),
+        ([(A, SETTLE_MS), (None, 0), (A, 0)], [("joined", "came")]),
+        ([(A, SETTLE_MS), (B, 0), (A, 0)], [("joined", "came")]),
+        ([(A, SETTLE_MS), (None, 0)], [("joined", "came"), ("left", "gone")]),
+        ([(A, SETTLE_MS), (B, 0), (C, 0)], [("joined", "came"), ("moved", "gone")]),
+        (
+            [(A, SETTLE_MS), (None, SETTLE_MS), (A, 0)],
+            [("joined", "came"), ("left", "gone"), ("joined", "came")],
+        ),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_entering_is_told_with_its_leaving(
+    steps: list[tuple[str | None, int]], told: list[tuple[str, str]], *, restarts: bool
+) -> None:
+    """People who leave in time never entered, and those who come back in time never left."""
+    room = waiting_room()
+    for channel, wait_ms in steps:
+        room.go(channel)
+        room.wait(wait_ms)
+        if restarts:
+            room.restart(room.held)
+    room.wait(SETTLE_MS)
+    assert room.told == told
+
+
+@given(STEPS)
+def test_entering_and_leaving_alternate(steps: list[tuple[str | None, int]]) -> None:
+    room = waiting_room()
+    for channel, wait_ms in [*steps, (None, SETTLE_MS)]:
+        room.go(channel)
+        room.wait(wait_ms)
+    told = [destination for _, destination in room.told]
+    assert told == ["came", "gone"] * (len(told) // 2)

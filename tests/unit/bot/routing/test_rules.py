@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.routing.rules import DEFAULT_RULES, PREFIX, TYPES, UNKNOWN, Route, Rule, Rules, Surroundings
+from bot.routing.facts import PREFIX, TYPES, UNKNOWN, Surroundings, find_key
+from bot.routing.rules import DEFAULT_RULES, Route, Rule, Rules
 from bot.ulid import UlidFactory
 from bot.voice.events import EVENT, Event
 from bot.voice.occupancy import FLAGS
@@ -155,6 +156,46 @@ def test_continuing_rules_add_up() -> None:
     assert rules.route(GAP) == (audit, ops, Route("never", "default"))
 
 
+@pytest.mark.parametrize(
+    ("event", "entered", "left"),
+    [
+        (JOINED, {"5"}, set()),
+        (LEFT, set(), {"5"}),
+        (MOVED, {"6"}, {"5"}),
+        (UPDATED, set(), set()),
+        (GAP, set(), set()),
+    ],
+    ids=["joined", "left", "moved", "updated", "gap"],
+)
+def test_entering_and_leaving_are_one_side(event: Event, entered: set[str], left: set[str]) -> None:
+    for channel in ("5", "6"):
+        entering, leaving = Rule(entering=frozenset({channel})), Rule(leaving=frozenset({channel}))
+        assert bool(Rules([entering]).route(event)) is (channel in entered)
+        assert bool(Rules([leaving]).route(event)) is (channel in left)
+        assert (entering.first_unmet(event, UNKNOWN) is None) is (channel in entered)
+        assert (leaving.first_unmet(event, UNKNOWN) is None) is (channel in left)
+
+
+def test_move_between_rooms_signals_then_starts() -> None:
+    rooms = frozenset({"5", "6"})
+    rules = Rules(
+        [
+            Rule(leaving=rooms, workflow="admit", signal="withdraw", continues=True),
+            Rule(entering=rooms, workflow="admit"),
+        ]
+    )
+    signal, start = rules.route(MOVED)
+    assert (signal.signal, start.signal) == ("withdraw", None)
+    assert find_key(MOVED, signal.key) == find_key(MOVED, start.key) == "user-7"
+
+
+def test_gap_is_no_signal() -> None:
+    """It is about nobody in particular; as a start it has no key."""
+    rules = Rules([Rule(workflow="admit", signal="stop"), Rule(workflow="admit")])
+    (start,) = rules.route(GAP)
+    assert (start.signal, find_key(GAP, start.key)) == (None, None)
+
+
 def test_same_route_counts_once() -> None:
     """The first rule that names it decides its options."""
     rules = Rules([Rule(debounce_s=5, continues=True), Rule(destination="ops", continues=True), Rule()])
@@ -198,6 +239,8 @@ RULES = st.lists(
         types=some(st.sampled_from(TYPES)),
         guilds=some(IDS),
         channels=some(IDS),
+        entering=some(IDS),
+        leaving=some(IDS),
         categories=some(IDS),
         users=some(IDS),
         roles=some(IDS),
@@ -207,6 +250,7 @@ RULES = st.lists(
         workflow=st.sampled_from("ab"),
         destination=st.sampled_from("xy"),
         debounce_s=st.sampled_from([0, 5]),
+        signal=st.sampled_from([None, None, "stop"]),
         drop=st.sampled_from([False, False, True]),
         continues=st.booleans(),
     ),
@@ -257,14 +301,28 @@ def meets(rule: Rule, event: Event, around: Surroundings) -> bool:
     if rule.guilds and event["data"]["guild"]["id"] not in rule.guilds:
         return False
     if event["type"] == "discord.voice.gap":
-        asked = (rule.channels, rule.categories, rule.users, rule.roles, rule.bot, rule.afk, rule.changed)
-        return all(condition is None for condition in asked)
+        asked = (
+            rule.channels,
+            rule.entering,
+            rule.leaving,
+            rule.categories,
+            rule.users,
+            rule.roles,
+            rule.bot,
+            rule.afk,
+            rule.changed,
+        )
+        return rule.signal is None and all(condition is None for condition in asked)
     data = event["data"]
     channels = [channel["id"] for channel in (data["channel"], data["previous_channel"]) if channel]
+    came_to = data["channel"] if kind in ("joined", "moved") else None
+    went_from = data["previous_channel"] if kind in ("left", "moved") else None
     categories = [around.categories[channel] for channel in channels if channel in around.categories]
     return all(
         [
             rule.channels is None or any(channel in rule.channels for channel in channels),
+            rule.entering is None or (came_to is not None and came_to["id"] in rule.entering),
+            rule.leaving is None or (went_from is not None and went_from["id"] in rule.leaving),
             rule.categories is None or any(category in rule.categories for category in categories),
             rule.users is None or data["user"]["id"] in rule.users,
             rule.roles is None
@@ -278,16 +336,17 @@ def meets(rule: Rule, event: Event, around: Surroundings) -> bool:
 
 def naive(rules: Sequence[Rule], event: Event, around: Surroundings) -> list[Route]:
     """Ask every rule in order, with no index."""
-    found: list[Route] = []
+    found: dict[object, Route] = {}
     for rule in rules:
         if not meets(rule, event, around):
             continue
-        known = [(route.workflow, route.destination) for route in found]
-        if not rule.drop and (rule.workflow, rule.destination) not in known:
-            found.append(Route(rule.workflow, rule.destination, rule.debounce_s, rule.batch_max_events))
+        for route in rule.routes:
+            signalled = any(other.signal and other.workflow == rule.workflow for other in rules)
+            route = route._replace(key="person" if signalled else None)
+            found.setdefault((rule.workflow, rule.destination, rule.signal), route)
         if not rule.continues:
             break
-    return found
+    return list(found.values())
 
 
 @given(RULES, events(), AROUNDS)
@@ -301,7 +360,9 @@ def test_explanation_agrees_with_route(rules: list[Rule], event: Event, around: 
     asked = Rules(rules)
     met = [verdict.rule for verdict in asked.explain(event, around) if verdict.unmet is None]
     assert met == [rule for rule in rules[: len(asked.explain(event, around))] if meets(rule, event, around)]
-    assert list(asked.route(event, around)) == naive(met, event, around)
+    assert [route.target for route in asked.route(event, around)] == [
+        route.target for route in naive(met, event, around)
+    ]
 
 
 @given(RULES, events(), AROUNDS)

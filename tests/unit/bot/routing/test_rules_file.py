@@ -65,10 +65,12 @@ def test_reads_every_key() -> None:
     text = """
     [[rule]]
     name = "everything"
-    types = ["updated", "moved"]
+    types = ["moved"]
     guilds = ["1", "2"]
     channels = ["3"]
     categories = ["4"]
+    entering = ["9"]
+    leaving = ["8"]
     users = ["5"]
     roles = ["6"]
     bot = true
@@ -86,10 +88,12 @@ def test_reads_every_key() -> None:
     assert parse_rules(text, "rules.toml").rules == (
         Rule(
             name="everything",
-            types=frozenset({"updated", "moved"}),
+            types=frozenset({"moved"}),
             guilds=frozenset({"1", "2"}),
             channels=frozenset({"3"}),
             categories=frozenset({"4"}),
+            entering=frozenset({"9"}),
+            leaving=frozenset({"8"}),
             users=frozenset({"5"}),
             roles=frozenset({"6"}),
             bot=True,
@@ -109,9 +113,9 @@ def test_reads_every_key() -> None:
 def test_documented_example_is_valid() -> None:
     assert rules_file.__doc__ is not None
     example = "\n".join(line for line in rules_file.__doc__.splitlines() if line.startswith("    "))
-    first, second, third, last = parse_rules(example, "example").rules
+    first, second, third, fourth, last = parse_rules(example, "example").rules
     assert (first.drop, second.continues, third.debounce_s) == (True, True, 5)
-    assert last.parameters == '{"limit":5}'
+    assert (fourth.parameters, last.signal) == ('{"limit":5}', "withdraw")
 
 
 def test_names_all_problems_with_lines() -> None:
@@ -173,6 +177,22 @@ def test_names_setting_and_file(tmp_path: Path) -> None:
         ("drop = true\ndebounce_s = 1", "debounce_s contradicts drop = true"),
         ("drop = true\nbatch_max_events = 1", "batch_max_events contradicts drop = true"),
         ("drop = true\nparameters = {a = 1}", "parameters contradicts drop = true"),
+        ("drop = true\nsignal = 'x'", "signal contradicts drop = true"),
+        ("entering = ['a']", "entering holds an invalid id"),
+        ("leaving = []", "leaving must not be an empty list"),
+        (
+            "types = ['left', 'moved']\nentering = ['1']",
+            "no channel is entered in left: remove it from types",
+        ),
+        (
+            "types = ['joined', 'updated', 'gap']\nleaving = ['1']",
+            "no channel is left in joined, updated and gap: remove them from types, or remove leaving",
+        ),
+        ("entering = ['1']\nleaving = ['1']", "no move enters and leaves the same channel"),
+        ("signal = 'a b'", "signal must be 1 to 40 letters, digits, - and _, in quotes"),
+        (f"signal = '{'a' * 41}'", "signal must be 1 to 40 letters"),
+        ("signal = 'withdraw'", "executions of notify wait for no signal: remove the rule"),
+        ("workflow = 'own'\nsignal = 'x'\n", "no rule starts own: write one, or remove the rule with signal"),
     ],
 )
 def test_refuses_bad_line(line: str, words: str) -> None:
@@ -264,3 +284,57 @@ def test_any_toml_is_read_or_refused(tables: list[dict[str, str]]) -> None:
     except SettingsError:
         return
     assert count == len(tables)
+
+
+WAITING_ROOM = """
+[[rule]]
+entering = ["5"]
+debounce_s = 10
+workflow = "own"
+
+[[rule]]
+name = "gone again"
+leaving = ["5"]
+workflow = "own"
+signal = "withdraw"
+"""
+
+
+def test_signal_waits_as_long_as_start() -> None:
+    """Otherwise one of them would be told of a stay that the other one merged away."""
+    (problem,) = problems(WAITING_ROOM)
+    assert problem == (
+        "line 7, rule 2 (gone again): rule 1 starts own with debounce_s = 10, and this rule signals it "
+        "with 0: give both the same"
+    )
+    start, signal = parse_rules(WAITING_ROOM + "debounce_s = 10.0\n", "rules.toml").rules
+    assert (start.signal, signal.signal, start.key, signal.key) == (None, "withdraw", "person", "person")
+
+
+@pytest.mark.parametrize("line", ["destination = 'x'", "batch_max_events = 1", "parameters = {a = 1}"])
+def test_signal_says_nothing_of_a_start(line: str) -> None:
+    (problem,) = problems(f"{WAITING_ROOM}debounce_s = 10\n{line}\n")
+    key = line.partition(" ")[0]
+    assert problem.startswith(f"line 13, rule 2 (gone again): {key} is for a rule that starts an execution")
+
+
+def test_signal_of_known_workflow_is_checked() -> None:
+    """It needs none of the workflow's parameters."""
+    text = """
+    [[rule]]
+    workflow = "admit"
+    signal = "withdrawn"
+    [[rule]]
+    workflow = "admit"
+    signal = "withdraw"
+    """
+    assert problems(text) == [
+        "line 4, rule 1: executions of admit wait for no such signal: they take withdraw",
+        "line 4, rule 1: no rule starts admit: write one, or remove the rule with signal",
+        "line 7, rule 2: no rule starts admit: write one, or remove the rule with signal",
+    ]
+
+
+def test_other_workflows_have_no_key() -> None:
+    rules = parse_rules(WAITING_ROOM + "debounce_s = 10\n[[rule]]\n", "rules.toml").rules
+    assert rules[-1].key is None
