@@ -26,6 +26,7 @@ from tests.support.consoles import RecordingConsole
 from tests.support.crowd import add_guilds
 from tests.support.output import TOKEN, check_output
 from tests.support.process import Child, start_child, start_relay
+from tests.support.waiting import start_waiting_execution, wait_for_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -132,6 +133,34 @@ async def test_only_operator_may_stop(stack: Stack, tmp_path: Path) -> None:
     assert found["cause"].endswith("user/operator")
     assert found["input"]["id"] == found["name"]
     assert "ended as ABORTED" in ended.stderr
+
+
+async def test_operator_lets_execution_go_on(stack: Stack, tmp_path: Path) -> None:
+    """Where its workflow says so, and once; the operator's own policy does not reach so far."""
+    aws, outputs = stack.machine.aws, stack.machine.outputs
+    allowed = {"admit": {"operator": True}, "decline": {"relay": True}}
+    arn = await asyncio.to_thread(start_waiting_execution, aws, outputs, [allowed])
+    name = arn.rpartition(":")[2]
+    await asyncio.to_thread(wait_for_token, aws, outputs, name)
+
+    refused = await stack.run(tmp_path, "signal", name, "admit", who=stack.operator, code=1)
+    assert "403" in refused.stderr
+    assert "bot policy" in refused.stderr
+    wrong = await stack.run(tmp_path, "signal", name, "decline", code=1)
+    assert f"{name} takes no 'decline' from an operator" in wrong.stderr
+    done = await stack.run(tmp_path, "signal", arn, "admit", "--data", '{"note": "welcome"}')
+    assert done.stdout == f"signalled: {name} goes on with 'admit'\n"
+    late = await stack.run(tmp_path, "signal", name, "admit", code=1)
+    assert f"{name} has been decided already: 'admit' by an operator, " in late.stderr
+    unknown = await stack.run(tmp_path, "signal", "nobody", "admit", code=1)
+    assert "nobody does not wait for a signal" in unknown.stderr
+    ended = await asyncio.to_thread(aws.client("stepfunctions").describe_execution, executionArn=arn)
+    result = orjson.loads(ended["output"])
+    assert (result["signal"], result["data"], result["by"]) == (
+        "admit",
+        {"note": "welcome"},
+        {"kind": "operator"},
+    )
 
 
 async def test_refuses_foreign_executions(stack: Stack) -> None:
