@@ -25,7 +25,7 @@ from bot.gateway.rest import DISCORD_API, Rest, RestError
 from bot.gateway.resume_address import keep_trusted
 from bot.gateway.session_starts import SessionStarts
 from bot.gateway.shard import CAP_S, Shard
-from bot.gateway.websocket import Host
+from bot.gateway.websocket import Host, Parser
 from bot.outbox.session import Position
 from bot.outbox.work import Watched
 from bot.voice.payloads import shard_of
@@ -47,6 +47,7 @@ class Gateway:
     """Watches Discord with all the shards of this process; *positions* is where an earlier one left them.
 
     Without *shard_count* it is the number that Discord advises, and without *shard_ids* it is all of them.
+    *on_interaction* takes presses of buttons and other interactions, and must return at once.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Gateway:
         shard_ids: Sequence[int] | None = None,
         shard_count: int | None = None,
         positions: Mapping[int, Position] | None = None,
+        on_interaction: Parser | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._intake = intake
         self._api_url = api_url
         self._shard_ids = shard_ids
         self._shard_count = shard_count
+        self._on_interaction = on_interaction
         self._positions = keep_trusted(positions or {}, api_url)
         self._clock = clock
         self._shards: list[Shard] = []
@@ -166,6 +169,7 @@ class Gateway:
                 self._intake,
                 starts,
                 open_host,
+                on_interaction=self._on_interaction,
                 position=kept.get(shard_id),
                 clock=self._clock,
             )

@@ -38,7 +38,7 @@ _RETRY_AFTER_MAX_S: Final = 900.0
 _DAY_S: Final = 86_400.0
 _CLOSE_S: Final = 30.0
 _ELSEWHERE: Final = (301, 302, 303, 307, 308, 404, 405)
-_USER_AGENT: Final = f"DiscordBot (https://github.com/Rapptz/discord.py, {discord.__version__})"
+USER_AGENT: Final = f"DiscordBot (https://github.com/Rapptz/discord.py, {discord.__version__})"
 
 
 class RestError(Exception):
@@ -77,7 +77,7 @@ class Rest:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _USER_AGENT},
+            headers={"User-Agent": USER_AGENT},
             # What is compressed all the same is not JSON, and cannot become large.
             auto_decompress=False,
             ws_response_class=DiscordClientWebSocketResponse,
@@ -142,7 +142,7 @@ class Rest:
             raise RestError("Discord does not answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise RestError(self._explain_unreached(error)) from None
-        answer = _parse(body)
+        answer = parse_answer(body)
         if 200 <= status < 300 and answer is not None:
             return answer
         raise self._refuse(status, answer)
@@ -154,7 +154,7 @@ class Rest:
         if status == 401 and answer is not None and "message" in answer:
             return SettingsError([LOGIN_REFUSED])
         foreign = status in _ELSEWHERE or status == 401
-        retry_after_s = _parse_retry_after(answer) if status == 429 else None
+        retry_after_s = parse_retry_after(answer) if status == 429 else None
         return RestError(
             f"Discord answers with {status}" + (f". {CHECK_URL}" if foreign else ""),
             retry_after_s=retry_after_s,
@@ -173,7 +173,8 @@ def explain_unreached(error: Exception) -> str:
     return f"Discord cannot be reached: {quote(explain_failure(error, 'check the network'))}"
 
 
-def _parse(body: bytes) -> dict[str, Any] | None:
+def parse_answer(body: bytes) -> dict[str, Any] | None:
+    """Return the object that *body* is in JSON, ``None`` for anything else."""
     try:
         answer = orjson.loads(body)
     except ValueError:
@@ -185,7 +186,8 @@ def _parse_whole(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 53 else None
 
 
-def _parse_retry_after(answer: dict[str, Any] | None) -> float | None:
+def parse_retry_after(answer: dict[str, Any] | None) -> float | None:
+    """Return how long a 429 asks to be left alone, bounded; ``None`` if it does not say."""
     seconds = None if answer is None else answer.get("retry_after")
     if not isinstance(seconds, int | float) or not seconds > 0:
         return None

@@ -77,6 +77,7 @@ class Shard:
         starts: SessionStarts,
         open_host: Callable[["Shard"], Host],
         *,
+        on_interaction: Parser | None = None,
         position: Position | None,
         clock: Clock,
     ) -> None:
@@ -85,6 +86,7 @@ class Shard:
         self._bot_id = bot_id
         self._intake = intake
         self._starts = starts
+        self._on_interaction = on_interaction
         self._clock = clock
         self._session = None if position is None else position.session
         self._seq = 0 if position is None else position.seq
@@ -131,6 +133,8 @@ class Shard:
             "CHANNEL_UPDATE": intake.channel_changed,
             "CHANNEL_DELETE": intake.channel_deleted,
         }
+        if self._on_interaction is not None:
+            takes["INTERACTION_CREATE"] = self._on_interaction
         return {name: self._guard(name, take) for name, take in takes.items()}
 
     async def run(self) -> NoReturn:
