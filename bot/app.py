@@ -6,10 +6,11 @@
                                                                                heartbeat, while ready ┘
 
 What workflows want done in Discord goes another way: AWS's activity ──task──▶ worker ──request──▶ Discord.
+So do the presses of buttons: gateway ──press──▶ interactions ──signal──▶ API, and the answer ──▶ Discord.
 
 Stopping goes the same way: the heartbeat ends, then no more frames, then no more batches, then what is in
-flight, actions too, finishes or is given up within the grace, then everything is on disk and the file is
-closed. The next process sends again, the same, what was given up, and resumes the gateway's session.
+flight, actions and presses too, finishes or is given up within the grace, then everything is on disk and the
+file is closed. The next process sends again, the same, what was given up, and resumes the gateway's session.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ from bot.delivery.webhook_watch import WebhookWatch
 from bot.errors import RelayError
 from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake, log_skipped
+from bot.gateway.interaction_rest import InteractionRest
+from bot.gateway.interactions import Interactions
 from bot.outbox.database import check_data_dir, open_database
 from bot.outbox.service import Outbox
 from bot.outbox.store import Limits, Store
@@ -88,7 +91,8 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
     store = await asyncio.to_thread(Store, database, _limits(settings))
     # The places in flight bound the connections, for each workflow by itself; none waits for another's.
     api = ApiClient(target, max_connections=0)
-    async with api, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+    answers = InteractionRest(settings.discord_api_url)
+    async with api, answers, asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
         outbox = Outbox(store)
         webhook = _watch_webhook(settings, lambda: None if gateway.not_ready() else tracker.guild_ids)
         follower = Follower(
@@ -112,16 +116,28 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
         held = await asyncio.to_thread(store.load_held)
         tracker = Tracker(occupancy, UlidFactory(), file_lost_ms=database.lost_ms, on_skipped=log_skipped)
         intake = Intake(tracker, rules, outbox.put, held=held, elapsed=elapsed_clock)
+        interactions = Interactions(answers, Signals(api).send, tasks.create_task)
         gateway = Gateway(
             intake,
             api_url=settings.discord_api_url,
             shard_ids=settings.shard_ids,
             shard_count=settings.shard_count,
             positions=await asyncio.to_thread(store.load_positions),
+            on_interaction=interactions.take,
         )
         worker = await stack.enter_async_context(_open_worker(settings, target, tracker, tasks.create_task))
         relay = Relay(
-            settings, outbox, dispatcher, follower, intake, gateway, tasks, api.start, webhook, worker
+            settings,
+            outbox,
+            dispatcher,
+            follower,
+            intake,
+            gateway,
+            interactions,
+            tasks,
+            api.start,
+            webhook,
+            worker,
         )
         watch = tasks.create_task(webhook.run()) if webhook else None
         outbox.start(deliver=dispatcher.deliver, resync=intake.resync, positions=gateway.positions)

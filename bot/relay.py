@@ -14,6 +14,7 @@ from bot.delivery.webhook_watch import WebhookWatch
 from bot.errors import SettingsError
 from bot.gateway.client import Gateway
 from bot.gateway.intake import Intake
+from bot.gateway.interactions import Interactions
 from bot.outbox.service import Outbox
 from bot.outbox.work import Advanced
 from bot.routing.rules import DEFAULT_RULES, Rules
@@ -42,6 +43,7 @@ class Relay:
         follower: Follower,
         intake: Intake,
         gateway: Gateway,
+        interactions: Interactions,
         tasks: asyncio.TaskGroup,
         start: Start,
         webhook: WebhookWatch | None,
@@ -58,6 +60,7 @@ class Relay:
         self._reloading = asyncio.Lock()
         self._beside_relay = beside_relay(intake.rules)
         self._gateway = gateway
+        self._interactions = interactions
         self._heartbeat = Heartbeat(
             start, every_s=settings.heartbeat_s, not_ready=self.not_ready, describe=self._describe
         )
@@ -134,9 +137,10 @@ class Relay:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._settings.shutdown_grace_s
         self._outbox.drain()
-        # Side by side: both have the whole grace.
-        acting = self._worker.close(self._settings.shutdown_grace_s) if self._worker else _nothing()
-        await asyncio.gather(self._dispatcher.close(self._settings.shutdown_grace_s), acting)
+        # Side by side: all have the whole grace.
+        grace_s = self._settings.shutdown_grace_s
+        acting = self._worker.close(grace_s) if self._worker else _nothing()
+        await asyncio.gather(self._dispatcher.close(grace_s), self._interactions.close(grace_s), acting)
         await self._follower.close(max(0.0, until_s - loop.time()))
         await self._outbox.close()
 
@@ -164,6 +168,8 @@ class Relay:
             "batches_in_flight": self._dispatcher.in_flight,
             "executions_followed": self._follower.following,
             "posts_refused_total": self._follower.refused,
+            "presses_total": self._interactions.presses,
+            "presses_failed_total": self._interactions.failures,
             "shards_connected": self._gateway.connected_shards,
             "heartbeats_total": beat.beats,
             "heartbeats_failed_total": beat.failures,

@@ -20,6 +20,7 @@ import structlog
 
 from bot.backoff import backoff_s
 from bot.clock import Clock, system_clock
+from bot.errors import SettingsError
 from bot.gateway.intake import Intake
 from bot.gateway.rest import DISCORD_API, Rest, RestError
 from bot.gateway.resume_address import keep_trusted
@@ -81,7 +82,12 @@ class Gateway:
             starts = SessionStarts(rest.get_gateway_bot)
             plan = await self._make_plan(rest, starts)
             self._shards = self._build_shards(rest, starts, plan)
-            await _run_all(self._shards)
+            check = asyncio.create_task(self._check_interactions(rest))
+            try:
+                await _run_all(self._shards)
+            finally:
+                check.cancel()
+                await asyncio.wait([check])
 
     @property
     def connected_shards(self) -> int:
@@ -107,6 +113,22 @@ class Gateway:
     def positions(self) -> dict[int, Position]:
         """Return how far each shard's session has been taken in."""
         return {shard.id: position for shard in self._shards if (position := shard.position) is not None}
+
+    async def _check_interactions(self, rest: Rest) -> None:
+        """Warn where Discord sends presses of buttons past the gateway."""
+        if self._on_interaction is None:
+            return
+        try:
+            elsewhere = await rest.has_interactions_endpoint()
+        except (RestError, SettingsError) as error:
+            log.debug("application_not_checked", reason=str(error))
+            return
+        if elsewhere:
+            log.warning(
+                "interactions_go_elsewhere",
+                reason="the application has an Interactions Endpoint URL, so presses of buttons do not come "
+                "here: clear it on the page General Information of the developer portal",
+            )
 
     async def _make_plan(self, rest: Rest, starts: SessionStarts) -> _Plan:
         """Ask Discord until it answers; with sessions to resume, once and for some seconds."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import aiohttp
 import orjson
 
-from bot.api.client import read_body
+from bot.api.exchange import read_body
 from bot.backoff import backoff_s
 from bot.gateway.press import Press
 from bot.gateway.rest import USER_AGENT, RestError, explain_unreached, parse_answer, parse_retry_after

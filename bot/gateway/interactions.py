@@ -42,6 +42,10 @@ TRIED_S: Final = 60.0
 WAITED_FOR_S: Final = (0.5, 1.0, 2.0)
 """Pauses before asking again: a card may be shown just before its execution waits."""
 
+_NO_ROUTE: Final = 404
+"""The stack is older than this voice-relay."""
+_UNREACHABLE: Final = ("unreachable", UNREACHABLE)
+_REFUSED: Final = ("refused", REFUSED)
 _RECENT: Final = 1000
 _LAST_WORD_S: Final = 2.0
 
@@ -116,32 +120,29 @@ class Interactions:
             "signal": press.signal,
             "user_id": press.sender.id,
         }
+        failed = True
         try:
             heard = await self._rest.defer(press)
             if heard is Heard.TOO_LATE:
-                self.failures += 1
                 log.warning("press_too_late", **fields, next="no effect")
                 return
             outcome, text = await self._decide(press)
             await self._rest.answer(press, text)
-            log.info(
-                "press_answered",
-                **fields,
-                outcome=outcome,
-                replayed=heard is Heard.BEFORE,
-                took_s=round(time.monotonic() - began_s, 2),
-            )
+            failed = (outcome, text) in (_UNREACHABLE, _REFUSED)
+            took_s = round(time.monotonic() - began_s, 2)
+            replayed = heard is Heard.BEFORE
+            log.info("press_answered", **fields, outcome=outcome, replayed=replayed, took_s=took_s)
         except asyncio.CancelledError:
             await self._say_last(press)
             log.warning("press_given_up", **fields, reason="shutting down")
             raise
         except RestError as error:
-            self.failures += 1
             log.warning("press_not_answered", **fields, reason=str(error))
         except Exception:
-            self.failures += 1
             log.exception("press_failed", **fields)
             await self._say(press, REFUSED)
+        finally:
+            self.failures += failed
 
     async def _decide(self, press: Press) -> tuple[str, str]:
         """Return what came of the press, for the log and in a sentence."""
@@ -151,14 +152,11 @@ class Interactions:
         self._underway.add(key)
         try:
             answer = await self._signal(press)
-        except TemporaryFailure as error:
-            self.failures += 1
-            log.warning("signal_failed", execution=press.execution, reason=str(error), code=error.code)
-            return "unreachable", UNREACHABLE
         except DeliveryError as error:
-            self.failures += 1
-            log.error("signal_refused", execution=press.execution, reason=str(error), code=error.code)
-            return "refused", REFUSED
+            passes = isinstance(error, TemporaryFailure) and error.status != _NO_ROUTE
+            write = log.warning if passes else log.error
+            write("signal_failed", execution=press.execution, reason=str(error), code=error.code)
+            return _UNREACHABLE if passes else _REFUSED
         finally:
             self._underway.discard(key)
         return answer.outcome.value, describe(answer, press)
@@ -174,7 +172,7 @@ class Interactions:
             except TemporaryFailure as error:
                 pause_s = backoff_s(failures, error.retry_after_s)
                 failures += 1
-                if time.monotonic() + pause_s > until_s:
+                if error.status == _NO_ROUTE or time.monotonic() + pause_s > until_s:
                     raise
             else:
                 if answer.outcome is not Outcome.NOT_WAITING or (pause_s := next(pauses, -1.0)) < 0:
@@ -193,3 +191,5 @@ class Interactions:
             await self._rest.answer(press, text)
         except RestError as error:
             log.warning("press_not_answered", interaction_id=press.id, reason=str(error))
+        except Exception:
+            log.exception("press_not_answered", interaction_id=press.id)

@@ -1,7 +1,7 @@
 """Reads a press of a button from an INTERACTION_CREATE, and says what came of it in a sentence. Pure.
 
-A button that a workflow has sent carries ``signal:<signal>:<execution>`` as its id. Anything else belongs to
-another program of the same application, or is unreadable: it is left alone, with a reason for the log.
+A button that a workflow has sent carries what it means (``bot/button.py``). Any other belongs to another
+program of the same application, or is unreadable: it is left alone, with a reason for the log.
 """
 
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.api.signals import Answer, Decider, Outcome, Sender
+from bot.button import parse_button
 from bot.voice.payloads import Payload, parse_id
 
 _MESSAGE_COMPONENT: Final = 3
 _BUTTON: Final = 2
-_CUSTOM_ID: Final = re.compile(r"signal:(?P<signal>[\w-]{1,40}):(?P<execution>[\w-]{1,80})", re.ASCII)
 # It becomes part of a path, so nothing else may be in it.
 _TOKEN: Final = re.compile(r"[\w.=-]{1,1000}", re.ASCII)
 _BITS: Final = re.compile(r"[0-9]{1,20}")
@@ -49,8 +49,8 @@ def parse_press(payload: Payload) -> Press:
     if data.get("component_type") != _BUTTON:
         raise NotAPress("not a button")
     custom_id = data.get("custom_id")
-    match = _CUSTOM_ID.fullmatch(custom_id) if isinstance(custom_id, str) else None
-    if match is None:
+    button = parse_button(custom_id) if isinstance(custom_id, str) else None
+    if button is None:
         raise NotAPress("not a button of a workflow")
     interaction_id, application_id = parse_id(payload.get("id")), parse_id(payload.get("application_id"))
     token = payload.get("token")
@@ -62,8 +62,8 @@ def parse_press(payload: Payload) -> Press:
         interaction_id,
         token,
         application_id,
-        match["signal"],
-        match["execution"],
+        button.signal,
+        button.execution,
         _parse_sender(payload),
         _parse_message(payload),
     )

@@ -1,4 +1,4 @@
-"""The two questions that the bot asks Discord's REST API, and the way to the gateway.
+"""The questions that the gateway's client asks Discord's REST API, and the way to the gateway.
 
 What answers may be a proxy, a captive portal or a web server. So an answer is bounded, and parsed here into
 what was asked for, or a RestError that says in a sentence what is wrong. No redirect is followed: the token
@@ -113,6 +113,11 @@ class Rest:
         if remaining is None or reset_ms is None or concurrency is None:
             raise self._not_discord()
         return Limits(url, shards, remaining, min(reset_ms / 1000, _DAY_S), max(1, concurrency))
+
+    async def has_interactions_endpoint(self) -> bool:
+        """Return whether interactions go to a URL and not to the gateway. Raises as ``get_bot_id`` does."""
+        # https://docs.discord.com/developers/resources/application#get-current-application
+        return bool((await self._get("/applications/@me")).get("interactions_endpoint_url"))
 
     async def ws_connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
         """Open a WebSocket as discord.py wants it, with a bound on its messages."""

@@ -34,6 +34,8 @@ METRICS: Final = (
     Metric("actions_done_total", "counter", "Actions performed in Discord for workflows."),
     Metric("actions_refused_total", "counter", "Actions that Discord or the bot refused."),
     Metric("actions_running", "gauge", "Actions that are being performed."),
+    Metric("presses_total", "counter", "Presses of workflows' buttons."),
+    Metric("presses_failed_total", "counter", "Presses that had no effect, or no answer."),
     Metric("shards_connected", "gauge", "Shards connected to Discord's gateway."),
     Metric("heartbeats_total", "counter", "Heartbeats that the API accepted."),
     Metric("heartbeats_failed_total", "counter", "Heartbeats that failed."),

@@ -36,6 +36,8 @@ _DIGITS_IN_BASE64: Final = "(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5])"
 _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # A Discord webhook or interaction, whole: https://discord.com/api/v10/webhooks/<id>/<token>.
     (re.compile(rf"(?:https?:{_SLASH}{{2}}[^\s\"'<>]{{0,300}}?)?webhooks{_SLASH}\d+{_SLASH}[\w%.-]+"), MASK),
+    # The token of an interaction: "interaction:", its id and a secret, in base 64.
+    (re.compile(r"aW50ZXJhY3Rpb246[\w+/=-]{8,}"), MASK),
     # A Discord token: the bot's id in base 64, a timestamp, a MAC. https://docs.discord.com/developers/reference
     # The id has 17 to 20 digits, so few characters are possible in each place.
     (re.compile(rf"{_DIGITS_IN_BASE64}{{5,6}}[\w-]{{0,3}}\.[\w-]{{5,8}}\.[\w-]{{25,}}"), MASK),
@@ -72,7 +74,7 @@ _JOINTS: Final = re.compile(r"[._-]+")
 # Every text that matches a pattern contains one of these.
 _MARKS: Final = (
     *("webhook", "authori", "passw", "signature", "credential", "cookie", "secret", "token", "key", "%3d"),
-    *("akia", "asia", "abia", "acca", "eyj"),
+    *("akia", "asia", "abia", "acca", "eyj", "aw50zxjhy3rpb246"),
 )
 _CASED_MARKS: Final = ("Bot", "Bearer", "Basic")
 _TOKEN_MARK: Final = re.compile(r"\.[\w-]{5,8}\.[\w-]{25}")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import structlog
-from bot.api.signals import Answer, Outcome
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from bot.api.signals import Answer, Outcome
 from bot.errors import DeliveryError, Rejected, TemporaryFailure, Unauthorized
 from bot.gateway.interaction_rest import InteractionRest
 from bot.gateway.interactions import Interactions
@@ -135,6 +135,7 @@ async def test_press_signals_the_execution(
         (Answer(Outcome.NOT_ALLOWED), NOT_ALLOWED),
         (Unauthorized("no credentials"), REFUSED),
         (Rejected("the wait is damaged", code="WaitInvalid"), REFUSED),
+        (TemporaryFailure("the API has no such route", status=404), REFUSED),
         (RuntimeError("a mistake of the relay's own"), REFUSED),
     ],
 )
@@ -404,3 +405,20 @@ def _never_run(coroutine: Any) -> asyncio.Task[None]:
     """Take the place of the task of a process that is killed at once."""
     coroutine.close()
     return asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_warns_of_interactions_endpoint(standin: StandIn) -> None:
+    """With such a URL in the developer portal Discord sends presses there, and nothing to the gateway."""
+    standin.rest.interactions_url = "https://example.com/interactions"
+    with capture_logs() as lines:
+        async with relaying(standin, Waiting()):
+            await until(lambda: any(line["event"] == "interactions_go_elsewhere" for line in lines))
+    assert "clear it" in find(lines, "interactions_go_elsewhere")["reason"]
+
+
+async def test_says_nothing_of_an_empty_endpoint(standin: StandIn, card: Message, tom: Member) -> None:
+    with capture_logs() as lines:
+        async with relaying(standin, Waiting()):
+            await until(lambda: standin.counts.get("/applications/@me") == 1)
+            await standin.press(tom, card, "Admit", timeout_s=TIMEOUT_S)
+    assert [line["event"] for line in lines if line["log_level"] not in ("info", "debug")] == []

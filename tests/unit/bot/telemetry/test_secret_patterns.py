@@ -12,6 +12,7 @@ from tests.support.secret_samples import (
     ACCESS_KEY,
     AUTHORIZATION,
     BOT_TOKEN,
+    INTERACTION_TOKEN,
     SECRET_KEY,
     SESSION_TOKEN,
     SIGNATURE,
@@ -54,6 +55,7 @@ UNKNOWN = [
     (f"id {ACCESS_KEY} is not active", [ACCESS_KEY]),
     ("proxy-authorization: Negotiate YWJjZGVmZ2g", ["YWJj"]),
     ("POST /webhooks/1/abcdefgh", ["abcdefgh"]),
+    (f"/interactions/1/{INTERACTION_TOKEN}/callback", [INTERACTION_TOKEN[16:]]),
     ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", ["eyJhbGci", "c2ln"]),
 ]
 

@@ -1,4 +1,4 @@
-"""What a button carries: the signal that a press sends, and the execution that waits for it.
+"""What a button carries, from the action that sends it to the press: a signal, and the execution that waits.
 
     signal:admit:01JD0000000000000000000000
 
@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 CUSTOM_ID_MAX_CHARS: Final = 100
 SIGNAL: Final = r"[a-z][a-z0-9_-]{0,31}"
-_BUTTON: Final = re.compile(rf"signal:(?P<signal>{SIGNAL}):(?P<execution>[^:\s]{{1,80}})")
+_BUTTON: Final = re.compile(rf"signal:(?P<signal>{SIGNAL}):(?P<execution>[!-9;-~]{{1,80}})")
+"""The names of executions here are of letters, digits and hyphens; AWS allows more, but no blanks."""
 
 
 class Button(NamedTuple):
