@@ -18,7 +18,8 @@ import structlog
 
 from bot.outbox.soundness import guard
 
-EVERY_COMMITS: Final = 100
+EVERY_COMMITS: Final = 400
+"""A frame's commit is some nine pages. Each checkpoint is a flush that the next commit's may meet."""
 _TRIES: Final = 5
 """A commit during a try leaves a little for the next one."""
 _CLOSE_WAIT_S: Final = 10.0

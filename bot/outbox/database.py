@@ -46,7 +46,7 @@ SQL_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a statement raises; the second where SQLite's message quotes a schema that is not UTF-8."""
 _MARK_MAX_CHARS: Final = 20
 
-_CHECKPOINT_PAGES: Final = 4000
+_CHECKPOINT_PAGES: Final = 8000
 _CACHE_KIB: Final = 8000
 """A burst's events are written, read and dropped within seconds: with SQLite's 2000 they are read back in."""
 

@@ -1,9 +1,7 @@
 """The outbox as the event loop sees it: takes what happened, hands out batches, never makes the loop wait.
 
-All disk work is done on one thread, by the ``Writer``. What is put wakes it at once, but for a receipt: that
-waits here for a moment while the thread is idle and no event waits for what it frees. At a quiet time the
-next frame's transaction takes it along, and no frame finds the thread busy with it. A crash meanwhile repeats
-a request that is known to the API.
+All disk work is done on one thread, by the ``Writer``. What is put wakes it at once, but for a receipt that
+comes while the thread is idle and that nothing waits for: it waits for company here rather than there.
 """
 
 import asyncio
@@ -21,7 +19,7 @@ from bot.outbox.batch import Batch, Delivered
 from bot.outbox.session import Position
 from bot.outbox.store import Store
 from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Resynced, Sync, Tick, Watched
-from bot.outbox.writer import Writer
+from bot.outbox.writer import RECEIPT_WAIT_S, Writer
 from bot.voice.occupancy import GuildOccupancy
 
 MAX_IN_FLIGHT: Final = 64
@@ -34,7 +32,6 @@ INBOX_HUNG_MAX: Final = 20_000
 """Items kept in memory for the thread: in a burst, and while the disk hangs."""
 
 _RETRY_S: Final = 1.0
-_RECEIPT_WAIT_S: Final = 0.02
 
 Deliver = Callable[[Sequence[Batch]], object]
 Positions = Callable[[], Mapping[int, Position]]
@@ -115,7 +112,7 @@ class Outbox:
         if isinstance(item, Delivered) and self._may_wait(item):
             self._receipts.append(item)
             if self._receipts_due is None:
-                self._receipts_due = asyncio.get_running_loop().call_later(_RECEIPT_WAIT_S, self._pass_on)
+                self._receipts_due = asyncio.get_running_loop().call_later(RECEIPT_WAIT_S, self._pass_on)
             return
         # Waking the thread is not free, so all items of one turn of the loop go together.
         if not self._gathered:

@@ -1,7 +1,9 @@
 """The outbox's thread: gathers what has come in, commits it as one transaction, and hands out batches.
 
 Whatever comes in while one transaction is written goes into the next, so that under load one flush to disk
-serves many frames, and a single frame never waits for company.
+serves many frames, and a single frame never waits for company. A receipt does, for a moment, while nothing
+waits for what it frees: at a quiet time the next frame's transaction then takes it along. A crash meanwhile
+repeats a request that is known to the API.
 
 When the disk fails:
 
@@ -22,7 +24,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.errors import StoreDamagedError, StoreError, StoreFullError
-from bot.outbox.batch import Accepted, Batch, Failed, Report
+from bot.outbox.batch import Accepted, Batch, Delivered, Failed, Report
 from bot.outbox.losses import Losses
 from bot.outbox.store import Store
 from bot.outbox.work import Advanced, Captured, Drain, Item, LetGo, Released, Resynced, Sync, Tick, Work
@@ -33,6 +35,7 @@ _GROUP_MAX: Final = 4096
 _HOLD_MAX: Final = 20_000
 """Observations kept in memory while the disk fails."""
 _REMIND_MS: Final = 60_000
+RECEIPT_WAIT_S: Final = 0.02
 _HUNG: Final = "the disk kept the outbox waiting for so long that observations were let go"
 
 log = structlog.get_logger(__name__)
@@ -137,10 +140,23 @@ class Writer:
             self._work.housekeeping, wait_s = True, 0
         try:
             self._take(self._inbox.get(timeout=wait_s))
+            until_s = time.monotonic() + RECEIPT_WAIT_S
             while len(self._work.observations) < _GROUP_MAX:
-                self._take(self._inbox.get_nowait())
+                left_s = max(0.0, until_s - time.monotonic()) if self._may_wait() else 0.0
+                self._take(self._inbox.get(timeout=left_s))
         except queue.Empty:
             pass
+
+    def _may_wait(self) -> bool:
+        """Say whether all that has come in is receipts, and nothing waits for what they free."""
+        work = self._work
+        return (
+            bool(work.reports)
+            and work == Work(reports=work.reports)
+            and all(isinstance(report, Delivered) for report in work.reports)
+            and not (self._syncs or self._store.lanes_due)
+            and not any(self._store.waits_behind(report.batch) for report in work.reports)
+        )
 
     def _take(self, items: Sequence[Item]) -> None:
         self.taken += len(items)

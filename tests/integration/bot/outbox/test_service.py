@@ -403,7 +403,8 @@ async def test_closes_despite_failing_start(
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let receipts wait for so long that a test would notice."""
-    monkeypatch.setattr("bot.outbox.service._RECEIPT_WAIT_S", 10 * TIMEOUT_S)
+    for module in ("service", "writer"):
+        monkeypatch.setattr(f"bot.outbox.{module}.RECEIPT_WAIT_S", 10 * TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("patient")
@@ -418,6 +419,26 @@ async def test_receipt_waits_for_next_frame(
         (first,) = await post.wait_for(1)
         outbox.put(Delivered(first, "arn", 1))
         await asyncio.sleep(0)
+        put(outbox, "b")
+        assert names(await post.wait_for(2)) == ["a", "b"]
+        written = [(len(work.events), len(work.reports)) for work in disk.works if work != Work()]
+        assert written == [(1, 0), (1, 1)]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_receipt_leaves_idle_thread_asleep(
+    tmp_path: Path, post: Post, disk_of: Callable[[Store], Disk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that comes meanwhile must not find it awake for nothing."""
+    monkeypatch.setattr("bot.outbox.writer.RECEIPT_WAIT_S", 0)
+    store = open_store(tmp_path)
+    disk = disk_of(store)
+    async with working(store, post) as outbox:
+        put(outbox, "a")
+        (first,) = await post.wait_for(1)
+        outbox.put(Delivered(first, "arn", 1))
+        await asyncio.sleep(0)
+        assert outbox.backlog == 0
         put(outbox, "b")
         assert names(await post.wait_for(2)) == ["a", "b"]
         written = [(len(work.events), len(work.reports)) for work in disk.works if work != Work()]
