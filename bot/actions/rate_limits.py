@@ -63,14 +63,15 @@ def route_of(method: str, path: str) -> str:
 def _refused_for_s(headers: Mapping[str, str], answer: object) -> float:
     """Return the wait that a 429 asks for: the longer of its body's and its header's."""
     told = answer.get("retry_after") if isinstance(answer, dict) else None
-    body_s = float(told) if isinstance(told, int | float) and not isinstance(told, bool) else 0.0
-    wait_s = max(body_s if 0 <= body_s < _WAIT_MAX_S else _WAIT_MAX_S, _seconds(headers.get("Retry-After")))
-    return wait_s or _WAIT_DEFAULT_S
+    return max(_seconds(told), _seconds(headers.get("Retry-After"))) or _WAIT_DEFAULT_S
 
 
-def _seconds(text: str | None) -> float:
+def _seconds(value: object) -> float:
+    """Return a wait as told, at most a day; 0 for what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return 0.0
     try:
-        seconds = float(text or 0)
+        seconds = float(value)
     except ValueError:
         return 0.0
     return min(seconds, _WAIT_MAX_S) if seconds > 0 else 0.0
