@@ -117,7 +117,7 @@ async def _serve(settings: dict[str, Any], listener: socket.socket, stdin: Any, 
         retained_executions=settings["retained_executions"],
         retained_input_bytes=settings["retained_input_bytes"],
     ):
-        served = _without_admin_paths(app, started)
+        served = _without_admin_paths(hooks.activities.noting_clients(app), started)
         await hypercorn.asyncio.serve(served, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 

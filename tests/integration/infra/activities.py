@@ -15,9 +15,14 @@ _TRUST = {
 
 
 def start_task(aws: EmbeddedAws, activity: str, *, limit_s: int | None = None, **task: Any) -> str:
-    """Start an execution of one state, a task with the fields of *task*, and return its ARN."""
+    """Start an execution of one task with the fields of *task*, and return its ARN.
+
+    What it catches goes on to the state "Caught".
+    """
     work = {"Type": "Task", "Resource": activity, "End": True, **task}
     definition: dict[str, Any] = {"QueryLanguage": "JSONata", "StartAt": "Work", "States": {"Work": work}}
+    if "Catch" in task:
+        definition["States"]["Caught"] = {"Type": "Succeed"}
     if limit_s is not None:
         definition["TimeoutSeconds"] = limit_s
     states, iam = aws.client("stepfunctions"), aws.client("iam")

@@ -2,18 +2,20 @@
 
 ministack neither deploys activities nor times their tasks out, hands out tasks of executions that have ended,
 and looks for new ones twice a second. Here a task's ``TimeoutSeconds`` and ``HeartbeatSeconds`` run from the
-moment when a worker gets it, as on AWS, and a poll gets its task at once. A poll whose worker has gone away
-still takes a task, which AWS does not exclude.
+moment when a worker gets it, as on AWS, and a poll gets its task at once. A poll whose client hangs up waits
+no longer; AWS does not say whether such a poll still takes a task.
 """
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-activities.html
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import threading
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from infra.local.aws.hooks.responses import read_body
@@ -38,6 +40,21 @@ SEAMS = (
 _POLL_S = 60.0
 _LOOK_S = 0.1
 """How often a waiting task looks whether it has timed out, or its execution has ended."""
+
+# Where the running request's messages come from; the last one says that its client has hung up.
+_receive: contextvars.ContextVar[Callable[[], Awaitable[Any]] | None] = contextvars.ContextVar(
+    "receive", default=None
+)
+
+
+def noting_clients(app: Any) -> Any:
+    """Wrap *app* so that a poll learns of the end of its client."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        _receive.set(receive)
+        await app(scope, receive, send)
+
+    return serve
 
 
 def install() -> None:
@@ -104,18 +121,24 @@ class _Polls:
         self._waiting: deque[_Poll] = deque()
 
     async def take(self, states: Any, arn: str) -> dict[str, str] | None:
-        """Return a task of the activity, or ``None`` after a minute without one."""
+        """Return a task of the activity; ``None`` after a minute without one, or once the client is gone."""
         poll = _Poll(arn)
-        try:
+        gone = asyncio.create_task(_wait_gone())
+        gone.add_done_callback(lambda _: poll.woken.set())
+        queue: Any = None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 # Waiting before the look at the queue: else a task that arrives in between wakes no poll.
-                while not (queue := self._wait_in_line(poll, states)):
+                while not (queue := self._wait_in_line(poll, states)) and not gone.done():
                     await poll.woken.wait()
-        except TimeoutError:
+        with self._lock, contextlib.suppress(ValueError):
+            self._waiting.remove(poll)
+        if not queue or gone.done():
+            gone.cancel()
+            # This poll may have been woken for a task that another can take.
+            self.wake(arn)
             return None
-        finally:
-            with self._lock, contextlib.suppress(ValueError):
-                self._waiting.remove(poll)
+        gone.cancel()
         task: dict[str, str] = queue.pop(0)
         if info := states._task_tokens.get(task["taskToken"]):
             info["started_s"] = info["alive_s"] = time.monotonic()
@@ -135,6 +158,16 @@ class _Polls:
             if poll is not None:
                 self._waiting.remove(poll)
                 poll.loop.call_soon_threadsafe(poll.woken.set)
+
+
+async def _wait_gone() -> None:
+    """Wait until the client of the running request hangs up."""
+    receive = _receive.get()
+    if receive is None:
+        await asyncio.Event().wait()
+        return
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Poll:

@@ -1,11 +1,13 @@
 """Tasks of an activity in the embedded AWS: handed out at once, timed out, and gone with their execution."""
 
+import http.client
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -36,6 +38,28 @@ def test_hands_task_to_waiting_poll(aws: EmbeddedAws, activity: str) -> None:
 
     assert json.loads(task["input"]) == {"a": 1}
     assert json.loads(wait_for_execution(aws, arn)["output"]) == {"b": 2}
+
+
+def test_lost_poll_takes_no_task(aws: EmbeddedAws, activity: str) -> None:
+    impatient = aws.client("stepfunctions")
+    impatient.meta.events.register("before-send.sfn.GetActivityTask", _hang_up)
+    for _ in range(3):
+        with pytest.raises(ConnectionAbortedError):
+            impatient.get_activity_task(activityArn=activity)
+    start_task(aws, activity)
+
+    assert _poll(aws, activity)["taskToken"]
+
+
+def _hang_up(request: Any, **_: Any) -> None:
+    """Send the request, and close the connection before the answer."""
+    parts = urlsplit(request.url)
+    connection = http.client.HTTPConnection(parts.netloc)
+    connection.request(request.method, "/", request.body, dict(request.headers))
+    # Long enough for the poll to wait in line.
+    time.sleep(0.2)
+    connection.close()
+    raise ConnectionAbortedError
 
 
 def test_waiting_polls_share_the_tasks(aws: EmbeddedAws, activity: str) -> None:
