@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from bot.actions.asked import Editing, Sending, parse_asked
-from bot.actions.buttons import Button, build_button, parse_button
 from bot.actions.catalogue import ACTIONS
 from bot.actions.message import Message, build_edit, build_new
 from bot.actions.refusal import ActionError
+from bot.button import Button, build_button, parse_button
 from bot.settings.values import ACTIONS as SETTABLE
 
 EXECUTION = "01JD0000000000000000000000"
