@@ -39,6 +39,8 @@ from infra.local.aws import EmbeddedAws
 from infra.local.discord import StandIn
 from infra.local.machine import create_bot_user
 
+__all__ = ["OPERATOR", "Ended", "Sender", "Workbench"]
+
 _TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.02
 _HOW: Final = DeployOptions(poll_s=_POLL_S)

@@ -1,0 +1,113 @@
+"""``workflow/OWN.md``: every file on the page is deployed and run, and every command exists."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.cli.main import build_parser
+from bot.routing.rules_file import load_rules
+from bot.routing.targets import find_unknown, known_targets
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "workflow" / "OWN.md").read_text()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code, and the file that the text before it names last."""
+
+    language: str
+    text: str
+    file: str
+
+
+def _blocks() -> list[Block]:
+    found = []
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        named = re.findall(r"`([\w/]+\.(?:asl\.json|py|toml))`", PAGE[: match.start()])
+        found.append(Block(match[1], match[2], named[-1] if named else ""))
+    return found
+
+
+BLOCKS = _blocks()
+COMMANDS = [
+    line.partition("#")[0].split()[1:]
+    for block in BLOCKS
+    if block.language == "sh"
+    for line in block.text.splitlines()
+    if line.startswith("voice-relay ")
+] + [text.split()[1:] for text in re.findall(r"`(voice-relay [^`]+)`", PAGE)]
+
+
+def _write(folder: Path, block: Block) -> None:
+    path = folder / block.file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(block.text)
+
+
+def _pytest(folder: Path, file: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
+def test_starting_point_is_shown() -> None:
+    (shown,) = (block.text for block in BLOCKS[:3] if block.language == "json")
+
+    assert shown == (ROOT / "workflow" / "starter" / "definition.asl.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "number", [number for number, block in enumerate(BLOCKS) if block.language == "python"]
+)
+def test_workflow_passes_its_test(number: int, tmp_path: Path) -> None:
+    """Each test runs the definition above it."""
+    definition = next(block for block in reversed(BLOCKS[:number]) if block.language == "json")
+    test = BLOCKS[number]
+    assert test.file == definition.file.replace("/", "/test_").replace(".asl.json", ".py")
+    _write(tmp_path, definition)
+    _write(tmp_path, test)
+
+    assert " passed" in _pytest(tmp_path, test.file)
+
+
+def test_every_definition_is_tested() -> None:
+    languages = [block.language for block in BLOCKS if block.language in ("json", "python")]
+
+    # The first has the test that voice-relay workflow new writes.
+    assert languages == ["json", *["json", "python"] * (len(languages) // 2)]
+    assert len(languages) == 7
+
+
+@pytest.mark.parametrize("rules", [block.text for block in BLOCKS if block.language == "toml"])
+def test_rules_are_valid(rules: str, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(rules)
+    targets = known_targets(single_machine=True, workflows=["greet", "ask"])
+
+    assert find_unknown(load_rules(tmp_path / "rules.toml", targets), targets) == []
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flags of a deployment are those that the definition on the page needs."""
+    for block in BLOCKS:
+        if block.language == "json":
+            _write(tmp_path, block)
+    monkeypatch.chdir(tmp_path)
+    if words == ["signal"]:
+        return
+    given = [word.replace("NAME", "x").replace("ARN", "arn") for word in words]
+
+    arguments = build_parser().parse_args(given)
+
+    arguments.command.read_options(arguments)
