@@ -1,10 +1,16 @@
-"""Takes the bot's place as the worker of the relay's activity: writes down what was asked, and answers."""
+"""Takes the bot's place as the worker of the relay's activity: writes down what was asked, and answers.
+
+What the bot would refuse unread is refused with the bot's own words: an unknown action, or a wrong input.
+"""
 
 import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
+from bot.actions.asked import parse_asked
+from bot.actions.catalogue import ACTIONS
+from bot.actions.refusal import UNKNOWN, ActionError
 from infra.local.aws import EmbeddedAws
 
 _MESSAGE: Final = {"channel_id": "127121515262115842", "message_id": "127121515262115843"}
@@ -20,9 +26,9 @@ _ANSWERS: Final[Mapping[str, Any]] = {
 
 
 class ActivityWorker:
-    """Answers each action from *answers*, else as if all went well; an exception there is the action's error.
+    """Answers each action from *answers*, else as if all went well.
 
-    The error's name is the exception's first argument, such as ``Discord.MissingPermissions``.
+    An exception there is the action's error, such as ``RuntimeError("Discord.MissingPermissions")``.
     """
 
     def __init__(
@@ -59,10 +65,20 @@ class ActivityWorker:
                 self._answer(task["taskToken"], json.loads(task["input"]))
 
     def _answer(self, token: str, asked: dict[str, Any]) -> None:
-        self._on_action(asked)
-        action = asked["action"]
-        answer = self._answers.get(action, _ANSWERS.get(action, {}))
-        if isinstance(answer, Exception):
-            self._states.send_task_failure(taskToken=token, error=str(answer), cause="from the test")
+        try:
+            answer = self._perform(asked)
+        except ActionError as error:
+            self._states.send_task_failure(taskToken=token, error=error.name, cause=error.cause)
         else:
             self._states.send_task_success(taskToken=token, output=json.dumps(answer))
+
+    def _perform(self, asked: dict[str, Any]) -> Any:
+        name = str(asked.get("action"))
+        if name not in ACTIONS:
+            raise ActionError(UNKNOWN, f"there is no action {name}; there are {', '.join(ACTIONS)}")
+        parse_asked(ACTIONS[name].asked, asked)
+        self._on_action(asked)
+        answer = self._answers.get(name, _ANSWERS.get(name, {}))
+        if isinstance(answer, Exception):
+            raise ActionError(str(answer), "from the test")
+        return answer

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.actions.catalogue import ACTIONS
 from bot.cli.main import build_parser
 from bot.routing.rules_file import load_rules
 from bot.routing.targets import find_unknown, known_targets
@@ -97,6 +98,25 @@ def test_rules_are_valid(rules: str, tmp_path: Path) -> None:
     assert find_unknown(load_rules(tmp_path / "rules.toml", targets), targets) == []
 
 
+def test_actions_are_the_bots() -> None:
+    """The table names each with all that it must be given, and nothing that it does not take."""
+    rows = re.findall(
+        r"^\| (`[a-z_`, ]+) \| ([^|]*) \| [^|]*\|$", PAGE.partition("## Actions")[2], re.MULTILINE
+    )
+    table = {
+        action: set(re.findall(r"`(\w+)`", takes))
+        for names, takes in rows
+        for action in re.findall(r"\w+", names)
+    }
+
+    assert table.keys() == ACTIONS.keys()
+    for name, takes in table.items():
+        fields = ACTIONS[name].asked.model_fields
+        assert takes | {"action", "key"} == {each for each, field in fields.items() if field.is_required()}, (
+            name
+        )
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flags of a deployment are those that the definition on the page needs."""
@@ -104,8 +124,6 @@ def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.Mo
         if block.language == "json":
             _write(tmp_path, block)
     monkeypatch.chdir(tmp_path)
-    if words == ["signal"]:
-        return
     given = [word.replace("NAME", "x").replace("ARN", "arn") for word in words]
 
     arguments = build_parser().parse_args(given)

@@ -77,6 +77,11 @@ def test_signals_and_acts(ask: Path) -> None:
         refused = bench.run(bench.event("left", occupants=0), parameters={"channel": "8"})
         assert refused.output["Error"] == "Discord.MissingPermissions"
 
+        wrong = bench.run(bench.event("joined"), parameters={"channel": "the staff's"})
+        assert (wrong.status, wrong.error) == ("FAILED", "Action.BadInput")
+        assert "channel_id" in wrong.cause
+        assert len(bench.acted) == 2
+
 
 def test_started_workflow_passes_its_test(tmp_path: Path) -> None:
     """As ``voice-relay workflow new`` writes it, run by pytest without this project's settings."""
