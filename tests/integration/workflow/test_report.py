@@ -1,8 +1,10 @@
 """The report workflow and the connections' stack on the embedded AWS, against a third party."""
 
+import copy
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -223,3 +225,46 @@ def test_each_permission_is_needed(login: Reports, missing: int) -> None:
 
 def test_statements_are_counted(login: Reports) -> None:
     assert len(login.statements) == 7
+
+
+# Any principal may do it, so a policy of it alone allows nothing.
+HARMLESS = "sts:GetCallerIdentity"
+
+
+def _without_each(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each action that the policy allows, and the policy without it."""
+    for index, statement in enumerate(policy["Statement"]):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else list(actions):
+            less = copy.deepcopy(policy)
+            kept = less["Statement"][index]["Action"]
+            kept = HARMLESS if isinstance(kept, str) else [each for each in kept if each != action]
+            less["Statement"][index]["Action"] = kept
+            yield action, json.dumps(less)
+
+
+def _role_of(login: Reports, logical_id: str) -> str:
+    found = login.aws.client("cloudformation").describe_stack_resource(
+        StackName=login.stack_name, LogicalResourceId=logical_id
+    )
+    return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+
+@pytest.mark.parametrize(("logical_id", "name"), [("LoginRole", "log-in"), ("RefreshRole", "run-login")])
+def test_login_needs_each_action(login: Reports, logical_id: str, name: str) -> None:
+    """Without any one of the actions that the roles of the login have, there is no token."""
+    iam, role = login.aws.client("iam"), _role_of(login, logical_id)
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+
+    for number, (action, less) in enumerate(_without_each(policy)):
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=less)
+        assert _refresh(login, f"without-{number}") == "FAILED", action
+
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+    assert _refresh(login, "with-all") == "SUCCEEDED"
+
+
+def _refresh(login: Reports, name: str) -> str:
+    start = login.aws.client("stepfunctions").start_execution
+    started = start(stateMachineArn=login.outputs["Renewal"], name=name, input="{}")
+    return str(wait_for_execution(login.aws, started["executionArn"])["status"])

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from infra.local.aws.hooks.role_permissions import role_of_caller_lacks
 from infra.local.aws.hooks.seam import Seam, module
 
 EVENTS = "ministack.services.eventbridge"
@@ -42,6 +43,13 @@ OAUTH = "OAUTH_CLIENT_CREDENTIALS"
 # How long a connection is UPDATING, and then AUTHORIZING. On AWS it takes seconds.
 _STEP_S = 0.25
 _CHANGING = frozenset({"CREATING", "UPDATING", "AUTHORIZING"})
+# What changes a connection changes its secret with these permissions of its own.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html
+_CHANGES_SECRET = (
+    "secretsmanager:GetSecretValue",
+    "secretsmanager:PutSecretValue",
+    "secretsmanager:UpdateSecret",
+)
 _HIDDEN = frozenset({"ApiKeyValue", "Password", "ClientSecret"})
 _OPERATIONS = frozenset(
     f"AWSEvents.{name}Connection" for name in ("Create", "Update", "Describe", "Delete", "Deauthorize")
@@ -112,6 +120,11 @@ def install() -> None:
         if connection["ConnectionState"] in _CHANGING:
             message = f"Connection {data['Name']} is being modified."
             return responses.error_response_json("ConcurrentModificationException", message, 400)
+        if "AuthParameters" in data and (
+            lacked := role_of_caller_lacks(_CHANGES_SECRET, connection["SecretArn"])
+        ):
+            message = f"not authorized to perform: {lacked} on resource: {connection['SecretArn']}"
+            return responses.error_response_json("AccessDeniedException", message, 400)
         connection.update({key: data[key] for key in ("AuthorizationType", "Description") if key in data})
         connection["LastModifiedTime"] = time.time()
         if "AuthParameters" in data:

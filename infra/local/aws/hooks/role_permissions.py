@@ -1,6 +1,6 @@
 """What a role's policies allow, for actions that a service checks without calling an API of AWS."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from infra.local.aws.credentials import Credentials
 from infra.local.aws.hooks.seam import Seam, module
@@ -9,6 +9,9 @@ _IAM = "ministack.core.iam_evaluator"
 SEAMS = (
     Seam(_IAM, "resolve_principal", ("access_key_id", "account_id", "credential")),
     Seam(_IAM, "evaluate", ("ctx", "policies", "limits")),
+    Seam(_IAM, "caller_arn", ()),
+    Seam(_IAM, "_role_name_from_assumed_arn", ("assumed_arn",)),
+    Seam(_IAM, "_gather_role_policies", ("role_name", "account_id")),
 )
 
 
@@ -33,3 +36,21 @@ def is_allowed(
     )
     decision: str = iam.evaluate(context, principal.policies, *principal.limits).decision
     return decision == "Allow"
+
+
+def role_of_caller_lacks(actions: Iterable[str], resource_arn: str) -> str | None:
+    """Return the first of *actions* that the role behind the current request may not do.
+
+    For what a service does with its caller's permissions. Other callers lack nothing.
+    """
+    iam = module(_IAM)
+    arn: str = iam.caller_arn()
+    if ":assumed-role/" not in arn:
+        return None
+    account, region = arn.split(":")[4], resource_arn.split(":")[3]
+    policies = iam._gather_role_policies(iam._role_name_from_assumed_arn(arn), account)
+    for action in actions:
+        context = iam.EvalContext(arn, "AssumedRole", account, action, resource_arn, region)
+        if iam.evaluate(context, policies).decision != "Allow":
+            return action
+    return None
