@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from bot.actions.message import Message, Snowflake
 from bot.actions.refusal import BAD_INPUT, ActionError
+from bot.api.quote import quote
 
 _PROBLEMS_MAX: Final = 5
 
@@ -94,7 +95,8 @@ def parse_asked(kind: type[Asked], given: dict[str, Any]) -> Asked:
         return kind.model_validate(given)
     except pydantic.ValidationError as error:
         problems = [
-            ".".join(map(str, each["loc"])) + (": " if each["loc"] else "") + each["msg"]
+            # A name that is not known here may be any text.
+            quote(".".join(map(str, each["loc"])) + (": " if each["loc"] else "") + each["msg"])
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
     raise ActionError(BAD_INPUT, "; ".join(problems[:_PROBLEMS_MAX]))

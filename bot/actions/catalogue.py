@@ -27,8 +27,9 @@ from bot.actions.asked import (
 )
 from bot.actions.message import build_edit, build_new
 from bot.actions.people import People
-from bot.actions.refusal import BAD_INPUT, NOT_IN_VOICE, UNKNOWN_MESSAGE, ActionError
+from bot.actions.refusal import BAD_INPUT, NOT_IN_VOICE, UNKNOWN_MESSAGE, ActionError, not_discord
 from bot.actions.rest import Rest
+from bot.voice.payloads import parse_id
 
 Output = dict[str, Any]
 
@@ -43,7 +44,7 @@ class Means:
 
     async def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, reason: str | None = None
-    ) -> Any:
+    ) -> dict[str, Any]:
         return await self.rest.request(method, path, body, until_s=self.until_s, reason=reason)
 
 
@@ -108,12 +109,19 @@ async def _send(means: Means, asked: Sending) -> Output:
 async def _direct_message(means: Means, asked: SendingDirect) -> Output:
     body = _built(build_new, asked.message, asked.execution, asked.key)
     channel = await means.request("POST", "/users/@me/channels", {"recipient_id": asked.user_id})
-    return await _post(means, str(channel["id"]), body)
+    return await _post(means, _id_of(channel), body)
 
 
 async def _post(means: Means, channel_id: str, body: Mapping[str, Any]) -> Output:
     sent = await means.request("POST", f"/channels/{channel_id}/messages", body)
-    return {"channel_id": channel_id, "message_id": str(sent["id"])}
+    return {"channel_id": channel_id, "message_id": _id_of(sent)}
+
+
+def _id_of(answer: Mapping[str, Any]) -> str:
+    found = parse_id(answer.get("id"))
+    if found is None:
+        raise not_discord()
+    return found
 
 
 async def _edit(means: Means, asked: Editing) -> Output:

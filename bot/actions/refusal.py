@@ -48,7 +48,8 @@ _BY_CODE: Final[Mapping[int, str]] = {
     50278: "Discord.CannotMessageUser",
 }
 _LOGIN_REFUSED: Final = "Discord refuses the bot token: see the bot's log"
-_NO_CODE: Final = "without a reason; check VOICE_RELAY_DISCORD_API_URL"
+_CHECK_URL: Final = "check VOICE_RELAY_DISCORD_API_URL"
+_NO_CODE: Final = f"without a reason; {_CHECK_URL}"
 _FIELDS_MAX: Final = 5
 
 
@@ -72,6 +73,11 @@ def explain_answer(status: int, answer: object) -> ActionError:
     fields = "; ".join(_find_problems(answer.get("errors"))[:_FIELDS_MAX])
     cause = f"Discord answered {status} ({code}): {words}" + (f" ({fields})" if fields else "")
     return ActionError(_BY_CODE.get(code, _REFUSED), cause)
+
+
+def not_discord() -> ActionError:
+    """Return the error for an answer that is none of Discord's."""
+    return ActionError(UNAVAILABLE, f"something else answers in Discord's place: {_CHECK_URL}")
 
 
 def _find_problems(errors: object, place: str = "") -> list[str]:

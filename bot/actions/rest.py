@@ -17,7 +17,7 @@ import orjson
 from pydantic import SecretStr
 
 from bot.actions.rate_limits import RateLimits, route_of
-from bot.actions.refusal import RATE_LIMITED, UNAVAILABLE, ActionError, explain_answer
+from bot.actions.refusal import RATE_LIMITED, UNAVAILABLE, ActionError, explain_answer, not_discord
 from bot.api.client import explain_failure
 from bot.api.exchange import read_body
 from bot.api.quote import quote
@@ -30,7 +30,9 @@ _BACKOFF_CAP_S: Final = 10.0
 _REASON_MAX_CHARS: Final = 512
 
 
-class _Answer(NamedTuple):
+class RestAnswer(NamedTuple):
+    """What came back; ``content`` is the body as JSON, ``None`` for anything else."""
+
     status: int
     headers: Mapping[str, str]
     content: object
@@ -68,8 +70,8 @@ class Rest:
         *,
         until_s: float,
         reason: str | None = None,
-    ) -> Any:
-        """Return Discord's answer, ``None`` if it is empty; raises ActionError.
+    ) -> dict[str, Any]:
+        """Return Discord's answer, an object; raises ActionError.
 
         *until_s* is the loop's time at which the last attempt may begin; *reason* is for the audit log.
         """
@@ -101,7 +103,7 @@ class Rest:
 
     async def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, reason: str | None
-    ) -> _Answer:
+    ) -> RestAnswer:
         if self._session is None:
             raise RuntimeError("the REST client is not open")
         headers = {} if body is None else {"Content-Type": "application/json"}
@@ -113,13 +115,18 @@ class Rest:
             method, self._base_url + path, data=data, headers=headers, allow_redirects=False
         ) as response:
             content = await read_body(response.content, _ANSWER_MAX_BYTES)
-        return _Answer(response.status, response.headers, _parse(content))
+        return RestAnswer(response.status, response.headers, _parse(content))
 
 
-def _read(answer: _Answer) -> Any:
-    if 200 <= answer.status < 300:
-        return answer.content
-    raise explain_answer(answer.status, answer.content)
+def _read(answer: RestAnswer) -> dict[str, Any]:
+    if answer.status == 204:
+        return {}
+    if not 200 <= answer.status < 300:
+        raise explain_answer(answer.status, answer.content)
+    if not isinstance(answer.content, dict):
+        # A captive portal answers everything with 200.
+        raise not_discord()
+    return answer.content
 
 
 def _parse(body: bytes) -> object:

@@ -51,6 +51,20 @@ def test_keeps_rest_of_env_file(operator: Operator) -> None:
     assert operator.env.stat().st_mode & 0o777 == 0o640
 
 
+def test_hands_over_the_activity(operator: Operator) -> None:
+    """A stack without one leaves none behind, so that the bot does not poll what is gone."""
+    name = "VOICE_RELAY_ACTIVITY_ARN"
+    operator.deploy("--webhook-file", "webhook")
+    assert name not in operator.values()
+
+    ran = operator.deploy("--webhook-file", "webhook", "--parameter", "Actions=true")
+    assert operator.values()[name] == operator.outputs()["ActionsActivityArn"]
+    assert "no action for workflows until VOICE_RELAY_ACTIONS in .env names it" in ran.err
+
+    operator.deploy("--webhook-file", "webhook", "--parameter", "Actions=false")
+    assert operator.values()[name] == ""
+
+
 def test_reports_missing_env_directory(operator: Operator) -> None:
     ran = operator.deploy("--webhook-file", "webhook", "--env-file", "nowhere/.env")
 

@@ -68,6 +68,10 @@ def test_problem_repeats_no_value() -> None:
     assert "nelly" not in _problem({"content": secret, "embeds": [{"url": secret}]})
 
 
+def test_problem_is_printable() -> None:
+    assert _problem({"content": "x", "\x1b[2J": 1}) == "message.[2J: Extra inputs are not permitted"
+
+
 def test_rows_have_five_buttons() -> None:
     message = Message.model_validate({"content": "x", "buttons": _buttons(7)})
     rows = build_new(message, EXECUTION, "key")["components"]

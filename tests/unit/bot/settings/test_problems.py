@@ -13,6 +13,8 @@ from bot.settings.sources import PREFIX
 from bot.settings.values import EXPECTED
 from tests.support.settings import ENDPOINT, TOKEN, WEBHOOK, Machine
 
+ACTIVITY = "arn:aws:states:eu-central-1:123456789012:activity:relay-actions"
+
 BAD = [
     ("DISCORD_TOKEN", ["a b", '"quoted"', "Bot "]),
     (
@@ -52,6 +54,10 @@ BAD = [
         ],
     ),
     ("BATCH_MAX_EVENTS", ["0", "1001", "many", "2.5"]),
+    (
+        "ACTIVITY_ARN",
+        ["relay-actions", "arn:aws:states:us-east-1:123456789012:stateMachine:x", f"{ACTIVITY} "],
+    ),
     ("OPS_HOST", ["http://127.0.0.1", "a b"]),
     ("OPS_PORT", ["-1", "65536", "http"]),
     ("HEARTBEAT_S", ["-1", "0.5", "inf", "often"]),
@@ -166,3 +172,38 @@ def test_any_text_is_valid_or_explained(name: str, value: str) -> None:
         patch.setenv(PREFIX + name.upper(), text)
         with contextlib.suppress(SettingsError):
             load_settings(env_file=None)
+
+
+def test_unknown_action_lists_the_known(machine: Machine) -> None:
+    machine.set(ACTIONS="send,ban")
+
+    (problem,) = machine.problems()
+
+    assert problem.startswith(
+        "VOICE_RELAY_ACTIONS names an action that does not exist: there are find_person, "
+    )
+    assert problem.endswith(", send, edit, delete, direct_message")
+
+
+def test_actions_need_the_activity(machine: Machine) -> None:
+    machine.set(ACTIONS="send", API_ENDPOINT="https://relay.example.com")
+    (problem,) = machine.problems()
+    assert problem.startswith("VOICE_RELAY_ACTIVITY_ARN is not set, but VOICE_RELAY_ACTIONS is: ")
+    assert "voice-relay deploy --parameter Actions=true" in problem
+
+    machine.set(ACTIVITY_ARN=ACTIVITY)
+    assert machine.load().actions == ("send",)
+
+
+def test_activity_of_another_region(machine: Machine) -> None:
+    machine.set(API_ENDPOINT="https://a1.execute-api.us-east-1.amazonaws.com", ACTIVITY_ARN=ACTIVITY)
+
+    (problem,) = machine.problems()
+
+    assert problem.startswith("VOICE_RELAY_ACTIVITY_ARN is not in the region of VOICE_RELAY_API_ENDPOINT")
+
+
+def test_single_machine_mode_has_its_own_activity(machine: Machine) -> None:
+    machine.set(ACTIONS="send", API_ENDPOINT="", WEBHOOK_URL=WEBHOOK)
+
+    assert machine.load().activity_arn is None
