@@ -233,7 +233,7 @@ def test_card_asks_with_buttons() -> None:
 
     assert (sent["action"], sent["key"], sent["channel_id"]) == ("send", f"{EXECUTION}:card", STAFF)
     assert said(sent["message"]) == [
-        f"🚪 <@{NELLY}> is waiting in <#{ROOM}> since <t:1795244400:R>",
+        f"🚪 <@{NELLY}> is waiting in <#{ROOM}> (joined <t:1795244400:R>)",
         f"Admit moves them to <#{TARGET}>, Decline leaves them there.",
     ]
     assert sent["message"]["content"] == f"<@&{FIRST}>"
@@ -404,6 +404,7 @@ def test_temporary_errors_are_retried() -> None:
                 "States.HeartbeatTimeout",
                 "Discord.Unavailable",
                 "Discord.RateLimited",
+                "Action.NotWatched",
             }
             assert retry["JitterStrategy"] == "FULL"
 
