@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.admitting import crash_admissions
 from tests.support.crashing import crash_warm
 
 LIVES = 50
@@ -32,3 +33,10 @@ async def test_many_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
     assert found.audit.gaps > LIVES // 4
     assert found.audit.reasons == {"restart"}
     assert found.repeats > 0
+
+
+async def test_kills_amid_admissions(tmp_path: Path) -> None:
+    """One card, one decision and at most one move for each visit; ``make soak`` kills fifty times."""
+    found = await crash_admissions(tmp_path, seed=35, kills=8)
+    print(found)  # noqa: T201
+    assert found.outcomes["admitted"] > 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.soak.single_machine import soak_single_machine
+from tests.support.admitting import crash_admissions
 from tests.support.backlog import drain_both
 from tests.support.crashing import crash_cold, crash_warm
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="repeats an earlier run's random moments")
     parser.add_argument("--cold", type=int, default=200, help="kills of the program as it is started")
     parser.add_argument("--warm", type=int, default=2000, help="kills of processes with their imports done")
+    parser.add_argument("--admissions", type=int, default=50, help="kills amid visits to a waiting room")
     parser.add_argument("--backlog", type=int, default=1_000_000, help="events to drain")
     parser.add_argument(
         "--minutes", type=float, default=10, help="in single-machine mode, throttled by Discord"
@@ -43,6 +45,11 @@ async def _soak(seed: int, asked: argparse.Namespace) -> None:
     dice = random.Random(seed)
     await _crash("whole program", crash_cold, asked.cold, dice)
     await _crash("imports done", crash_warm, asked.warm, dice)
+    if asked.admissions:
+        with tempfile.TemporaryDirectory() as directory:
+            _say(
+                f"waiting room: {await crash_admissions(Path(directory), seed=seed, kills=asked.admissions)}"
+            )
     if asked.minutes:
         await soak_single_machine(asked.minutes, seed, _say)
     if asked.backlog:

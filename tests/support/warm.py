@@ -55,7 +55,11 @@ class WarmRelay:
 
     @asynccontextmanager
     async def start(
-        self, *, settings: Mapping[str, str], watch_tick_s: float = 0.02
+        self,
+        *,
+        settings: Mapping[str, str],
+        credentials: Mapping[str, str] = CREDENTIALS,
+        watch_tick_s: float = 0.02,
     ) -> AsyncIterator[WarmProcess]:
         """Run ``voice-relay run``; killed, if it still runs, at the end of the block."""
         environment = {f"VOICE_RELAY_{name}": value for name, value in settings.items()}
@@ -65,7 +69,7 @@ class WarmRelay:
             "environment": {
                 "HOME": str(self._directory),
                 "AWS_EC2_METADATA_DISABLED": "true",
-                **CREDENTIALS,
+                **credentials,
                 **environment,
             },
             "stdout": str(self._directory / "stdout.log"),
