@@ -95,9 +95,11 @@ PIECES = list(_pieces())
 class Documents:
     """Reads and replaces the policy documents of a deployed stack."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, stack_name: str | None = None) -> None:
         self._iam = relay.aws.client("iam")
-        described = relay.aws.client("cloudformation").list_stack_resources(StackName=relay.stack_name)
+        described = relay.aws.client("cloudformation").list_stack_resources(
+            StackName=stack_name or relay.stack_name
+        )
         self._ids = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in described["StackResourceSummaries"]
