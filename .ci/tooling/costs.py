@@ -142,14 +142,16 @@ NOTIFY: Final = Usage(states=1, posts=1, log_bytes=380, seconds=_POST_S)
 """The common case: one message, accepted at once. A test pins its figures."""
 DIGEST: Final = Usage(states=2, posts=1, log_bytes=380, seconds=300 + _POST_S)
 """With the template's own delay."""
-_USAGE: Final = {"notify": NOTIFY, "digest": DIGEST}
+REPORT: Final = Usage(states=2, posts=0, log_bytes=380, seconds=_POST_S)
+"""A call that needs no new token. Step Functions bills it as a state, and the connection costs nothing."""
+_USAGE: Final = {"notify": NOTIFY, "digest": DIGEST, "report": REPORT}
 _FULL_BATCH: Final = 320
 """So many events of 640 bytes have 200 KiB, where the workflow sets no lower limit."""
 
 
 def render_events(usage: Usage, *, busy: int) -> Iterator[str]:
     """Yield a Markdown table of what 1,000 and 1,000,000 events cost, one by one and in full batches."""
-    cases = [(events, size) for events in (1_000, 1_000_000) for size in (1, busy)]
+    cases = [(events, size) for events in (1_000, 1_000_000) for size in sorted({1, busy})]
     costs = [event_costs(usage, events=events, events_per_execution=size) for events, size in cases]
     heads = (f"{events:,}, {'one by one' if size == 1 else f'{size} at a time'}" for events, size in cases)
     yield f"| events | {' | '.join(heads)} |"
@@ -161,6 +163,8 @@ def render_events(usage: Usage, *, busy: int) -> Iterator[str]:
 
 def _dollars(amount: float) -> str:
     """Return *amount* with at least two significant digits and at least cents."""
+    if amount == 0:
+        return "$0.00"
     digits = 2 if amount >= 1 else min(6, 1 - math.floor(math.log10(amount)))
     return f"${amount:,.{max(2, digits)}f}"
 
@@ -181,6 +185,9 @@ def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---:|"
     yield f"| heartbeat every 60 s | {_dollars(heartbeat_month(60))} |"
     yield f"| secret with the webhooks | {_dollars(SECRET_MONTH)} |"
+    # AWS includes the secret behind a connection for API destinations; for workflows its pages say nothing.
+    pair, with_login = 2 * SECRET_MONTH, 3 * SECRET_MONTH
+    yield f"| each connection: 2 secrets, 3 with a login | {_dollars(pair)} to {_dollars(with_login)} |"
     for name, (count, cost) in monitoring_month(monitoring).items():
         yield f"| monitoring: {f'{count} ' if count > 1 else ''}{name} | {_dollars(cost)} |"
 

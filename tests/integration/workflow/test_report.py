@@ -12,6 +12,7 @@ from infra.local.aws import EmbeddedAws
 from tests.integration.infra.relay import wait_for_execution
 from tests.integration.workflow.calling import JOINED, Reports, new_reports
 from tests.support.third_parties import ThreadedThirdParty, third_party
+from tooling.costs import REPORT
 
 KEY = JOINED["id"]
 LEFT = JOINED | {"id": "01JD0000000000000000000001", "type": "discord.voice.left"}
@@ -77,6 +78,14 @@ def test_batch_is_a_list_with_its_own_key(hook: Reports) -> None:
 
     assert json.loads(ended["output"])["reported"] == 2
     assert hook.party.told == {f"{KEY}+1": [JOINED, LEFT]}
+
+
+def test_report_enters_two_states(hook: Reports) -> None:
+    """What the table of costs is made from."""
+    entered = hook.entered(hook.run()["executionArn"])
+
+    assert entered == ["CanRenew", "LastCall"]
+    assert len(entered) == REPORT.states
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])

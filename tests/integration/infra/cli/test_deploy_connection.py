@@ -129,6 +129,19 @@ def test_first_call_heals_removed_token(
     assert desk.party.accounts.logins == 2
 
 
+def test_bot_learns_why_api_refused(desk: Desk, operator: Operator, relay: Relay) -> None:
+    """The relay follows a report through its API, and what it learns becomes the dead letter's reason."""
+    assert desk.deploy("none").code == 0
+    assert _deploy_report(operator).code == 0
+    desk.party.answer_next(422, {"error": "no such list"})
+
+    refused = _report(operator, relay)
+
+    told = relay.status(refused["executionArn"], brief=True).json()
+    assert (told["status"], told["error"]) == ("FAILED", "States.Http.StatusCode.422")
+    assert json.loads(told["cause"]) == {"error": "no such list"}
+
+
 def test_asks_for_credentials(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is typed is not shown; a stored credential is not asked for again."""
     typed = iter([desk.party.accounts.user, desk.party.accounts.password])
