@@ -137,7 +137,7 @@ def test_bot_learns_why_api_refused(desk: Desk, operator: Operator, relay: Relay
 
     refused = _report(operator, relay)
 
-    told = relay.status(refused["executionArn"], brief=True).json()
+    told = json.loads(relay.status(refused["executionArn"], brief=True).json()["output"])
     assert (told["status"], told["error"]) == ("FAILED", "States.Http.StatusCode.422")
     assert json.loads(told["cause"]) == {"error": "no such list"}
 
