@@ -202,7 +202,8 @@ class Relay:
     async def _keep_watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_TICK_S)
-            self._note_watched()
+            # A press in flight is then replayed to the next process, should this one be killed.
+            self._note_watched(advance=not self._interactions.in_flight)
 
     async def _release_held(self) -> None:
         while True:
@@ -211,8 +212,9 @@ class Relay:
             if self._outbox.failing is None:
                 self._intake.release()
 
-    def _note_watched(self) -> None:
-        self._outbox.put(Advanced(self._gateway.positions()))
+    def _note_watched(self, *, advance: bool = True) -> None:
+        if advance:
+            self._outbox.put(Advanced(self._gateway.positions()))
         self._outbox.tick(self._gateway.watched_until())
 
 
