@@ -60,7 +60,7 @@ def test_imports_exist_in_relay() -> None:
     imported = {
         value["Fn::Sub"].removeprefix("${RelayStack}-") for value in found(RESOURCES, "Fn::ImportValue")
     }
-    assert imported == {"ApiEndpoint", "BotPolicyArn"}
+    assert imported == {"ActionsActivityArn", "ApiEndpoint", "BotPolicyArn"}
     assert imported <= RELAY["Outputs"].keys()
 
 
