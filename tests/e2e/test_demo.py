@@ -108,8 +108,22 @@ def test_evening_arrives_whole(temporary: Path) -> None:
     assert _CONTROL.findall(output) == []
     assert "  @everyone **bold** joins General\n" in output
     assert re.search(r"▌ [\d:]{8} 🟢 @Nelly joined #General · 1 there\n", output)
+    check_admission(output)
     assert re.search(r"\nRun it for real, .* in \.env:\n  \S*voice-relay run\n$", output)
     assert list(temporary.iterdir()) == []
+
+
+def check_admission(output: str) -> None:
+    """Somebody waits, staff get a card, a press moves them, and the card says how it ended."""
+    assert "  Wisp joins Waiting room\n" in output
+    card, end = re.findall(
+        r"^#staff · Voice Relay(?: \(edited\))? APP .*\n(?:(?!  ).+\n)+", output, re.MULTILINE
+    )
+    assert "▌ 🚪 @Wisp is waiting in #Waiting room (joined " in card
+    assert card.endswith("[ Admit ]  [ Decline ]\n(notifies @Moderators)\n")
+    assert "▌ ✅ Admitted by @Moss after " in end
+    assert "[ Admit ]" not in end
+    assert "🔵 @Wisp moved from #Waiting room to #General" in output
 
 
 def read_count(output: str) -> tuple[int, ...]:
@@ -151,7 +165,7 @@ async def test_loss_is_found(
 ) -> None:
     """The rules make the relay drop departures."""
     rules = tmp_path / "rules.toml"
-    rules.write_text('[[rule]]\ntypes = ["left"]\ndrop = true\n\n[[rule]]\n')
+    rules.write_text('[[rule]]\ntypes = ["left"]\ndrop = true\n\n' + relay._RULES.read_text())
     monkeypatch.setattr(relay, "_RULES", rules)
     monkeypatch.setattr(show, "_DELIVERY_TIMEOUT_S", 3.0)
 

@@ -41,6 +41,7 @@ class Acts:
 
     async def play(self) -> None:
         await self.players.play(evening.OPENING)
+        await self._admit_a_guest()
         await self._lose_an_answer()
         await self._take_the_api_down()
         await self._lose_the_session()
@@ -48,6 +49,24 @@ class Acts:
         await self._take_the_guild_down()
         await self._kill_the_bot()
         await self.players.play(evening.FAREWELL)
+
+    async def _admit_a_guest(self) -> None:
+        """Let a moderator decide about somebody who waits, and wait for the move and the card's end."""
+        staff, moderator = self.players.scene.staff_channel, self.players.scene.members[evening.MODERATOR]
+        await self._tell(f"🚪 A waiting room: staff decide who is let in. Watch #{staff.name}")
+        await self.players.play(evening.KNOCK)
+        await self._wait_until(lambda: bool(self.discord.chat.messages(staff)), "the card")
+        (card,) = self.discord.chat.messages(staff)
+        await self.players.pause(_READING_S)
+        self.players.narrate(f"{evening.MODERATOR} presses Admit")
+        press = await self.discord.press(moderator, card, "Admit", _TIMEOUT_S)
+        self.players.narrate(f"Only {evening.MODERATOR} sees: {press.shown}")
+        await self._wait_until(lambda: not card.buttons, "the card's end")
+        self.players.count_one()
+        await self._tell("… the workflow had the bot move them, and says on the card how it ended")
+
+    async def _wait_until(self, predicate: Callable[[], bool], what: str) -> None:
+        await self.discord.wait_until(predicate, _TIMEOUT_S, what)
 
     async def _lose_an_answer(self) -> None:
         await self._tell("⚡ The API's next response is lost. Watch for duplicates")

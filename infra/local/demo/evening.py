@@ -41,6 +41,8 @@ _VERBS = {
 _HOSTILE = "@everyone **bold**"
 _DANCERS = ("Nelly", "Moss", "Kite", "Wren", "Pip", "Otto", "Fern", "Juno", "Dot", "Sable", "Rook", _HOSTILE)
 _LAST = "Ember"
+_GUEST = "Wisp"
+MODERATOR = "Moss"
 
 
 class Beat(NamedTuple):
@@ -57,7 +59,7 @@ class Script(NamedTuple):
 
 
 OPENING = Script(
-    0.45,
+    0.3,
     (
         Beat("Nelly", "joins", "General"),
         Beat("Moss", "joins", "General"),
@@ -76,6 +78,7 @@ OPENING = Script(
         Beat("Moss", "stops streaming"),
     ),
 )
+KNOCK = Script(0.2, (Beat(_GUEST, "joins", "Waiting room"),))
 ONE_MORE = Script(0.2, (Beat("Otto", "joins", "General"),))
 API_DOWN = Script(
     0.4,
@@ -142,6 +145,7 @@ class Scene:
 
     guild: Guild
     text_channel: Channel
+    staff_channel: Channel
     members: Mapping[str, Member]
     channels: Mapping[str, Channel] = field(repr=False)
 
@@ -149,14 +153,21 @@ class Scene:
 def set_scene(world: World) -> Scene:
     """Make the guild, with nobody in voice. It must exist before a client connects."""
     guild = world.add_guild("The Lantern")
+    moderators = guild.add_role("Moderators")
+    names = (*_DANCERS, _LAST, _GUEST)
     return Scene(
         guild=guild,
         text_channel=guild.add_text_channel("voice-log"),
-        members={name: guild.add_member(name.lower(), nick=name) for name in (*_DANCERS, _LAST)},
+        staff_channel=guild.add_text_channel("staff"),
+        members={
+            name: guild.add_member(name.lower(), nick=name, roles=[moderators] if name == MODERATOR else ())
+            for name in names
+        },
         channels={
             "General": guild.add_voice_channel("General"),
             "Music": guild.add_voice_channel("Music"),
             "Open mic": guild.add_stage_channel("Open mic"),
+            "Waiting room": guild.add_voice_channel("Waiting room"),
         },
     )
 
@@ -170,15 +181,19 @@ class Players:
     def __init__(self, scene: Scene, narrate: Narrate, *, pace: float) -> None:
         self.scene = scene
         self.sent = 0
-        self._narrate = narrate
+        self.narrate = narrate
         self._pace = pace
 
     async def play(self, script: Script) -> None:
         for beat in script.beats:
-            self._narrate(" ".join(filter(None, beat)))
+            self.narrate(" ".join(filter(None, beat)))
             await self._perform(beat)
             self.sent += 1
             await self.pause(script.pause_s)
+
+    def count_one(self) -> None:
+        """Count a transition that the bot brought about."""
+        self.sent += 1
 
     async def pause(self, pause_s: float) -> None:
         await asyncio.sleep(pause_s * self._pace)
@@ -188,7 +203,7 @@ class Players:
 
         Returns the places that this has among all transitions.
         """
-        self._narrate(f"Everyone starts channel-hopping: {BURST} transitions within a second")
+        self.narrate(f"Everyone starts channel-hopping: {BURST} transitions within a second")
         loop = asyncio.get_running_loop()
         started, before = loop.time(), self.sent
         for number in range(BURST):

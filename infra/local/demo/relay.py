@@ -36,6 +36,10 @@ def build_environment(
         "VOICE_RELAY_DISCORD_TOKEN": token,
         "VOICE_RELAY_DISCORD_API_URL": discord_api_url,
         "VOICE_RELAY_RULES_FILE": str(_RULES),
+        "VOICE_RELAY_ACTIONS": "find_person,send,edit,move,disconnect",
+        "VOICE_RELAY_ACTIVITY_ARN": machine.outputs["ActionsActivityArn"],
+        # The bot takes its tasks from Step Functions itself, not through the API.
+        "AWS_ENDPOINT_URL_SFN": machine.aws.endpoint_url,
         # The leash runs the bot in an empty directory: no .env, no secrets, and an outbox that outlives a
         # killed bot.
         "VOICE_RELAY_SECRETS_DIR": ".",

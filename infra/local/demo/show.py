@@ -16,6 +16,7 @@ import pydantic
 from bot.errors import RelayError, StartupError
 from infra.deploy.engine import DEFAULT_STACK_NAME, TEMPLATE, StackEvent
 from infra.deploy.template import build_template
+from infra.deploy.workflow_stack import load_workflow
 from infra.local.demo.account import Account, Evening, draw_up
 from infra.local.demo.acts import Acts
 from infra.local.demo.evening import Players, Scene, set_scene
@@ -70,6 +71,7 @@ class _Show:
         self._screen = screen
         self._relay: RelayProcess | None = None
         self._shown = 0
+        self._shown_of_staff = 0
         self.doing = "starting"
 
     @property
@@ -85,7 +87,7 @@ class _Show:
             states = machine.aws.client("stepfunctions")
             executions = Executions(states, machine.outputs["NotifyStateMachineArn"])
             acts = Acts(self._discord, webhook, proxy, relay, executions, players, self._screen.trouble)
-            await _guarded(self._perform(acts), relay.watch(), self._follow(webhook))
+            await _guarded(self._perform(acts), relay.watch(), self._follow(webhook), self._follow_staff())
             self._show_new(webhook)
             self.doing = "stopping the bot"
             # From here on nothing changes.
@@ -98,7 +100,10 @@ class _Show:
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Webhook, SingleMachine, FaultyProxy, RelayProcess]:
         """Start everything in the order of its needs; *stack* stops it in reverse order."""
-        resources = len(_RESOURCE.findall(build_template(TEMPLATE)))
+        admit = load_workflow("admit")
+        resources = sum(
+            len(_RESOURCE.findall(each)) for each in (build_template(TEMPLATE), admit.template().body)
+        )
         with self._screen.starting(_STEPS + resources) as starting:
             self._begin("starting the stand-in for Discord", starting)
             await stack.enter_async_context(self._discord)
@@ -110,9 +115,13 @@ class _Show:
                 single_machine(
                     webhook_url=pydantic.SecretStr(webhook.url),
                     on_event=lambda event: self._on_stack_event(event, starting),
+                    parameters={"Actions": "true"},
+                    workflows=[admit],
                 )
             )
-            starting.done(f"Stack {DEFAULT_STACK_NAME}: {resources} resources, and a user for the bot")
+            starting.done(
+                f"Stacks {DEFAULT_STACK_NAME} and {admit.name}: {resources} resources, and a user for the bot"
+            )
 
             self._begin("starting voice-relay run", starting)
             proxy = await stack.enter_async_context(FaultyProxy(machine.api_endpoint))
@@ -134,7 +143,7 @@ class _Show:
     def _on_stack_event(self, event: StackEvent, starting: Starting) -> None:
         """Show a step of the deployment; called from another thread."""
         if event.resource_type == _STACK:
-            if event.status == "CREATE_IN_PROGRESS":
+            if event.status == "CREATE_IN_PROGRESS" and event.logical_id == DEFAULT_STACK_NAME:
                 starting.done("Embedded AWS: checks every signature and every policy")
             return
         self._begin(f"creating {event.logical_id}", starting)
@@ -159,6 +168,28 @@ class _Show:
             self._show_new(webhook)
             await self._discord.wait_until(
                 lambda: len(webhook.messages) > self._shown, _LONGEST_SILENCE_S, "the next message"
+            )
+
+    async def _follow_staff(self) -> None:
+        """Show what the bot writes to staff, and how it edits that, until cancelled."""
+        staff = self._scene.staff_channel
+        while True:
+            said = [
+                (message, body, number)
+                for message in self._discord.chat.messages(staff)
+                for number, body in enumerate(message.versions)
+            ]
+            for message, body, number in said[self._shown_of_staff :]:
+                sender = f"#{staff.name} · {_SENDER}{' (edited)' if number else ''}"
+                self._screen.message(sender, body, message.edited_at or message.at)
+            self._shown_of_staff = len(said)
+            await self._discord.wait_until(
+                lambda: (
+                    sum(len(each.versions) for each in self._discord.chat.messages(staff))
+                    > self._shown_of_staff
+                ),
+                _LONGEST_SILENCE_S,
+                "the next card",
             )
 
     def _show_new(self, webhook: Webhook) -> None:

@@ -1,6 +1,8 @@
 """The evening itself, without a client that is connected."""
 
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 from infra.local.audit import Log, parse_transition
 from infra.local.audit.facts import name_flags
@@ -8,7 +10,7 @@ from infra.local.demo import evening
 from infra.local.demo.evening import BURST, Players, set_scene
 from infra.local.discord import StandIn
 
-SCRIPTS_BEFORE = (evening.OPENING, evening.ONE_MORE, evening.API_DOWN)
+SCRIPTS_BEFORE = (evening.OPENING, evening.KNOCK, evening.ONE_MORE, evening.API_DOWN)
 SCRIPTS_AFTER = (
     evening.UNHEARD,
     evening.GUILD_DOWN,
@@ -85,3 +87,16 @@ async def test_awaited_transition_happens_once() -> None:
     after = dict(zip(SCRIPTS_AFTER, played.marks, strict=True))
     for script in (evening.ALL_IS_WELL, evening.FAREWELL):
         assert facts.count(facts[after[script] - 1]) == 1
+
+
+def test_rules_name_the_scene() -> None:
+    """The ids in the demo's rules are those that the stand-in makes."""
+    scene = set_scene(StandIn().world)
+    rules = tomllib.loads(Path(evening.__file__).with_name("rules.toml").read_text())["rule"]
+    waiting = [scene.channels["Waiting room"].id]
+    parameters = rules[0]["parameters"]
+
+    assert (rules[0]["entering"], rules[1]["leaving"]) == (waiting, waiting)
+    assert parameters["target_channel"] == scene.channels["General"].id
+    assert parameters["staff_channel"] == scene.staff_channel.id
+    assert parameters["deciding_roles"] == list(scene.members[evening.MODERATOR].role_ids)
