@@ -58,10 +58,11 @@ def sign(
     canonical = f"{_request_line(method, url)}\n{lines}\n{signed_headers}\n{body_hash}"
     scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
     to_sign = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = _derive_key(credentials.secret_key, scope)
+    signature = _begin_signature(credentials.secret_key, scope).copy()
+    signature.update(to_sign.encode())
     added["authorization"] = (
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={signed_headers}, Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+        f"SignedHeaders={signed_headers}, Signature={signature.hexdigest()}"
     )
     return added
 
@@ -76,12 +77,12 @@ def _request_line(method: str, url: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _derive_key(secret_key: str, scope: str) -> bytes:
-    """Return the key of a day, a region and a service."""
+def _begin_signature(secret_key: str, scope: str) -> hmac.HMAC:
+    """Return the HMAC of nothing yet, under the key of a day, a region and a service; to be copied."""
     key = f"AWS4{secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
 
 
 def _headers_to_sign(url: str, headers: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:

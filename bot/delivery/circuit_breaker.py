@@ -70,8 +70,9 @@ class CircuitBreaker:
 
     def succeed(self, *, probe: bool) -> None:
         """Note that the endpoint does its work, even if it refused the request for good."""
-        self._failures = 0
-        self._wake(probe)
+        if self._failures or probe:
+            self._failures = 0
+            self._wake(probe)
 
     def fail(self, retry_after_s: float | None = None, *, probe: bool) -> None:
         """Note that the endpoint failed; it may have asked to be left alone for *retry_after_s*."""
