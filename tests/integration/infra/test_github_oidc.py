@@ -4,18 +4,22 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
+import workflow
 from infra.deploy.aws_errors import DeployError
+from infra.deploy.definition import read_definition
 from infra.deploy.destroy import destroy
 from infra.deploy.engine import DeployOptions, deploy, deploy_template
 from infra.deploy.stack_kinds import STACK_KINDS
+from infra.deploy.workflow_stack import OwnWorkflow, deploy_workflow
 from infra.local.aws import EmbeddedAws
 from infra.local.aws.credentials import Credentials
-from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique
+from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique, wait_for_execution
 
 REPOSITORY = "owner@12/relay@34"
 CLAIMS = {
@@ -136,8 +140,30 @@ def test_deploys_relay_within_boundary(pipeline: Pipeline, webhook: Webhook) -> 
         assert len(webhook.posted) == 1
         told = json.loads(relay.status(relay.execution_arn(name)).json()["output"])
         assert told["status"] == "SUCCEEDED"
+        _deploy_workflow(pipeline, who, relay)
     finally:
+        destroy(aws.client, stack_name=f"{stack}-workflow-own-greet", has_secret=False, poll_s=POLL_S)
         destroy(aws.client, stack_name=stack, poll_s=POLL_S)
+
+
+def _deploy_workflow(pipeline: Pipeline, who: Credentials, relay: Relay) -> None:
+    """A workflow beside the relay, under a name that the pipeline may use; it posts within the boundary."""
+    how = DeployOptions(poll_s=POLL_S, role_arn=pipeline.outputs["CloudFormationRoleArn"])
+    starter = Path(workflow.__file__).with_name("starter") / "definition.asl.json"
+    boundary = pipeline.outputs["PermissionsBoundaryArn"]
+
+    def deploy_as(name: str) -> None:
+        own = OwnWorkflow(read_definition(starter, name=name))
+        deploy_workflow(pipeline.client(who), own, relay_stack=relay.stack_name, options=how)
+
+    deploy_as("own-greet")
+    _put_boundary_on_roles(pipeline.aws, f"{relay.stack_name}-workflow-own-greet", boundary)
+    name = unique("greet")
+    assert relay.start(name, workflow="own-greet").status == 200
+    arn = relay.execution_arn(name).replace("-notify:", "-own-greet:")
+    assert wait_for_execution(pipeline.aws, arn)["status"] == "SUCCEEDED"
+    with pytest.raises(DeployError, match="may not cloudformation:"):
+        deploy_as("greet")
 
 
 def test_creates_nothing_without_the_role(pipeline: Pipeline) -> None:

@@ -8,7 +8,9 @@ from tooling.template_yaml import load_template
 
 TEMPLATE = load_template(STACK_KINDS["github-oidc"].template.read_text())
 RESOURCES: dict[str, Any] = {name: value["Properties"] for name, value in TEMPLATE["Resources"].items()}
-DEPLOYED = {name: load_template(STACK_KINDS[name].template.read_text()) for name in ("relay", "service")}
+DEPLOYED = {
+    name: load_template(STACK_KINDS[name].template.read_text()) for name in ("relay", "service", "workflow")
+}
 
 
 def listed(value: Any) -> list[Any]:

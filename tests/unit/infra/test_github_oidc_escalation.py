@@ -11,6 +11,7 @@ from infra.deploy.stack_kinds import STACK_KINDS
 from tests.unit.infra.decisions import is_allowed
 from tests.unit.infra.github_oidc import DEPLOYED, POLICIES
 from tests.unit.infra.resolved import Resolved
+from workflow.registry import WORKFLOWS
 
 PIPELINE = Resolved(STACK_KINDS["github-oidc"].template, RelayStack="voice-relay")
 IAM = "arn:aws:iam::123456789012:{}"
@@ -21,13 +22,22 @@ FOREIGN = (
     "voice-relay-admin",
     "voice-relay-monitoring-Role-1A2B",
     "voice-relay-hello-PostingRole-1A2B",
+    "voice-relay-workflow-mine-MachineRole-1A2B",
+    "voice-relay-workflow-admit-2-StartRole-1A2B",
     "admin",
 )
+# Workflows with stacks of their own that the pipeline may deploy.
+WORKFLOW_NAMES = [*(name for name, workflow in WORKFLOWS.items() if workflow.own_stack), "own-greet"]
 TRUSTED_BY = {
-    "apigateway.amazonaws.com": ["IngressIntegrationRole"],
+    "apigateway.amazonaws.com": ["IngressIntegrationRole", "StartRole"],
     "ec2.amazonaws.com": ["InstanceRole"],
     "ecs-tasks.amazonaws.com": ["TaskRole", "ExecutionRole"],
-    "states.amazonaws.com": ["PostingRole", "HeartbeatStateMachineRole", "StatusStateMachineRole"],
+    "states.amazonaws.com": [
+        "PostingRole",
+        "HeartbeatStateMachineRole",
+        "StatusStateMachineRole",
+        "MachineRole",
+    ],
 }
 
 
@@ -47,7 +57,8 @@ def stack_may(action: str, resource: str, context: dict[str, str] | None = None)
 
 def generated_names(kind: str) -> Iterator[str]:
     """Yield names as CloudFormation generates them; a name in a template could be imported by it."""
-    for template, suffix in (("relay", ""), ("service", "-service")):
+    stacks = [("workflow", f"-workflow-{name}") for name in WORKFLOW_NAMES]
+    for template, suffix in (("relay", ""), ("service", "-service"), *stacks):
         for logical_id, declared in DEPLOYED[template]["Resources"].items():
             # A loop is a list.
             if isinstance(declared, dict) and declared["Type"] == f"AWS::IAM::{kind}":
@@ -110,7 +121,11 @@ def test_rewrites_only_policies_of_relay() -> None:
     """Another policy may be attached to something without the boundary."""
     for name in generated_names("ManagedPolicy"):
         assert stack_may("iam:CreatePolicyVersion", IAM.format(f"policy/{name}"))
-    for name in ("voice-relay-admins", "voice-relay-hello-BotPolicy-1A2B"):
+    for name in (
+        "voice-relay-admins",
+        "voice-relay-hello-BotPolicy-1A2B",
+        "voice-relay-workflow-mine-StartPolicy-1A2B",
+    ):
         assert not stack_may("iam:CreatePolicyVersion", IAM.format(f"policy/{name}"))
 
 
@@ -123,9 +138,14 @@ def test_updates_only_machines_of_relay() -> None:
         if isinstance(resource, dict) and resource["Type"] == "AWS::StepFunctions::StateMachine"
     ]
     assert len(named) > 3
-    for name in named:
+    for name in [*named, *(f"voice-relay-{name}" for name in WORKFLOW_NAMES)]:
         assert stack_may("states:UpdateStateMachine", arn.format(name))
-    for name in ("voice-relay-admin", "voice-relay-notify-2", "voice-relay-hello-notify"):
+    for name in (
+        "voice-relay-admin",
+        "voice-relay-notify-2",
+        "voice-relay-hello-notify",
+        "voice-relay-greet",
+    ):
         assert not stack_may("states:UpdateStateMachine", arn.format(name))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
 from infra.deploy.stack_kinds import STACK_KINDS
+from infra.deploy.workflow_stack import load_workflow
 from tests.unit.infra.github_oidc import (
     DEPLOYED,
     POLICIES,
@@ -17,9 +18,11 @@ from tests.unit.infra.github_oidc import (
     listed,
     statements,
 )
+from workflow.registry import WORKFLOWS
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_POLICY_CHARACTERS = 6144
+OWN_STACKS = [name for name, workflow in WORKFLOWS.items() if workflow.own_stack]
 
 
 def test_trusts_exact_repository_and_environment() -> None:
@@ -106,25 +109,33 @@ def test_only_security_groups_are_tagged_later() -> None:
 
 def test_passes_roles_to_named_services_only() -> None:
     passed = [each for each in statements(*POLICIES) if each["Action"] == "iam:PassRole"]
-    trusted = {
-        service
+    trusted = [
+        {
+            service
+            for statement in found(template["Resources"])
+            for service in listed(statement.get("Principal", {}).get("Service", []))
+        }
         for template in DEPLOYED.values()
-        for statement in found(template["Resources"])
-        for service in listed(statement.get("Principal", {}).get("Service", []))
-    }
-    named = [
-        service for each in passed for service in each["Condition"]["StringEquals"]["iam:PassedToService"]
     ]
-    assert sorted(named) == sorted(trusted)
+    named = [each["Condition"]["StringEquals"]["iam:PassedToService"] for each in passed]
+    assert sorted(map(sorted, named)) == sorted(map(sorted, trusted))
 
 
 def test_boundary_matches_granted_actions() -> None:
-    """Beyond them it allows only AmazonSSMManagedInstanceCore, which ShellAccess adds."""
+    """Beyond them it allows only AmazonSSMManagedInstanceCore, which ShellAccess adds.
+
+    A bundled workflow's further permissions are granted too.
+    """
     granted = {
         action
         for template in DEPLOYED.values()
         for statement in found(template["Resources"])
         if "Resource" in statement
+        for action in listed(statement["Action"])
+    } | {
+        action
+        for name in OWN_STACKS
+        for statement in load_workflow(name).statements
         for action in listed(statement["Action"])
     }
     extra = {action for action in allowed("Boundary") if action.startswith(("ssm:", "ssmmessages:"))}
@@ -133,10 +144,13 @@ def test_boundary_matches_granted_actions() -> None:
 
 def test_boundary_excludes_iam_and_other_secrets() -> None:
     assert not {action for action in allowed("Boundary") if action.startswith(("iam:", "sts:"))}
-    (secrets,) = [
+    secrets = [
         each for each in statements("Boundary") if "secretsmanager:GetSecretValue" in listed(each["Action"])
     ]
-    assert secrets["Resource"]["Fn::Sub"].endswith(":secret:${RelayStack}/*")
+    assert [each["Resource"]["Fn::Sub"].rpartition(":secret:")[2] for each in secrets] == [
+        "events!connection/${RelayStack}-*",
+        "${RelayStack}/*",
+    ]
 
 
 def test_change_sets_need_the_role() -> None:
@@ -200,7 +214,11 @@ def test_run_reaches_only_deployed_stacks() -> None:
         for each in listed(statement["Resource"])
         if ":stack/" in str(each)
     }
-    assert stacks == {"${RelayStack}" + STACK_KINDS[name].suffix for name in DEPLOYED}
+    assert stacks == {
+        "${RelayStack}",
+        "${RelayStack}-service",
+        *(f"${{RelayStack}}-workflow-{name}" for name in (*OWN_STACKS, "own-*")),
+    }
 
 
 def test_image_tags_are_immutable() -> None:
