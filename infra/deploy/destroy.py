@@ -148,7 +148,9 @@ def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[Stack
     """Raise DeployError if something outside the stack would block its deletion."""
     stack.check_deletable()
     if importers := stack.importers():
-        commands = "; ".join(_destroy_command(name, stack.name) for name in importers)
+        commands = "; ".join(
+            _destroy_command(name, _relay_of(client, name) or stack.name) for name in importers
+        )
         raise DeployError(
             f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} its "
             f"exports: delete that first with {commands}"
@@ -178,6 +180,12 @@ def _attached_by_itself(parameters: Mapping[str, str]) -> Iterator[tuple[str, st
     for parameter, kind in (("BotUsers", _USER), ("BotRoles", "AWS::IAM::Role")):
         for name in parameters.get(parameter, "").split(","):
             yield kind, name
+
+
+def _relay_of(client: ClientFactory, stack_name: str) -> str | None:
+    """Return the relay's stack to which another stack belongs, if it says so."""
+    stack = Stack(client("cloudformation"), stack_name, on_event=ignore, poll_s=0)
+    return stack.parameters().get("RelayStack")
 
 
 def _destroy_command(stack_name: str, relay_stack: str) -> str:

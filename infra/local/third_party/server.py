@@ -45,16 +45,18 @@ class _Answer:
 class ThirdParty:
     """Use in ``async with``; it listens on a loopback port that the system picks.
 
-    ``told`` is what had an effect: one entry for each idempotency key. ``honours_range`` answers 206 to a
-    request with a Range header, as some servers do.
+    ``told`` is what had an effect: one entry for each idempotency key; ``repeats`` counts the requests that
+    had none. ``honours_range`` answers 206 to a request with a Range header, as some servers do.
     """
 
     def __init__(self) -> None:
         self.accounts = Accounts()
         self.received: list[Received] = []
         self.told: dict[str, Any] = {}
+        self.repeats = 0
         self.honours_range = False
         self._scripted: deque[_Answer] = deque()
+        self._delays: deque[float] = deque()
         self._logins: deque[_Answer] = deque()
         self._bodies: dict[str, str] = {}
         self._runner: web.AppRunner | None = None
@@ -80,6 +82,10 @@ class ThirdParty:
     ) -> None:
         """Answer the next *times* requests for events like this instead, after *delay_s*."""
         self._scripted.extend([_Answer(status, body, headers or {}, delay_s)] * times)
+
+    def delay_next(self, delay_s: float) -> None:
+        """Take the next request for events as usual, and answer it only after *delay_s*."""
+        self._delays.append(delay_s)
 
     def throttle_next(self, times: int, retry_after_s: int) -> None:
         """Answer the next *times* requests for events with 429."""
@@ -135,7 +141,8 @@ class ThirdParty:
     async def _take_events(self, request: web.Request) -> web.Response:
         text = await request.text()
         answer = self._decide(request, text)
-        await asyncio.sleep(answer.delay_s)
+        late_s = self._delays.popleft() if self._delays else 0.0
+        await asyncio.sleep(answer.delay_s + late_s)
         self.received.append(
             Received(
                 request.path, dict(request.headers), dict(request.query), json.loads(text), answer.status
@@ -156,6 +163,7 @@ class ThirdParty:
         if self._bodies.setdefault(key, digest) != digest:
             return _Answer(422, {"error": "this idempotency key came with another body"})
         replayed = {"Idempotent-Replayed": "true"} if key in self.told else {}
+        self.repeats += len(replayed)
         self.told.setdefault(key, json.loads(text))
         return _Answer(status, {"accepted": True}, replayed)
 

@@ -53,8 +53,8 @@ class Reports:
     statements: list[dict[str, Any]] = field(default_factory=list)
     machine_arn: str = ""
 
-    def deploy(self) -> None:
-        """Create the state machine and its role."""
+    def deploy(self, *, call_timeout_s: int | None = None) -> None:
+        """Create the state machine and its role; *call_timeout_s* replaces the definition's own time-out."""
         name = f"{self.stack_name}-report"
         iam, states = self.aws.client("iam"), self.aws.client("stepfunctions")
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document([TRUST]))["Role"]["Arn"]
@@ -64,6 +64,8 @@ class Reports:
         }
         for key, value in substitutions.items():
             definition = definition.replace("${" + key + "}", value)
+        if call_timeout_s is not None:
+            definition = definition.replace('"TimeoutSeconds": 65', f'"TimeoutSeconds": {call_timeout_s}')
         self.machine_arn = states.create_state_machine(name=name, roleArn=role, definition=definition)[
             "stateMachineArn"
         ]
@@ -169,7 +171,7 @@ def new_reports(
     auth: str,
     *,
     held: dict[str, str] | None = None,
-    template: Path = TEMPLATE,
+    call_timeout_s: int | None = None,
     **parameters: str,
 ) -> Reports:
     """Deploy a connection of the kind *auth* and a state machine that reports through it."""
@@ -182,11 +184,11 @@ def new_reports(
         )
     outputs = deploy_template(
         aws.client,
-        template,
+        TEMPLATE,
         stack_name=stack_name,
         parameters=connection_parameters(party, auth, Secret=secret, **parameters),
         options=DeployOptions(poll_s=POLL_S),
     )
     reports = Reports(aws, party, stack_name, outputs, secret, needed(outputs, stack_name))
-    reports.deploy()
+    reports.deploy(call_timeout_s=call_timeout_s)
     return reports

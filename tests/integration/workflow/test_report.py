@@ -118,6 +118,16 @@ def test_lost_answer_reports_once(hook: Reports) -> None:
     assert list(hook.party.told) == [KEY]
 
 
+def test_slow_answer_reports_once(aws: EmbeddedAws, party: ThreadedThirdParty) -> None:
+    """The API takes the event and answers too late; the repeat has the same key and no effect."""
+    hook = new_reports(aws, party, "none", call_timeout_s=1)
+    party.delay_next(3.0)
+
+    assert hook.run()["status"] == "SUCCEEDED"
+    assert party.told == {KEY: JOINED}
+    assert party.repeats == 1
+
+
 def test_api_that_is_down_is_waited_for(hook: Reports) -> None:
     hook.party.stop()
     arn = hook.start()

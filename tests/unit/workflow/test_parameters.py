@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import pydantic
 import pytest
 
 from bot.errors import SettingsError
 from bot.routing.rules_file import parse_rules
 from tests.unit.workflow import test_admit, test_escort
-from workflow.parameters import AdmitParameters, EscortParameters
+from workflow.parameters import AdmitParameters, EscortParameters, ReportParameters
 
 ADMIT = {"target_channel": "5", "staff_channel": "6", "deciding_permission": "move_members"}
 
@@ -121,3 +122,23 @@ def test_escort_means_its_defaults() -> None:
     )
 
     assert spelled.tasks == plain.tasks
+
+
+@pytest.mark.parametrize("given", [{}, {"format": "flat"}, {"format": "event"}])
+def test_report_takes(given: dict[str, Any]) -> None:
+    assert check("report", given) == []
+
+
+def test_report_takes_plain_fields() -> None:
+    """They go into a JSON object as they are."""
+    fields = {"list": "42", "urgent": True, "weight": 1.5, "count": 3}
+
+    assert ReportParameters.model_validate({"fields": fields}).fields == fields
+    with pytest.raises(pydantic.ValidationError):
+        ReportParameters.model_validate({"fields": {"list": ["42"]}})
+
+
+def test_report_names_unknown_format() -> None:
+    (problem,) = check("report", {"format": "xml"})
+
+    assert problem.startswith(".format ")

@@ -197,6 +197,16 @@ def test_refuses_names_of_other_stacks(operator: Operator, name: str) -> None:
     assert (ran.code, "name the connection" in ran.err) == (2, True), ran.err
 
 
+def test_destroy_names_what_uses_it(desk: Desk, operator: Operator, relay: Relay) -> None:
+    assert desk.deploy("none").code == 0
+    assert _deploy_report(operator).code == 0
+
+    ran = desk.run("destroy", "--yes")
+
+    assert ran.code == 1
+    assert f"voice-relay destroy workflow report --relay-stack {operator.stack}" in ran.err
+
+
 def test_destroy_removes_everything(aws: EmbeddedAws, desk: Desk) -> None:
     desk.deploy("login")
 
