@@ -144,6 +144,8 @@ DIGEST: Final = Usage(states=2, posts=1, log_bytes=380, seconds=300 + _POST_S)
 """With the template's own delay."""
 REPORT: Final = Usage(states=2, posts=0, log_bytes=380, seconds=_POST_S)
 """A call that needs no new token. Step Functions bills it as a state, and the connection costs nothing."""
+ADMISSION: Final = 10
+"""States that somebody goes through who is admitted at once. A test pins the number."""
 _USAGE: Final = {"notify": NOTIFY, "digest": DIGEST, "report": REPORT}
 _FULL_BATCH: Final = 320
 """So many events of 640 bytes have 200 KiB, where the workflow sets no lower limit."""
@@ -179,6 +181,12 @@ def render_signals() -> Iterator[str]:
     yield f"| **together** | **{_dollars(sum(few.values()))}** | **{_dollars(sum(many.values()))}** |"
 
 
+def admission_cost() -> float:
+    """Return the dollars for somebody who is admitted by a press: the execution, and its signal."""
+    transitions = (ADMISSION + START_TRANSITIONS) * STANDARD_TRANSITION
+    return HTTP_API_REQUEST + transitions + sum(signal_costs(1).values())
+
+
 def render_months(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a Markdown table of the costs of an idle month."""
     yield "| a month, whatever happens | |"
@@ -197,4 +205,8 @@ def render(monitoring: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, usage in _USAGE.items():
         yield from (f"`{name}`:", "", *render_events(usage, busy=min(max_events(name), _FULL_BATCH)), "")
     yield from (*render_signals(), "")
+    yield from (
+        f"`admit`: {_dollars(1_000 * admission_cost())} for 1,000 people who are admitted at once.",
+        "",
+    )
     yield from render_months(monitoring)

@@ -13,6 +13,7 @@ from tests.support.crowd import add_guilds, join_one
 from tests.support.output import check_output
 from tests.support.process import Child, start_relay
 from tests.support.single_machine import End, Evening
+from tests.support.waiting_room import ACTIONS, Hall
 
 
 @asynccontextmanager
@@ -95,3 +96,46 @@ async def test_stop_abandons_running_execution(standin: StandIn, tmp_path: Path)
         await standin.wait_for_messages(bool, 20)
         await stop(relay)
     assert len(webhook.messages) == 1
+
+
+async def test_waiting_room_needs_only_rules(standin: StandIn, tmp_path: Path) -> None:
+    """The stack of admit is deployed because the rules name it."""
+    hall, webhook = Hall(standin), standin.add_webhook("voice")
+    (tmp_path / "rules.toml").write_text(hall.rules())
+    async with running(tmp_path, standin, webhook.url, RULES_FILE="rules.toml", ACTIONS=ACTIONS) as relay:
+        await hall.guild.join(hall.nelly, hall.room)
+        card = await hall.wait_for_card()
+
+        await standin.press(hall.molly, card, "Admit", 10)
+
+        assert "✅ Admitted" in await hall.wait_closed(card)
+        assert hall.guild.people_in(hall.target) == [hall.nelly]
+        await stop(relay)
+        check_output(relay, [webhook.token])
+
+
+async def test_escort_mutes_and_moves(standin: StandIn, tmp_path: Path) -> None:
+    """Who joins the stage is muted, and who is alone afterwards is moved."""
+    hall, webhook = Hall(standin), standin.add_webhook("voice")
+    stage = hall.guild.add_stage_channel("stage")
+    rule = '[[rule]]\n{}\nworkflow = "escort"\n[rule.parameters]\n{}\n'
+    lonely = f'do = "move"\nwhom = "alone"\nwait_s = 1\ntarget_channel = "{hall.target.id}"'
+    (tmp_path / "rules.toml").write_text(
+        rule.format(f'entering = ["{stage.id}"]', 'do = "mute"')
+        + rule.format(f'leaving = ["{hall.room.id}"]', lonely)
+    )
+    actions = "list_channel,mute,move"
+    async with running(tmp_path, standin, webhook.url, RULES_FILE="rules.toml", ACTIONS=actions) as relay:
+        await hall.guild.join(hall.nelly, hall.room)
+        await hall.guild.join(hall.molly, hall.room)
+        await hall.guild.leave(hall.molly)
+        await hall.guild.join(hall.otto, stage)
+
+        await standin.wait_until(lambda: len(hall.guild.audit_log) == 2, 30, "both acts")
+        await stop(relay)
+    assert {(entry.action, entry.target_id) for entry in hall.guild.audit_log} == {
+        ("member_update", hall.otto.id),
+        ("member_move", None),
+    }
+    assert hall.guild.people_in(hall.target) == [hall.nelly]
+    assert hall.guild.people_in(stage) == [hall.otto]

@@ -118,14 +118,12 @@ def _deploy_admit(machine: SingleMachine) -> dict[str, str]:
     )
 
 
-@dataclass
-class WaitingRoom:
-    """One guild on the *premises*, with people who may decide and one who may not."""
+class Hall:
+    """One guild of *discord*, with people who may decide and one who may not."""
 
-    premises: Premises
-
-    def __post_init__(self) -> None:
-        self.guild: Guild = self.premises.discord.world.add_guild("Base")
+    def __init__(self, discord: StandIn) -> None:
+        self.discord = discord
+        self.guild: Guild = discord.world.add_guild("Base")
         self.room: Channel = self.guild.add_voice_channel("waiting room")
         self.target: Channel = self.guild.add_voice_channel("lounge")
         self.staff: Channel = self.guild.add_text_channel("staff")
@@ -136,10 +134,6 @@ class WaitingRoom:
         self.second: Member = self.guild.add_member("pim", roles=[second])
         self.stranger: Member = self.guild.add_member("stranger")
         self.nelly: Member = self.guild.add_member("nelly")
-
-    @property
-    def discord(self) -> StandIn:
-        return self.premises.discord
 
     def rules(self, *, escalates: bool = False, **more: Any) -> str:
         """The rules of this guild; with *escalates*, the second role is asked as well."""
@@ -164,8 +158,6 @@ workflow = "admit"
 signal = "withdraw"
 """
 
-    # --- what staff see
-
     def cards(self) -> list[Message]:
         return self.discord.chat.messages(self.staff, deleted=True)
 
@@ -178,6 +170,20 @@ signal = "withdraw"
         """Wait until the card has no buttons any more; return what it says then."""
         await self.discord.wait_until(lambda: not card.buttons, _PATIENCE_S, "the card's end")
         return read_card(card)
+
+    @property
+    def moves(self) -> list[str | None]:
+        """The reasons of the bot's moves and disconnects in the audit log."""
+        moved = ("member_move", "member_disconnect")
+        return [entry.reason for entry in self.guild.audit_log if entry.action in moved]
+
+
+class WaitingRoom(Hall):
+    """One guild on the *premises*, whose executions can be asked about."""
+
+    def __init__(self, premises: Premises) -> None:
+        super().__init__(premises.discord)
+        self.premises = premises
 
     async def wait_deciding(self, card: Message) -> None:
         """Wait until the card's execution has written down that it waits."""
@@ -203,12 +209,6 @@ signal = "withdraw"
 
     def executions(self) -> list[dict[str, Any]]:
         return [each for each in self.premises.describe_all() if self.guild.id in each["input"]]
-
-    @property
-    def moves(self) -> list[str | None]:
-        """The reasons of the bot's moves and disconnects in the audit log."""
-        moved = ("member_move", "member_disconnect")
-        return [entry.reason for entry in self.guild.audit_log if entry.action in moved]
 
 
 def execution_of(card: Message) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.workflow.any_event import NASTY, envelope
 from tests.unit.workflow.walking import EXECUTION, Later, TaskError, Walked, Walker, read_definition
+from tooling.costs import ADMISSION
 
 GUILD, ROOM, TARGET, STAFF = (
     "41771983423143937",
@@ -81,6 +82,8 @@ def test_admitted_person_is_moved() -> None:
         "from_channel_id": ROOM,
     }
     assert walked.states[-2:] == ["AfterAdmission", "Done"]
+    # What the table of costs is made from.
+    assert len(walked.states) == ADMISSION
     assert walked.output == {
         "outcome": "admitted",
         "by": MOLLY,

@@ -1,6 +1,9 @@
 """What a rule may hand to the bundled workflows, and that a model's defaults are the workflow's own."""
 
 import json
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -142,3 +145,20 @@ def test_report_names_unknown_format() -> None:
     (problem,) = check("report", {"format": "xml"})
 
     assert problem.startswith(".format ")
+
+
+_SECTION = re.compile(r"^### A waiting room\n(.*?)^## ", re.DOTALL | re.MULTILINE)
+_TOML = re.compile(r"^( *)```toml\n(.*?)```", re.DOTALL | re.MULTILINE)
+
+
+def test_readme_shows_valid_rules() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    section = _SECTION.search(readme)
+    assert section is not None
+    shown = [textwrap.dedent(indent + text) for indent, text in _TOML.findall(section[1])]
+
+    workflows = [[rule.workflow for rule in parse_rules(text, "README").rules] for text in shown]
+    assert workflows == [["admit", "admit"], ["escort"]]
+    # https://docs.discord.com/developers/topics/permissions#permissions-bitwise-permission-flags
+    needed = sum(1 << bit for bit in (10, 11, 14, 17, 20, 24))
+    assert f"permissions={needed}`" in section[1]
