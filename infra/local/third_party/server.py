@@ -55,6 +55,7 @@ class ThirdParty:
         self.told: dict[str, Any] = {}
         self.repeats = 0
         self.honours_range = False
+        self._news = asyncio.Event()
         self._scripted: deque[_Answer] = deque()
         self._delays: deque[float] = deque()
         self._logins: deque[_Answer] = deque()
@@ -82,6 +83,14 @@ class ThirdParty:
     ) -> None:
         """Answer the next *times* requests for events like this instead, after *delay_s*."""
         self._scripted.extend([_Answer(status, body, headers or {}, delay_s)] * times)
+
+    async def wait_told(self, count: int, timeout_s: float = 30.0) -> list[Any]:
+        """Wait until so many events had an effect, and return the bodies in order; raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.told) < count:
+                self._news.clear()
+                await self._news.wait()
+        return [*self.told.values()]
 
     def delay_next(self, delay_s: float) -> None:
         """Take the next request for events as usual, and answer it only after *delay_s*."""
@@ -165,6 +174,7 @@ class ThirdParty:
         replayed = {"Idempotent-Replayed": "true"} if key in self.told else {}
         self.repeats += len(replayed)
         self.told.setdefault(key, json.loads(text))
+        self._news.set()
         return _Answer(status, {"accepted": True}, replayed)
 
 
