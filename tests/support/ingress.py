@@ -1,7 +1,7 @@
 """An ingress API for tests that are about the bot: accepts what Step Functions would, and keeps it.
 
 It checks no signature, as the embedded AWS does. Execution names behave like Step Functions'. Executions have
-succeeded as soon as they are started, unless ``ends`` says otherwise.
+succeeded as soon as they are started, unless ``ends`` says otherwise. Each waits for one signal.
 """
 
 import asyncio
@@ -18,12 +18,17 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
 
 
 class StubIngress:
-    """Listens on loopback while open; each of ``answers`` serves one request before its own do."""
+    """Listens on loopback while open; each of ``answers`` serves one request before its own do.
+
+    ``signals`` has the signal that an execution went on with, by its name; ``signals_asked`` every attempt.
+    """
 
     def __init__(self, *, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
         self.executions: dict[str, bytes] = {}
         self.ends: dict[str, dict[str, str]] = {}
+        self.signals: dict[str, dict[str, Any]] = {}
+        self.signals_asked: list[tuple[str, str]] = []
         self.polls = 0
         self.inputs_sent = 0
         self.repeats = 0
@@ -79,6 +84,8 @@ class StubIngress:
             asked = orjson.loads(body)
             self.inputs_sent += not asked.get("brief")
             return self.describe(asked["executionArn"])
+        if request.path == "/executions/signal":
+            return self.signal(orjson.loads(body))
         return self.accept(request.headers["Execution-Name"], body)
 
     def describe(self, arn: str) -> web.Response:
@@ -93,6 +100,27 @@ class StubIngress:
         if name in self.executions:
             found = {"executionArn": arn, "name": name, "status": "SUCCEEDED", "startDate": 1.7e9}
             run = {"status": "SUCCEEDED", "output": orjson.dumps(found | self.ends.get(name, {})).decode()}
+        return web.Response(body=orjson.dumps(run), content_type="application/json")
+
+    def signal(self, asked: dict[str, Any]) -> web.Response:
+        """Answer as the workflow ``signal`` does: an execution takes the first signal, whatever it is."""
+        name = asked["name"]
+        self.signals_asked.append((name, asked["signal"]))
+        answer: dict[str, Any] = {"outcome": "not_waiting"}
+        if name in self.signals:
+            decided = {key: self.signals[name][key] for key in ("signal", "by")}
+            at = "2025-11-21T07:00:00.000Z"
+            answer = {
+                "outcome": "already_decided",
+                "signal": decided["signal"],
+                "by": decided["by"],
+                "at": at,
+            }
+        elif name in self.executions:
+            self.signals[name] = asked
+            self.changed.set()
+            answer = {"outcome": "signalled"}
+        run = {"status": "SUCCEEDED", "output": orjson.dumps(answer).decode()}
         return web.Response(body=orjson.dumps(run), content_type="application/json")
 
     def accept(self, name: str, body: bytes) -> web.Response:

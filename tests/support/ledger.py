@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -30,6 +31,13 @@ class Ledger(StubIngress):
             return web.json_response({"message": "Service Unavailable"}, status=503)
         answer = super().accept(name, body)
         # The execution runs, but the caller gets a 504.
+        return answer if number > 0.06 else web.json_response({"message": "Endpoint timed out"}, status=504)
+
+    def signal(self, asked: dict[str, Any]) -> web.Response:
+        number = 1.0 if self._mishap_dice is None else self._mishap_dice.random()
+        if self.down or number < 0.02:
+            return web.json_response({"message": "Service Unavailable"}, status=503)
+        answer = super().signal(asked)
         return answer if number > 0.06 else web.json_response({"message": "Endpoint timed out"}, status=504)
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
