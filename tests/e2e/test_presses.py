@@ -1,20 +1,17 @@
 """Presses of buttons while the relay, a process of its own, is stopped, killed and started again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-from aiohttp import web
 
 from bot.gateway.press import SIGNALLED
 from infra.local.discord import Member, Message, Press, StandIn
 from infra.local.discord.interactions import FAILED, THINKING
-from tests.support.ingress import Answer, StubIngress
-from tests.support.presses import CARD
+from tests.support.ingress import StubIngress
+from tests.support.presses import CARD, build_answer
 from tests.support.process import Child, start_relay
 
 TIMEOUT_S = 30.0
@@ -51,30 +48,12 @@ async def scene() -> AsyncIterator[Scene]:
         yield scene
 
 
-def tell(outcome: str, **fields: Any) -> Answer:
-    """Answer as the workflow ``signal`` does."""
-
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        assert request.path == "/executions/signal"
-        run = {"status": "SUCCEEDED", "output": orjson.dumps({"outcome": outcome, **fields}).decode()}
-        return web.Response(body=orjson.dumps(run), content_type="application/json")
-
-    return answer
-
-
-def after(wait: Callable[[], Awaitable[object]], answer: Answer) -> Answer:
-    async def answer_later(request: web.BaseRequest) -> web.StreamResponse | None:
-        await wait()
-        return await answer(request)
-
-    return answer_later
-
-
 async def test_press_survives_a_kill(scene: Scene, tmp_path: Path) -> None:
     """Killed after the signal was sent, before its answer: the next process asks, and answers the presser."""
+    over = asyncio.Event()
     decided = {"signal": "admit", "by": {"kind": "user", "id": scene.tom.id}, "at": "2026-11-21T07:30:00Z"}
     scene.api.answers.extend(
-        [after(asyncio.Event().wait, tell("signalled")), tell("already_decided", **decided)]
+        [build_answer("signalled", after=over.wait), build_answer("already_decided", decided)]
     )
     async with scene.relay(tmp_path) as relay:
         await relay.wait_ready()
@@ -91,13 +70,14 @@ async def test_press_survives_a_kill(scene: Scene, tmp_path: Path) -> None:
         assert await scene.answer_to(press) == "You already decided this <t:1795246200:R>."
         relay.terminate()
         assert await relay.wait() == 0
+    over.set()
     assert scene.standin.counts["identify"] == 1
     assert press.token not in relay.stdout
 
 
 async def test_stop_waits_for_the_answer(scene: Scene, tmp_path: Path) -> None:
     go_on = asyncio.Event()
-    scene.api.answers.append(after(go_on.wait, tell("signalled")))
+    scene.api.answers.append(build_answer("signalled", after=go_on.wait))
     async with scene.relay(tmp_path) as relay:
         await relay.wait_ready()
         press = await scene.press()
@@ -115,7 +95,7 @@ async def test_stop_waits_for_the_answer(scene: Scene, tmp_path: Path) -> None:
 
 async def test_press_while_restarting(scene: Scene, tmp_path: Path) -> None:
     """In time it counts; too late, Discord has told the presser that it failed, and it has no effect."""
-    scene.api.answers.append(tell("signalled"))
+    scene.api.answers.append(build_answer("signalled"))
     async with scene.relay(tmp_path) as relay:
         await relay.wait_ready()
         relay.terminate()

@@ -5,7 +5,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
+from aiohttp import web
+
 from bot.api.signals import Answer, Decider, Outcome, Sender
+from tests.support import ingress
 
 TOKEN = "aW50ZXJhY3Rpb246MTox"
 CARD = {
@@ -36,6 +40,27 @@ def build_press(**changes: Any) -> dict[str, Any]:
         "message": {"id": "3"},
         **changes,
     }
+
+
+def build_answer(
+    outcome: str,
+    decision: Mapping[str, object] | None = None,
+    *,
+    after: Callable[[], Awaitable[object]] | None = None,
+) -> ingress.Answer:
+    """Return what a stub of the ingress API answers to a signal, *after* something has happened."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.path == "/executions/signal"
+        if after is not None:
+            await after()
+        run = {
+            "status": "SUCCEEDED",
+            "output": orjson.dumps({"outcome": outcome, **(decision or {})}).decode(),
+        }
+        return web.Response(body=orjson.dumps(run), content_type="application/json")
+
+    return answer
 
 
 Script = Answer | Exception | Callable[[], Awaitable[object]]
