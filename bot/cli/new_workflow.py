@@ -63,8 +63,8 @@ def run(options: Options, console: Console) -> int:
     definition, tested = files
     console.say(
         f"Wrote {definition} and {tested}.",
-        f"Try it:     pytest {tested}",
-        f"On AWS:     voice-relay deploy workflow {definition} --posts",
+        f"To try it:       pytest {tested}",
+        f"On AWS:          voice-relay deploy workflow {definition} --posts",
         f'On one machine: VOICE_RELAY_WORKFLOWS_DIR={folder}, and a rule with workflow = "{name}"',
     )
     return EXIT_DONE

@@ -18,6 +18,9 @@ from workflow.registry import WORKFLOWS
 _PLACEHOLDER: Final = re.compile(r"\$\{(\w+)\}")
 # As rules and settings take it.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# https://docs.aws.amazon.com/step-functions/latest/dg/workflow-states.html
+_TYPES: Final = ("Task", "Choice", "Wait", "Parallel", "Map", "Pass", "Succeed", "Fail")
+_WITHOUT_NEXT: Final = frozenset({"Choice", "Succeed", "Fail"})
 _LANGUAGES: Final = ("JSONata", "JSONPath")
 
 
@@ -103,9 +106,11 @@ def _scope_problems(scope: dict[str, Any], what: str) -> Iterator[str]:
     if scope.get("StartAt") not in states:
         yield f"{what} starts at {_shown(scope.get('StartAt'))}, which is not one of its States"
     for name, state in states.items():
-        if not isinstance(state, dict) or "Type" not in state:
-            yield f"the state {name} is not an object with a Type"
+        if not isinstance(state, dict) or state.get("Type") not in _TYPES:
+            yield f"the state {name} is not an object with a Type, one of {', '.join(_TYPES)}"
             continue
+        if state["Type"] not in _WITHOUT_NEXT and not (state.keys() & {"Next", "End"}):
+            yield f'the state {name} leads nowhere: give it a Next, or "End": true'
         for target in _targets(state):
             if target not in states:
                 near = _near(target, states)

@@ -4,6 +4,7 @@ Checks first for what would make CloudFormation fail: stacks that use this one's
 were attached by hand. Access keys of the bot's user go first, because IAM deletes no user that has one.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ from infra.deploy.webhook_secret import ForeignSecretError, WebhookSecret, load_
 
 _POLICY: Final = "AWS::IAM::ManagedPolicy"
 _USER: Final = "AWS::IAM::User"
+_ROLE: Final = "AWS::IAM::Role"
+# As CloudFormation names the policy of a workflow's stack.
+_START_POLICY: Final = re.compile(r"-workflow-.+-StartPolicy-")
 
 # IAM's lists of a policy's principals: list, name field, resource type, and word in the CLI command.
 _PRINCIPALS: Final = (
@@ -155,6 +159,7 @@ def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[Stack
             f"stack {stack.name}: {', '.join(importers)} {'uses' if len(importers) == 1 else 'use'} its "
             f"exports: delete that first with {commands}"
         )
+    _check_roles(client, stack, resources)
     own = {(resource.resource_type, resource.physical_id) for resource in resources}
     own |= set(_attached_by_itself(stack.parameters()))
     policies = [each.physical_id for each in resources if each.resource_type == _POLICY and each.physical_id]
@@ -175,9 +180,39 @@ def _check_unused(client: ClientFactory, stack: Stack, resources: Sequence[Stack
         )
 
 
+def _check_roles(client: ClientFactory, stack: Stack, resources: Sequence[StackResource]) -> None:
+    """Raise DeployError if a workflow's stack has attached its policy to a role of this one.
+
+    IAM deletes no role with a policy that CloudFormation does not know of.
+    """
+    roles = [each.physical_id for each in resources if each.resource_type == _ROLE and each.physical_id]
+    commands = [
+        f"aws iam detach-role-policy --role-name {role} --policy-arn {policy}"
+        for role in roles
+        for policy in _start_policies(client("iam"), role)
+    ]
+    if commands:
+        raise DeployError(
+            f"stack {stack.name}: its roles may start workflows that have stacks of their own; detach their "
+            f"policies first: {'; '.join(commands)}"
+        )
+
+
+def _start_policies(iam: Any, role: str) -> Iterator[str]:
+    with explained(f"role {role}"):
+        try:
+            pages = list(iam.get_paginator("list_attached_role_policies").paginate(RoleName=role))
+        except iam.exceptions.NoSuchEntityException:
+            return
+    for page in pages:
+        for policy in page["AttachedPolicies"]:
+            if _START_POLICY.search(policy["PolicyName"]):
+                yield policy["PolicyArn"]
+
+
 def _attached_by_itself(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """List to whom a workflow's stack attaches its policy, so that CloudFormation detaches it too."""
-    for parameter, kind in (("BotUsers", _USER), ("BotRoles", "AWS::IAM::Role")):
+    for parameter, kind in (("BotUsers", _USER), ("BotRoles", _ROLE)):
         for name in parameters.get(parameter, "").split(","):
             yield kind, name
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from infra.deploy.account import Account
+from infra.deploy.aws_errors import DeployError
+from infra.deploy.destroy import destroy
+from infra.deploy.engine import DeployOptions, deploy_template
 from infra.local.aws import EmbeddedAws
 from tests.integration.infra.operating import Operator, Ran, relay_of
-from tests.integration.infra.relay import Relay, Webhook, unique, wait_for_execution
+from tests.integration.infra.relay import POLL_S, Relay, Webhook, unique, wait_for_execution
 
 GREET: dict[str, Any] = {
     "QueryLanguage": "JSONata",
@@ -272,3 +275,39 @@ def test_step_functions_checks_definition(workshop: Workshop, monkeypatch: pytes
     assert (ran.code, "greet: no good (SCHEMA at /States)" in ran.err) == (2, True)
     assert '"arn:aws:states:::apigateway:invoke"' in asked[0]
     assert "${" not in asked[0]
+
+
+ROLE = """
+Resources:
+  TaskRole:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - {Effect: Allow, Principal: {Service: ecs-tasks.amazonaws.com}, Action: "sts:AssumeRole"}
+Outputs:
+  Role: {Value: !Ref TaskRole}
+"""
+
+
+def test_bots_roles_may_start_it(aws: EmbeddedAws, workshop: Workshop, tmp_path: Path) -> None:
+    """A role that has the relay's policy later gets this one too, and its stack cannot be deleted first."""
+    workshop.deploy("greet.asl.json", "--posts")
+    (tmp_path / "role.yaml").write_text(ROLE)
+    stack, iam = unique("bot"), aws.client("iam")
+    how = DeployOptions(poll_s=POLL_S)
+    role = deploy_template(aws.client, tmp_path / "role.yaml", stack_name=stack, options=how)["Role"]
+    bot = workshop.operator.outputs()["BotPolicyArn"]
+    iam.attach_role_policy(RoleName=role, PolicyArn=bot)
+
+    assert workshop.deploy("greet.asl.json", "--posts").code == 0
+
+    attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    (start,) = (policy["PolicyArn"] for policy in attached if policy["PolicyArn"] != bot)
+    command = f"aws iam detach-role-policy --role-name {role} --policy-arn {start}"
+    with pytest.raises(DeployError, match=f"detach their policies first: {command}"):
+        destroy(aws.client, stack_name=stack, has_secret=False, poll_s=POLL_S)
+    for policy in (bot, start):
+        iam.detach_role_policy(RoleName=role, PolicyArn=policy)
+    destroy(aws.client, stack_name=stack, has_secret=False, poll_s=POLL_S)

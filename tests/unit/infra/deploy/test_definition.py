@@ -69,6 +69,11 @@ def test_sound_definition_passes() -> None:
         (('"Default": "Each"', '"Default": "B"'), "the state Choose leads to B, which is not beside it"),
         (('["States.ALL"], "Next": "Done"', '["States.ALL"], "Next": "A"'), "the state Fork leads to A"),
         (('"StartAt": "B"', '"StartAt": "Done"'), "a part of the state Each starts at Done, which is not"),
+        (
+            ('"Type": "Succeed"', '"Type": "Success"'),
+            "the state Done is not an object with a Type, one of Task, ",
+        ),
+        (('"Type": "Pass", "End": true', '"Type": "Pass"'), "the state A leads nowhere: give it a Next, or"),
         (('"Type": "Succeed"', '"Comment": "${Nothing}"'), "the state Done is not an object with a Type"),
         (('"Type": "Succeed"', '"Type": "Succeed", "Comment": "${ProxyHost}"'), "${ProxyHost} is not known"),
     ],
