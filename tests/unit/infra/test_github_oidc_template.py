@@ -1,9 +1,13 @@
 """The three levels of the pipeline's permissions: enough for what it deploys, and no escalation."""
 
 import json
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.deploy.engine import TEMPLATE as RELAY_TEMPLATE
 from infra.deploy.stack_kinds import STACK_KINDS
@@ -22,6 +26,7 @@ from workflow.registry import WORKFLOWS
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAX_POLICY_CHARACTERS = 6144
+PIPELINE = RELAY_TEMPLATE.parents[1] / ".github/workflows/deploy.yml"
 OWN_STACKS = [name for name, workflow in WORKFLOWS.items() if workflow.own_stack]
 
 
@@ -264,12 +269,40 @@ def test_describes_each(section: str) -> None:
         assert declared["Description"].endswith((".", ")", ":")), name
 
 
+def test_pipeline_deploys_each_workflow(tmp_path: Path) -> None:
+    """One for each line of the variable, with the options in it."""
+    (step,) = (
+        step
+        for step in yaml.safe_load(PIPELINE.read_text())["jobs"]["deploy"]["steps"]
+        if "WORKFLOWS" in step.get("env", {})
+    )
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$@"\n')
+    docker.chmod(0o755)
+    given = {"WORKFLOWS": "admit\n\nworkflows/own-greet.asl.json --posts\n", "IMAGE": "image", "ROLE": "role"}
+
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", step["run"]],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "BOUNDARY": "limit", "AWS_REGION": "here", **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    rest = "--parameter PermissionsBoundary=limit --region here --role-arn role --no-env --yes"
+    assert [line.partition("image ")[2] for line in ran.stdout.splitlines()] == [
+        f"deploy workflow admit {rest}",
+        f"deploy workflow workflows/own-greet.asl.json --posts {rest}",
+    ]
+
+
 def test_workflow_uses_stack_outputs() -> None:
-    workflow = (RELAY_TEMPLATE.parents[1] / ".github/workflows/deploy.yml").read_text()
+    workflow = PIPELINE.read_text()
     used = set(re.findall(r"vars\.(\w+)", workflow)) - {
         "AWS_REGION",
         "RELAY_PARAMETERS",
         "SERVICE_PARAMETERS",
+        "WORKFLOWS",
     }
     named = {
         found
