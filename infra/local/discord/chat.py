@@ -34,6 +34,7 @@ class Message:
     at: float
     nonce: int | str | None = None
     ephemeral: bool = False
+    may_ping_roles: bool = True
     edited_at: float | None = None
     deleted: bool = False
     versions: list[Json] = field(default_factory=list)
@@ -59,8 +60,12 @@ class Message:
 
     @property
     def pings(self) -> list[str]:
-        """Who was notified when it was sent, as ``parse_pings`` says; edits notify nobody."""
-        return parse_pings(self.versions[0], default=("users", "roles", "everyone"))
+        """Who was notified when it was sent, as ``parse_pings`` says; edits notify nobody.
+
+        Roles and everyone need the permission Mention Everyone, as no role here is mentionable.
+        """
+        pings = parse_pings(self.versions[0], default=("users", "roles", "everyone"))
+        return [ping for ping in pings if self.may_ping_roles or ping[0] not in "&@"]
 
 
 class Chat:

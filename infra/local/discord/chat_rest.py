@@ -56,7 +56,9 @@ class ChatRest:
             repeated = self._chat.find_repeated(self._world.bot, body["nonce"])
             if repeated is not None:
                 return build_message(repeated)
-        return build_message(self._chat.say(self._world.bot, channel, body))
+        message = self._chat.say(self._world.bot, channel, body)
+        message.may_ping_roles = self._may(channel, Permission.MENTION_EVERYONE)
+        return build_message(message)
 
     def _check_may_send(self, channel: Channel | str, body: object) -> None:
         if isinstance(channel, str):

@@ -187,6 +187,18 @@ async def test_private_messages(standin: StandIn, ask: Asking, guild: Guild) -> 
     assert (await ask("POST", "/users/@me/channels", {"recipient_id": 1})).code == (400, 50035)
 
 
+async def test_pinging_a_role_needs_permission(
+    standin: StandIn, ask: Asking, guild: Guild, staff: Channel
+) -> None:
+    """Without it the message is taken, and silent."""
+    body = {"content": "<@&4> <@5>", "allowed_mentions": {"roles": ["4"], "users": ["5"]}}
+    await ask("POST", path(staff), body)
+    guild.deny_bot(Permission.MENTION_EVERYONE)
+    answer = await ask("POST", path(staff), body)
+    assert [message.pings for message in standin.chat.messages(staff)] == [["5", "&4"], ["5"]]
+    assert answer.body["mention_roles"] == []
+
+
 async def test_history_needs_permission(ask: Asking, guild: Guild, staff: Channel) -> None:
     await ask("POST", path(staff), CARD)
     guild.deny_bot(Permission.READ_MESSAGE_HISTORY)
