@@ -42,9 +42,10 @@ async def admitted_once(hall: WaitingRoom) -> None:
     assert len(hall.cards()) == 1
 
 
-async def test_restart_before_the_card(hall: WaitingRoom, tmp_path: Path) -> None:
-    """The bot dies with the card's task in hand; the next one sends it, once."""
-    fault = hall.discord.faults.hold_route("POST /channels/{channel}/messages")
+@pytest.mark.parametrize("done", [False, True], ids=["before Discord has it", "before its answer"])
+async def test_restart_amid_the_card(hall: WaitingRoom, tmp_path: Path, done: bool) -> None:
+    """The bot dies with the card's task in hand; the next one sends it, if it was not sent."""
+    fault = hall.discord.faults.hold_route("POST /channels/{channel}/messages", done=done)
     async with hall.premises.relay(tmp_path, hall.rules()) as relay:
         await hall.discord.wait_connected(30)
         await hall.guild.join(hall.nelly, hall.room)

@@ -14,6 +14,10 @@ from tests.support.warm import warm_relay
 
 _LIFE_S = 4.0
 """As long as a process lives at most: what its predecessor had in hand comes again after two seconds."""
+_LATE_S = 0.2
+"""By how much Discord's answers come after their effect: the time in which a kill leaves it unknown."""
+_TARGETED = 0.6
+"""The share of kills in that time; the others come whenever they do."""
 _LEAVES = 0.25
 """The share of people who go before they are decided about."""
 _PATIENCE_S = 60.0
@@ -54,6 +58,8 @@ async def crash_admissions(directory: Path, *, seed: int, kills: int) -> Admissi
             "LOG_FORMAT": "json",
             **premises.settings(),
         }
+        for route in ("POST /channels/{channel}/messages", "PATCH /guilds/{guild}/members/{user}"):
+            hall.discord.faults.fail_route(route, 100 * kills, delay_s=_LATE_S, done=True)
         visits = _Visits(hall, dice)
         # The first snapshot of a guild emits nothing, so somebody has to see it first.
         async with warm.start(settings=settings, credentials=premises.environment()) as life:
@@ -63,7 +69,7 @@ async def crash_admissions(directory: Path, *, seed: int, kills: int) -> Admissi
         going = asyncio.create_task(visits.go_on())
         for _ in range(kills):
             async with warm.start(settings=settings, credentials=premises.environment()) as life:
-                await _sleep_or_fail(dice.uniform(0, _LIFE_S), going)
+                await _wait_for_moment(hall, dice, going)
                 life.kill()
                 assert await life.wait() == -9
             await asyncio.to_thread(premises.forget_dead_polls)
@@ -82,10 +88,23 @@ def _check_outputs(directory: Path) -> None:
         assert "Traceback" not in output.read_text(errors="replace"), output
 
 
-async def _sleep_or_fail(seconds: float, going: asyncio.Task[None]) -> None:
-    await asyncio.wait([going], timeout=seconds)
+async def _wait_for_moment(hall: WaitingRoom, dice: random.Random, going: asyncio.Task[None]) -> None:
+    """Wait for the moment of a kill; raises what ended the visits."""
+    loop = asyncio.get_running_loop()
+    until_s, before = loop.time() + _LIFE_S, _count_effects(hall)
+    if dice.random() < _TARGETED:
+        while _count_effects(hall) == before and loop.time() < until_s:
+            await asyncio.wait([going], timeout=0.01)
+        until_s = loop.time() + dice.uniform(0, _LATE_S)
+    else:
+        until_s -= dice.uniform(0, _LIFE_S)
+    await asyncio.wait([going], timeout=max(0.0, until_s - loop.time()))
     if going.done():
         going.result()
+
+
+def _count_effects(hall: WaitingRoom) -> int:
+    return len(hall.cards()) + len(hall.moves)
 
 
 class _Visits:
