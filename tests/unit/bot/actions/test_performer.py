@@ -5,11 +5,13 @@ from typing import Any, cast
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
 from bot.actions.catalogue import ACTIONS
 from bot.actions.people import People
 from bot.actions.performer import ACTION_S, Performer
 from bot.actions.refusal import ActionError, explain_answer
+from bot.actions.rest import Rest, RestAnswer
 from bot.voice.occupancy import GuildOccupancy, Occupant
 from tests.support.virtual_time import run_virtually
 
@@ -122,6 +124,22 @@ def test_waits_for_server_after_start() -> None:
     people = People(lambda _: next(looks))
 
     assert run_virtually(people.find("7", "1")) == "20"
+
+
+@pytest.mark.parametrize("content", [None, [], "x"])
+def test_captive_portal_is_not_discord(content: object) -> None:
+    """It answers everything with 200, and nothing was done."""
+
+    class Portal(Rest):
+        async def _send(self, *_: object) -> RestAnswer:
+            return RestAnswer(200, {}, content)
+
+    mute = {"action": "mute", "key": "e:1", "guild_id": "7", "user_id": "1", "on": True}
+
+    name, cause = _refused(mute, cast("Any", Portal("https://discord.invalid", SecretStr("a.b.c"))))
+
+    assert name == "Discord.Unavailable"
+    assert cause == "something else answers in Discord's place: check VOICE_RELAY_DISCORD_API_URL"
 
 
 @pytest.mark.parametrize(
