@@ -11,7 +11,6 @@ Who may decide is decided by the waiting execution, in AWS. The message with the
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
@@ -104,16 +103,16 @@ class Interactions:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self, grace_s: float) -> None:
-        """Finish what is in flight within *grace_s*; then tell the pressers to press again."""
+        """Finish what is in flight; towards the end of *grace_s*, tell the pressers to press again."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace_s)
+            _, late = await asyncio.wait(self._tasks, timeout=max(0.0, grace_s - _LAST_WORD_S))
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
 
     async def _handle(self, press: Press) -> None:
-        began_s = time.monotonic()
+        began_s = _now_s()
         fields = {
             "interaction_id": press.id,
             "execution": press.execution,
@@ -129,7 +128,7 @@ class Interactions:
             outcome, text = await self._decide(press)
             await self._rest.answer(press, text)
             failed = (outcome, text) in (_UNREACHABLE, _REFUSED)
-            took_s = round(time.monotonic() - began_s, 2)
+            took_s = round(_now_s() - began_s, 2)
             replayed = heard is Heard.BEFORE
             log.info("press_answered", **fields, outcome=outcome, replayed=replayed, took_s=took_s)
         except asyncio.CancelledError:
@@ -164,7 +163,7 @@ class Interactions:
     async def _signal(self, press: Press) -> Answer:
         """Send the signal, again while nothing waits yet or the API fails; raises a DeliveryError."""
         pauses = iter(WAITED_FOR_S)
-        until_s = time.monotonic() + TRIED_S
+        until_s = _now_s() + TRIED_S
         failures = 0
         while True:
             try:
@@ -172,7 +171,7 @@ class Interactions:
             except TemporaryFailure as error:
                 pause_s = backoff_s(failures, error.retry_after_s)
                 failures += 1
-                if error.status == _NO_ROUTE or time.monotonic() + pause_s > until_s:
+                if error.status == _NO_ROUTE or _now_s() + pause_s > until_s:
                     raise
             else:
                 if answer.outcome is not Outcome.NOT_WAITING or (pause_s := next(pauses, -1.0)) < 0:
@@ -193,3 +192,7 @@ class Interactions:
             log.warning("press_not_answered", interaction_id=press.id, reason=str(error))
         except Exception:
             log.exception("press_not_answered", interaction_id=press.id)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

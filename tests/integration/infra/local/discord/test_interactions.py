@@ -101,7 +101,12 @@ async def test_press_follows_deferral(standin: StandIn, card: Message, admin: Me
     assert (await ask("GET", original(standin, press))).body["content"] == "Admitted."
     follow_up = {"content": "And more.", "flags": EPHEMERAL}
     hook = f"/webhooks/{standin.application_id}/{press.token}"
-    assert (await ask("POST", hook, follow_up)).status == 200
+    second = await ask("POST", hook, follow_up)
+    assert second.status == 200
+    one = f"{hook}/messages/{second.body['id']}"
+    assert (await ask("PATCH", one, {"content": "And less."})).body["content"] == "And less."
+    assert (await ask("PATCH", one, {"content": "And more."})).status == 200
+    assert (await ask("PATCH", f"{hook}/messages/1", {"content": "x"})).code == (404, 10008)
     assert seen_by(press) == "Admitted.\nAnd more."
     assert (await ask("DELETE", original(standin, press))).status == 204
     assert seen_by(press) == "And more."

@@ -106,3 +106,11 @@ def test_embed_mentions_ping_nobody() -> None:
 
 def test_lists_who_is_notified() -> None:
     assert render_message({"content": "<@1>"}, Names()) == "@Nelly\n(notifies @Nelly)"
+
+
+def test_buttons_stand_below_the_text() -> None:
+    """One line for each row; a disabled button is in parentheses, and one without a label shows its emoji."""
+    first = [{"label": "Admit"}, {"label": "Decline", "disabled": True}]
+    rows = [{"components": first}, {"components": [{"emoji": {"name": "☕"}}]}]
+    message = {"content": "Nelly waits", "components": rows}
+    assert render_message(message, Names()) == "Nelly waits\n[ Admit ]  ( Decline )\n[ ☕ ]"
