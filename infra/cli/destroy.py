@@ -11,6 +11,7 @@ from infra.cli.stack_options import (
     DESTINATIONS,
     ENDPOINT,
     REGION,
+    WORKFLOWS,
     StackOptions,
     add_stack_arguments,
     read_stack_options,
@@ -140,7 +141,9 @@ def _render_rest(plan: DestroyPlan) -> str:
 
 def _render_left(env_file: EnvFile) -> list[str]:
     values = env_file.values()
-    left = [name for name in (ENDPOINT, REGION, DESTINATIONS, KEY_ID, SECRET_KEY) if name in values]
+    left = [
+        name for name in (ENDPOINT, REGION, DESTINATIONS, WORKFLOWS, KEY_ID, SECRET_KEY) if name in values
+    ]
     return (
         [f"{env_file.path} still has {', '.join(left)}: remove what belonged to this relay."] if left else []
     )

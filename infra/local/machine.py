@@ -69,7 +69,8 @@ def _check_grants(workflows: Sequence[OwnWorkflow], parameters: Mapping[str, str
     """Raise SettingsError for what the *workflows* need and this machine does not have."""
     needs = [(workflow.name, workflow.definition.needs) for workflow in workflows]
     problems = [
-        f"the workflow {name} has the bot act in Discord: name its actions in VOICE_RELAY_ACTIONS"
+        f"the workflow {name} has the bot act in Discord: name its actions in VOICE_RELAY_ACTIONS "
+        "and start voice-relay run, since send-test runs no bot"
         for name, needed in needs
         if "acts" in needed and parameters.get("Actions") != "true"
     ]
