@@ -99,7 +99,7 @@ def test_rules_are_valid(rules: str, tmp_path: Path) -> None:
 
 
 def test_actions_are_the_bots() -> None:
-    """The table names each with all that it must be given, and nothing that it does not take."""
+    """The table names each with all that it takes, besides what the sentence before says of every one."""
     rows = re.findall(
         r"^\| (`[a-z_`, ]+) \| ([^|]*) \| [^|]*\|$", PAGE.partition("## Actions")[2], re.MULTILINE
     )
