@@ -6,12 +6,16 @@ import re
 import pytest
 
 from bot.clock import system_clock
+from bot.outbox.batch import Delivered
 from bot.outbox.work import Work
 from bot.routing.debounce import Held, HeldKey
+from bot.routing.lane import Lane
 from bot.routing.rules import Route
 from bot.text import render_time
 from tests.support.outboxes import HERE, THERE, OutboxFile
 from tests.unit.bot.cli.shell import Shell
+
+ASKED = Lane("ask", "41771983423143937")
 
 
 def test_traces_event_to_its_execution(shell: Shell, outbox: OutboxFile) -> None:
@@ -58,6 +62,53 @@ def test_traces_held_and_dead_events(shell: Shell, outbox: OutboxFile) -> None:
     assert "the API answered 400" in shell.out
     states = [place["state"] for place in shell.json(f"trace {event.event_id}")["places"]]
     assert states == ["debouncing", "dead"]
+
+
+def test_traces_signal_to_its_outcome(shell: Shell, outbox: OutboxFile) -> None:
+    about = outbox.event(ASKED)._replace(key="user-7", parameters='{"room":"5"}')
+    gone = outbox.event(ASKED)._replace(key="user-7", signal="withdraw")
+    outbox.put(about, gone)
+    (start,) = outbox.begin()
+    assert shell.run(f"trace {about.event_id}") == 0
+    assert re.search(r'parameters +{"room":"5"}', shell.out)
+    outbox.deliver(start)
+    assert shell.run(f"trace {gone.event_id}") == 0
+    assert re.search(r"waiting\n(.*\n)*  signal +withdraw\n", shell.out)
+
+    (signal,) = outbox.begin()
+    assert shell.run(f"trace {gone.event_id}") == 0
+    assert re.search(rf"goes to +withdraw, to the execution {start.execution}\n", shell.out)
+    (place,) = shell.json(f"trace {gone.event_id}")["places"]
+    assert (place["batch"]["signal"], place["batch"]["signalled_execution"]) == ("withdraw", start.execution)
+
+    outbox.report(Delivered(signal, "", 1, "already decided: admit by the user 80"))
+    assert shell.run(f"trace {gone.event_id}") == 0
+    assert re.search(rf"signal +withdraw, to the execution {start.execution}\n", shell.out)
+    assert re.search(r"outcome +already decided: admit by the user 80\n", shell.out)
+    (place,) = shell.json(f"trace {gone.event_id}")["places"]
+    assert (place["state"], place["signal"], place["signalled_execution"], place["outcome"]) == (
+        "delivered",
+        "withdraw",
+        start.execution,
+        "already decided: admit by the user 80",
+    )
+
+
+def test_traces_signal_without_start(shell: Shell, outbox: OutboxFile) -> None:
+    gone = outbox.event(ASKED)._replace(key="user-7", signal="withdraw")
+    outbox.put(gone)
+    (signal,) = outbox.begin()
+    outbox.report(Delivered(signal, "", 1, "not sent: no execution was started for it"))
+    assert shell.run(f"trace {gone.event_id}") == 0
+    assert re.search(r"signal +withdraw, to none: none was started for it\n", shell.out)
+
+
+def test_shows_dead_signal(shell: Shell, outbox: OutboxFile) -> None:
+    (dead,) = outbox.bury([outbox.event(ASKED)._replace(key="user-7", signal="withdraw")], "never")
+    assert shell.run(f"outbox show {dead}") == 0
+    assert re.search(r"signal +withdraw\n", shell.out)
+    (letter,) = shell.json(f"outbox show {dead}")["dead_letters"]
+    assert (letter["signal"], letter["parameters"]) == ("withdraw", {})
 
 
 @pytest.mark.parametrize("event_id", ["01KAHDBAC0ABCDEFGHJKMNPQRS", "nonsense"])
