@@ -160,9 +160,14 @@ def deliver(database: Database) -> None:
     for batch in [*store.open_batches(), *store.apply(work, slots=64, now_ms=NOW + 10_000)]:
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", batch.execution)
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", batch.lane.workflow)
-        if batch.accepted is None:
+        if batch.signal is not None:
+            assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}", batch.signal.name)
+            assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", batch.signal.execution or "none")
+            assert orjson.loads(batch.body).keys() == {"event"}
+        elif batch.accepted is None:
             sent = orjson.loads(batch.body)
             assert (sent["id"], len(sent["events"])) == (batch.execution, len(batch.event_ids))
+            assert isinstance(sent.get("parameters", {}), dict)
 
 
 def look(directory: Path) -> None:
