@@ -124,6 +124,15 @@ def test_refusals_are_not_repeated(status: int) -> None:
     assert f"States.Http.StatusCode.{status}" not in set(_retried(REPORT["LastCall"]))
 
 
+def test_deauthorised_connection_gets_half_a_minute() -> None:
+    """A rejection that arrives after the renewal deauthorises the connection until it is renewed again."""
+    name = "Events.ConnectionResource.InvalidConnectionState"
+    (retrier,) = [each for each in REPORT["LastCall"]["Retry"] if name in each["ErrorEquals"]]
+    waits = [retrier["IntervalSeconds"] * retrier["BackoffRate"] ** n for n in range(retrier["MaxAttempts"])]
+
+    assert sum(waits) == 30
+
+
 @pytest.mark.parametrize("states", [REPORT, LOGIN, REFRESH], ids=["report", "login", "refresh"])
 def test_retries_are_by_kind_with_jitter(states: dict[str, Any]) -> None:
     """Never everything, which would repeat refusals, and never all executions at once."""
