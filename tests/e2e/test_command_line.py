@@ -62,5 +62,5 @@ async def test_single_machine_names_its_workflows(tmp_path: Path) -> None:
     webhook = {"VOICE_RELAY_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token"}
     async with start_child(["-m", "bot.cli", "send-test", "--workflow", "audit"], tmp_path, webhook) as child:
         assert await child.wait() == 2
-    assert "there is no workflow audit: this machine has digest and notify" in child.stderr
+    assert "no workflow audit (did you mean admit?): this machine has admit, digest, escort" in child.stderr
     assert "single_machine_starting" not in child.stdout + child.stderr

@@ -17,6 +17,7 @@ from tooling.template_yaml import load_template
 
 MONITORING = load_template(STACK_KINDS["monitoring"].template.read_text())
 BUDGET = "AWS::Budgets::Budget"
+CONNECTION = "AWS::Events::Connection"
 ROOT = Path(__file__).parents[3]
 
 
@@ -60,14 +61,23 @@ def test_budget_exists_where_its_type_does() -> None:
 
 
 def test_other_types_exist_everywhere() -> None:
-    """All but the budget, in all regions with Step Functions, ECS and HTTP APIs: not in isolated ones."""
+    """But for budgets and connections: in all regions with Step Functions and HTTP APIs but isolated ones."""
     used = {
         kind
         for stack in STACK_KINDS.values()
         for kind in re.findall(r"Type: (AWS::\w+::\w+)$", stack.template.read_text(), re.MULTILINE)
-    } - {BUDGET}
+    } - {BUDGET, CONNECTION}
     missing = {name: used - types for name, types in regions().items() if used - types and "iso" not in name}
     assert missing == {}
+
+
+def test_documentation_names_regions_without_connections() -> None:
+    """CloudFormation makes no connection there, so no workflow of these regions can call another API."""
+    lacking = {name for name, types in regions().items() if CONNECTION not in types and "iso" not in name}
+    (sentence,) = re.findall(
+        r"CloudFormation makes no connections in (.*?)\.", (ROOT / "infra/README.md").read_text(), re.DOTALL
+    )
+    assert set(re.findall(r"[a-z]{2}(?:-[a-z]+)+-\d", sentence)) == lacking
 
 
 class CloudFormation:
@@ -118,4 +128,8 @@ def test_names_no_partition() -> None:
 
 
 def test_check_lints_for_all_regions() -> None:
-    assert "cfn-lint --regions ALL_REGIONS --template infra/*.yaml" in (ROOT / "Makefile").read_text()
+    """``workflow.yaml`` in groups of regions, the other templates for all at once."""
+    text = (ROOT / "Makefile").read_text()
+    others = "$(filter-out infra/workflow.yaml,$(wildcard infra/*.yaml))"
+    assert f"cfn-lint --regions ALL_REGIONS --template {others}" in text
+    assert re.search(r"print\(\*REGIONS\).*\\\n.*cfn-lint --template infra/workflow.yaml --regions\n", text)
