@@ -125,7 +125,9 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
             positions=await asyncio.to_thread(store.load_positions),
             on_interaction=interactions.take,
         )
-        worker = await stack.enter_async_context(_open_worker(settings, target, tracker, tasks.create_task))
+        # What a session missed while it was not connected is still to come.
+        people = People(lambda guild_id: tracker.find_watched(guild_id) if gateway.hears(guild_id) else None)
+        worker = await stack.enter_async_context(_open_worker(settings, target, people, tasks.create_task))
         relay = Relay(
             settings,
             outbox,
@@ -157,7 +159,7 @@ async def open_relay(settings: Settings, target: Target) -> AsyncIterator[Relay]
 async def _open_worker(
     settings: Settings,
     target: Target,
-    tracker: Tracker,
+    people: People,
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
 ) -> AsyncIterator[Worker | None]:
     """Yield the worker of the activity; ``None`` where no action is allowed."""
@@ -170,7 +172,7 @@ async def _open_worker(
         url = await asyncio.to_thread(resolve_states_url, target.region, open_session=open_session)
     rest = Rest(settings.discord_api_url, settings.discord_token)
     async with rest, Activities(target, arn, url) as activities:
-        performer = Performer(rest, People(tracker.find_watched), settings.actions)
+        performer = Performer(rest, people, settings.actions)
         log.info("actions_allowed", actions=settings.actions)
         yield Worker(activities, performer.perform, spawn)
 

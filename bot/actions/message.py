@@ -121,8 +121,8 @@ def _build(message: Message, execution: str, given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {
         "allowed_mentions": {
             "parse": [],
-            "users": list(message.mention_users),
-            "roles": list(message.mention_roles),
+            "users": _each_once(message.mention_users),
+            "roles": _each_once(message.mention_roles),
         }
     }
     if "content" in given:
@@ -132,6 +132,12 @@ def _build(message: Message, execution: str, given: Any) -> dict[str, Any]:
     if "buttons" in given:
         body["components"] = _build_rows(message.buttons, execution)
     return body
+
+
+def _each_once(ids: tuple[str, ...]) -> list[str]:
+    """Return *ids* without repeats, for which Discord refuses a message."""
+    # https://github.com/discord/discord-api-docs/pull/5484
+    return list(dict.fromkeys(ids))
 
 
 def _build_rows(buttons: tuple[MessageButton, ...], execution: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ _LOOK_S: Final = 0.2
 
 
 class People:
-    """*find_watched* returns a server's occupancy, ``None`` unless it is watched now."""
+    """*find_watched* returns a server's occupancy, ``None`` unless it is watched now, over a connection."""
 
     def __init__(self, find_watched: Callable[[str], GuildOccupancy | None]) -> None:
         self._find_watched = find_watched

@@ -10,6 +10,7 @@ none of its polls is left, so a task is repeated for this reason at most 1 + 60/
 
     success                     SendTaskSuccess, repeated with backoff while AWS does not answer
     refusal, by name            SendTaskFailure, likewise
+    output that AWS refuses     SendTaskFailure, as Action.Failed: it is too long, and done already
     no longer waited for        the action is cancelled, if it still runs: another worker may have it by now
     no report gets through      left to the heartbeat's time-out, and done again
 """
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from bot.actions.refusal import ActionError
+from bot.actions.refusal import FAILED, ActionError
 from bot.api.activities import GONE, Activities, ActivityTask
 from bot.backoff import backoff_s
 from bot.errors import DeliveryError, Rejected, TemporaryFailure
@@ -170,14 +171,21 @@ class Worker:
             await self._report(partial(self._activities.fail, task.token, refusal.name, refusal.cause))
         else:
             self.done += 1
-            await self._report(partial(self._activities.succeed, task.token, output))
+            if refused := await self._report(partial(self._activities.succeed, task.token, output)):
+                # Not repeated: its output would be refused again.
+                cause = f"it was done, but AWS does not take its output: {refused}"
+                await self._report(partial(self._activities.fail, task.token, FAILED, cause))
 
-    async def _report(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def _report(self, send: Callable[[], Awaitable[None]]) -> Rejected | None:
+        """Report an end; returns why AWS does not take it, if the task is still waited for."""
         until_s, failures = _now_s() + _REPORT_S, 0
         while True:
             try:
                 await send()
             except Rejected as error:
+                if error.code not in GONE:
+                    log.error("action_end_refused", reason=str(error))
+                    return error
                 log.warning("action_not_awaited", reason=str(error))
             except DeliveryError as error:
                 delay_s = backoff_s(failures)
@@ -186,7 +194,7 @@ class Worker:
                     await asyncio.sleep(delay_s)
                     continue
                 log.error("action_not_reported", reason=str(error), next="AWS hands it out again")
-            return
+            return None
 
     async def _beat(self, task: ActivityTask, work: asyncio.Future[None]) -> None:
         while True:

@@ -93,6 +93,10 @@ class Gateway:
     def connected_shards(self) -> int:
         return sum(shard.connected for shard in self._shards)
 
+    def hears(self, guild_id: str) -> bool:
+        """Tell whether what happens in the guild arrives now, and all that was missed before has arrived."""
+        return any(shard.connected for shard in self._shards if shard.id == shard_of(guild_id, shard.count))
+
     def not_ready(self) -> list[str]:
         """Return why not all shards are connected; empty while they are."""
         if not self._shards:

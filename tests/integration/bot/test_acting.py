@@ -128,6 +128,29 @@ async def test_knows_where_people_are(
         assert relay.not_ready() == []
 
 
+async def test_knows_nobody_while_not_connected(
+    tmp_path: Path, standin: StandIn, base: Guild, states: StubStates
+) -> None:
+    """What a session missed is told when it is resumed; until then an answer would be of the past."""
+    lounge, nelly = base.add_voice_channel("Lounge"), base.add_member("nelly")
+    await base.join(nelly, lounge)
+    async with acting(tmp_path, standin, states) as (relay, _):
+        await standin.faults.refuse_connections()
+        await standin.faults.drop()
+        async with asyncio.timeout(WAIT_S):
+            while not relay.not_ready():  # noqa: ASYNC110  # there is no event to wait for
+                await asyncio.sleep(0.01)
+        await base.leave(nelly)
+        states.ask("find_person", guild_id=base.id, user_id=nelly.id)
+        await asyncio.sleep(0.5)
+        assert states.reports.empty()
+
+        await standin.faults.accept_connections()
+        _, report = await states.report()
+
+    assert orjson.loads(report["output"]) == {"channel_id": None}
+
+
 async def test_does_only_what_settings_allow(
     tmp_path: Path, standin: StandIn, base: Guild, states: StubStates
 ) -> None:

@@ -50,6 +50,14 @@ def test_refuses_what_discord_would(message: dict[str, Any], place: str) -> None
     assert place in _problem(message)
 
 
+def test_pings_each_once() -> None:
+    """Discord refuses a message that lists an id twice among those that it may ping."""
+    message = Message(content="x", mention_users=("1", "2", "1"), mention_roles=("3", "3"))
+
+    mentions = build_new(message, EXECUTION, "e:1")["allowed_mentions"]
+    assert mentions == {"parse": [], "users": ["1", "2"], "roles": ["3"]}
+
+
 def test_takes_the_largest() -> None:
     Message.model_validate(
         {

@@ -15,6 +15,7 @@ from tests.support.virtual_time import run_virtually
 
 POLL_S = 60.0
 GONE = Rejected("the API answered 400 TaskTimedOut", status=400, code="TaskTimedOut")
+TOO_LONG = Rejected("the API answered 400 InvalidOutput", status=400, code="InvalidOutput")
 DOWN = TemporaryFailure("the API answered 503", status=503)
 REFUSED = Unauthorized("the API answered 400 AccessDeniedException", status=400)
 
@@ -117,6 +118,19 @@ def test_reports_refusal_by_name() -> None:
     assert (worker.done, worker.refused) == (0, 1)
 
 
+def test_output_that_aws_refuses_is_a_failure() -> None:
+    """Without a report the task would be handed out again and again, to the same end."""
+
+    async def story(worker: Worker, aws: Aws) -> None:
+        aws.report_errors.append(TOO_LONG)
+        aws.hand_out("one")
+        await asyncio.sleep(1)
+        cause = "it was done, but AWS does not take its output: the API answered 400 InvalidOutput"
+        assert aws.reports == [("token of one", "Action.Failed", cause)]
+
+    _work(story)
+
+
 def test_polls_again_after_an_empty_minute() -> None:
     async def story(worker: Worker, aws: Aws) -> None:
         await asyncio.sleep(POLL_S * 2.5)
@@ -202,10 +216,10 @@ def test_repeats_report_until_it_gets_through() -> None:
     _work(story)
 
 
-@pytest.mark.parametrize("error", [GONE, Rejected("the API answered 400 InvalidOutput", status=400)])
-def test_gives_up_report_that_is_rejected(error: DeliveryError) -> None:
+@pytest.mark.parametrize("errors", [[GONE], [TOO_LONG, TOO_LONG]])
+def test_gives_up_report_that_is_rejected(errors: list[DeliveryError]) -> None:
     async def story(worker: Worker, aws: Aws) -> None:
-        aws.report_errors.append(error)
+        aws.report_errors += errors
         aws.hand_out("one")
         await asyncio.sleep(1)
         assert (aws.reports, worker.running) == ([], 0)
