@@ -66,6 +66,7 @@ COMMANDS: Final[tuple[Command | CommandGroup, ...]] = (
     Command("deploy", "infra.cli.deploy", "create or update the relay or another stack on AWS"),
     Command("destroy", "infra.cli.destroy", "delete a stack from AWS"),
     Command("outputs", "infra.cli.outputs", "show a stack's endpoint, policies, workflows, logs"),
+    Command("verify", "infra.cli.verify", "try an AWS account with a stack of its own, and remove that"),
 )
 
 
