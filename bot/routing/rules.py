@@ -179,7 +179,7 @@ class Rules:
         """Whether any rule has events held back."""
 
     def route(self, event: Event, around: Surroundings = UNKNOWN) -> Sequence[Route]:
-        """Return where *event* goes, each target once; empty for nowhere."""
+        """Return where *event* goes, each target once, signals first; empty for nowhere."""
         if event["type"] == "discord.voice.gap":
             return self._route_gap(event, around)
         always, facts, by_guild, elsewhere = self._index[event["type"]]
@@ -199,7 +199,8 @@ class Rules:
                     found.setdefault(target, route)
                 if not continues:
                     break
-        return tuple(found.values())
+        # What an event signals was started before it: the signal goes first, wherever its rule stands.
+        return tuple(sorted(found.values(), key=lambda route: route.signal is None))
 
     def _route_gap(self, gap: GapEvent, around: Surroundings) -> Sequence[Route]:
         """Return where a gap goes: there are too few of them to need an index."""

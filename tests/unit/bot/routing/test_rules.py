@@ -176,15 +176,15 @@ def test_entering_and_leaving_are_one_side(event: Event, entered: set[str], left
         assert (leaving.first_unmet(event, UNKNOWN) is None) is (channel in left)
 
 
-def test_move_between_rooms_signals_then_starts() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_move_between_rooms_signals_then_starts(order: int) -> None:
+    """Wherever the rules stand: the signal is for what was started before, not for the start beside it."""
     rooms = frozenset({"5", "6"})
-    rules = Rules(
-        [
-            Rule(leaving=rooms, workflow="admit", signal="withdraw", continues=True),
-            Rule(entering=rooms, workflow="admit"),
-        ]
-    )
-    signal, start = rules.route(MOVED)
+    pair = [
+        Rule(leaving=rooms, workflow="admit", signal="withdraw", continues=True),
+        Rule(entering=rooms, workflow="admit", continues=True),
+    ]
+    signal, start = Rules(pair[::order]).route(MOVED)
     assert (signal.signal, start.signal) == ("withdraw", None)
     assert find_key(MOVED, signal.key) == find_key(MOVED, start.key) == "user-7"
 
