@@ -21,7 +21,10 @@ from bot.outbox.batch import Batch, Signal
 PATIENCE_MS: Final = 120_000
 """How long after its start an execution may take to come to its wait; the lane waits as long."""
 
-_UNKNOWN: Final = "not sent: no execution was started for it, or that is longer ago than receipts are kept"
+_UNKNOWN: Final = (
+    "not sent: no execution was started for it, or that is longer ago than receipts are kept, or another one "
+    "has been started since"
+)
 
 
 class Send(Protocol):

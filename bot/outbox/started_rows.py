@@ -12,7 +12,11 @@ from bot.outbox.stretch import Stretch
 
 _TERMS: Final = "SELECT coalesce(parameters_id, 0), key, signal FROM event WHERE seq = ?"
 _PUT: Final = "INSERT OR REPLACE INTO started (lane_id, key, execution, begun_ms) VALUES (?, ?, ?, ?)"
-_FIND: Final = "SELECT execution FROM started WHERE lane_id = ? AND key = ?"
+# The lane settles a start before a signal is begun, and its receipt names its only event.
+_FIND: Final = """
+SELECT started.execution FROM started LEFT JOIN receipt USING (execution)
+WHERE started.lane_id = ? AND key = ? AND coalesce(event_ids, '') < ?
+"""
 _ACCEPTED: Final = "SELECT delivered_ms FROM receipt WHERE execution = ?"
 _FORGET: Final = "DELETE FROM started WHERE lane_id = ? AND key = ? AND execution = ?"
 _PRUNE: Final = """
@@ -36,8 +40,11 @@ def read_terms(db: sqlite3.Connection, events: Stretch) -> Terms:
 
 
 def find_started(db: sqlite3.Connection, batch: Batch) -> str | None:
-    """Return the execution that was last started for the key of *batch*, ``None`` if none is known."""
-    row = db.execute(_FIND, (batch.lane_id, batch.key)).fetchone()
+    """Return the execution that was last started for the key of *batch*, ``None`` if none is known.
+
+    One of a later event is not meant: a signal that is redriven may find the person back and waiting anew.
+    """
+    row = db.execute(_FIND, (batch.lane_id, batch.key, batch.event_ids[0])).fetchone()
     return None if row is None else str(row[0])
 
 

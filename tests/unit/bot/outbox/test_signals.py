@@ -165,6 +165,22 @@ def test_dead_letter_stays_a_signal(tmp_path: Path) -> None:
     store.close()
 
 
+def test_redriven_signal_spares_later_start(tmp_path: Path) -> None:
+    """The person is back, and waits for a decision that the old signal is not about."""
+    store = open_store(tmp_path, 3)
+    (start,) = put(store, enters("a", "7"))
+    (signal,) = put(store, leaves("b", "7"), reports=[Delivered(start, "arn", 1)])
+    (later,) = put(store, enters("c", "7"), reports=[Refused(signal, "no")])
+    settle(store, later)
+    with open_inspection(tmp_path, mode="rw") as inspection:
+        inspection.mark_for_redrive(inspection.choose_all().letter_ids)
+    (again,) = store.apply(Work(housekeeping=True), slots=1, now_ms=NOW)
+    assert again.signal == Signal("withdraw", None)
+    (withdrawn,) = put(store, leaves("d", "7"), reports=[Delivered(again, "", 1, "not sent")])
+    assert withdrawn.signal == Signal("withdraw", later.execution, NOW)
+    store.close()
+
+
 def test_starts_are_forgotten_with_age(tmp_path: Path) -> None:
     """As receipts are, so that the table is bounded."""
     store = open_store(tmp_path, 1, receipt_age_ms=DAY_MS)
