@@ -20,18 +20,25 @@ _PATH: Final = "/executions/signal"
 class Sender:
     """Who sends a signal. The waiting execution has written down who may send which.
 
-    ``kind`` is ``user``, ``relay`` or ``operator``. A user has an ``id``, the ids of their ``roles``, and
-    Discord's ``permissions``, the bits as a decimal string.
+    ``kind`` is ``user``, ``relay`` or ``operator``. A user has an ``id``, the ids of their ``roles``, and in
+    ``channel`` Discord's ``permissions``, the bits as a decimal string.
     """
 
     kind: str
     id: str | None = None
     roles: Sequence[str] = ()
     permissions: str | None = None
+    channel: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return what the request says of the sender."""
-        given = {"kind": self.kind, "id": self.id, "roles": list(self.roles), "permissions": self.permissions}
+        given = {
+            "kind": self.kind,
+            "id": self.id,
+            "roles": list(self.roles),
+            "permissions": self.permissions,
+            "channel": self.channel,
+        }
         return {name: value for name, value in given.items() if value}
 
 

@@ -82,6 +82,7 @@ def _parse_sender(payload: Payload) -> Sender:
         user_id,
         [role for role in known if role is not None][:_ROLES_MAX],
         permissions if isinstance(permissions, str) and _BITS.fullmatch(permissions) else None,
+        parse_id(payload.get("channel_id")),
     )
 
 

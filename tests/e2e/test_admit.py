@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from infra.local.discord import Permission
+from bot.gateway.press import NOT_ALLOWED
+from infra.local.discord import Overwrite, Permission
 from tests.support.output import check_output
 from tests.support.waiting_room import WaitingRoom, execution_of, open_premises, read_card
 
@@ -21,6 +22,7 @@ _ANSWER_S = 10.0
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "test_declined_person_is_disconnected": {"decline": "disconnect"},
     "test_second_role_decides": {"escalates": True, "escalate_after_s": 3, "expire_after_s": 60},
+    "test_permission_counts_where_the_card_is": {"deciding_permission": "move_members"},
     "test_nobody_decides": {"escalates": True, "escalate_after_s": 1, "expire_after_s": 2},
 }
 
@@ -170,6 +172,26 @@ async def test_stranger_decides_nothing(hall: WaitingRoom) -> None:
     assert hall.moves == []
     await hall.discord.press(hall.molly, card, "Decline", _ANSWER_S)
     assert outcome(await hall.wait_ended()) == ("declined", hall.molly.id)
+
+
+async def test_permission_counts_where_the_card_is(hall: WaitingRoom) -> None:
+    """A button of another server that leads to the execution gives that server's administrators nothing."""
+    hall.staff.overwrites[hall.second_role.id] = Overwrite(allow=Permission.MOVE_MEMBERS)
+    otis = hall.guild.add_member("otis", roles=[hall.second_role])
+    elsewhere = hall.discord.world.add_guild("Elsewhere")
+    lounge = elsewhere.add_text_channel("lounge")
+    boss = elsewhere.add_member("boss", roles=[elsewhere.add_role("boss", Permission.ADMINISTRATOR)])
+    await hall.guild.join(hall.nelly, hall.room)
+    card = await hall.wait_for_card()
+    await hall.wait_deciding(card)
+    copy = hall.discord.chat.say(card.author, lounge, card.body)
+
+    press = await hall.discord.press(boss, copy, "Admit", _ANSWER_S)
+
+    assert press.shown == NOT_ALLOWED
+    assert card.buttons
+    await hall.discord.press(otis, card, "Decline", _ANSWER_S)
+    assert outcome(await hall.wait_ended()) == ("declined", otis.id)
 
 
 async def test_refused_move_is_named(hall: WaitingRoom) -> None:

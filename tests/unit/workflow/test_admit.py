@@ -182,7 +182,14 @@ def test_only_deciders_may_decide() -> None:
     )
 
     # https://docs.discord.com/developers/topics/permissions#permissions-bitwise-permission-flags
-    first = {"users": [MOLLY], "roles": [FIRST], "permissions": str(1 << 24), "operator": True}
+    bits, channel = str(1 << 24), CARD["channel_id"]
+    first = {
+        "users": [MOLLY],
+        "roles": [FIRST],
+        "permissions": bits,
+        "channel": channel,
+        "operator": True,
+    }
     second = first | {"roles": [FIRST, SECOND]}
     leaving = {"relay": True, "operator": True}
     assert _allowed(walked) == [
@@ -216,7 +223,12 @@ def test_nobody_named_means_operators_alone() -> None:
     parameters = {key: value for key, value in PARAMETERS.items() if key != "deciding_roles"}
     walked = walk(press("decline", by=None, kind="operator"), parameters=parameters)
 
-    assert _allowed(walked)[0]["decline"] == {"users": [], "roles": [], "operator": True}
+    assert _allowed(walked)[0]["decline"] == {
+        "users": [],
+        "roles": [],
+        "channel": CARD["channel_id"],
+        "operator": True,
+    }
     assert walked.output["by"] == "operator"
     assert closed(walked)[1].startswith("⛔ Declined by an operator after ")
 

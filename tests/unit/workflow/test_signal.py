@@ -117,6 +117,16 @@ def test_rule_decides_about_sender(by: Any, rule: Any, may: bool) -> None:
     assert sent(by, rule) is may
 
 
+@pytest.mark.parametrize(("channel", "may"), [("127121515262115850", True), ("2", False), (None, False)])
+def test_permissions_count_in_their_channel(channel: str | None, may: bool) -> None:
+    """Or an administrator of another server could decide, if a button of that server led here."""
+    by = {"kind": "user", "id": "9", "permissions": "8", **({"channel": channel} if channel else {})}
+
+    assert sent(by, {"permissions": "16777216", "channel": "127121515262115850"}) is may
+    # Roles and users are the same everywhere.
+    assert sent(by, {"users": ["9"], "channel": "127121515262115850"})
+
+
 def test_unknown_signal_is_not_allowed() -> None:
     assert walk(REQUEST | {"signal": "dance"}, Find=[row()]).output == {"outcome": "not_allowed"}
 

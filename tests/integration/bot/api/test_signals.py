@@ -60,8 +60,8 @@ def fail(error: str, cause: str = "", status: str = "FAILED") -> bytes:
         (RELAY, {"kind": "relay"}),
         (OPERATOR, {"kind": "operator"}),
         (
-            Sender("user", "8", ("5", "6"), "32"),
-            {"kind": "user", "id": "8", "roles": ["5", "6"], "permissions": "32"},
+            Sender("user", "8", ("5", "6"), "32", "2"),
+            {"kind": "user", "id": "8", "roles": ["5", "6"], "permissions": "32", "channel": "2"},
         ),
     ],
 )

@@ -15,7 +15,7 @@ SINCE = "<t:1795246200:R>"
 def test_reads_who_pressed_what() -> None:
     press = parse_press(build_press())
     assert (press.signal, press.execution) == ("admit", "01JD-x")
-    assert press.sender == Sender("user", "5", ["6", "7"], "17825792")
+    assert press.sender == Sender("user", "5", ["6", "7"], "17825792", "2")
     assert press.message == {"guild_id": "1", "channel_id": "2", "message_id": "3"}
 
 
@@ -23,7 +23,7 @@ def test_private_press_has_no_roles() -> None:
     payload = build_press(user={"id": "8"})
     del payload["member"], payload["guild_id"]
     press = parse_press(payload)
-    assert press.sender == Sender("user", "8", [], None)
+    assert press.sender == Sender("user", "8", [], None, "2")
     assert "guild_id" not in press.message
 
 
@@ -36,7 +36,7 @@ def test_private_press_has_no_roles() -> None:
     ],
 )
 def test_unreadable_permissions_count_for_nothing(member: Any) -> None:
-    assert parse_press(build_press(member=member)).sender == Sender("user", "5", [], None)
+    assert parse_press(build_press(member=member)).sender == Sender("user", "5", [], None, "2")
 
 
 @pytest.mark.parametrize(
