@@ -21,7 +21,7 @@ PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit bench soak docs workflows lock clean
+.PHONY: help demo test check audit bench soak docs pictures workflows lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,8 +68,11 @@ soak: $(STAMP) ## fuzz every boundary, kill the relay for a quarter of an hour, 
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=soak --timeout=1800 tests/fuzz
 	@$(BIN)/python -m tests.soak
 
-docs: $(STAMP) ## regenerate the tables in infra/README.md
+docs: $(STAMP) pictures ## regenerate the tables in infra/README.md, and the pictures
 	@$(TOOLING).docs
+
+pictures: $(STAMP) ## draw the pictures in README.md from the demo's messages
+	@$(TOOLING).pictures
 
 workflows: $(STAMP) ## build the definitions in workflow/ from their sources
 	@$(TOOLING).workflows

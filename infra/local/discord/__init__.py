@@ -25,7 +25,7 @@ from infra.local.discord.interactions import Press
 from infra.local.discord.model import AuditEntry, Channel, ChannelType, Flag, Member, Role, User
 from infra.local.discord.permissions import Overwrite, Permission
 from infra.local.discord.rate_limit import RateLimit
-from infra.local.discord.rendering import parse_pings, render_message
+from infra.local.discord.rendering import Names, Span, parse_pings, parse_spans, render_message
 from infra.local.discord.server import StandIn
 from infra.local.discord.transitions import Transition, TransitionLog
 from infra.local.discord.webhooks import PostedMessage, Webhook
@@ -40,12 +40,14 @@ __all__ = [
     "Guild",
     "Member",
     "Message",
+    "Names",
     "Overwrite",
     "Permission",
     "PostedMessage",
     "Press",
     "RateLimit",
     "Role",
+    "Span",
     "StandIn",
     "Transition",
     "TransitionLog",
@@ -53,5 +55,6 @@ __all__ = [
     "Webhook",
     "World",
     "parse_pings",
+    "parse_spans",
     "render_message",
 ]

@@ -1,11 +1,11 @@
-"""Renders a message as plain text, as a person would read it."""
+"""Renders a message as plain text, as a person would read it; a drawing takes its texts as spans."""
 
 # https://docs.discord.com/developers/reference#message-formatting
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Literal, NamedTuple, Protocol
 
 Json = dict[str, Any]
 
@@ -18,6 +18,14 @@ class Names(Protocol):
     def channel_name(self, channel_id: str) -> str | None: ...
 
     def role_name(self, role_id: str) -> str | None: ...
+
+
+class Span(NamedTuple):
+    """A piece of a text as shown; ``marks`` are those around it: ``**``, ``__``, ``~~``."""
+
+    text: str
+    kind: Literal["text", "mention", "time", "code"] = "text"
+    marks: frozenset[str] = frozenset()
 
 
 # One expression and one pass, so that a name that looks like markup is never parsed as markup.
@@ -118,23 +126,40 @@ def _list_parts(embed: Json, read: Callable[[str], str]) -> list[str]:
 
 
 def _render_text(text: str, world: Names, tz: dt.tzinfo, now: dt.datetime) -> str:
-    def replace(match: re.Match[str]) -> str:
-        group = match.groupdict()
-        if group["escaped"] is not None:
-            return group["escaped"]
-        if group["user"] is not None:
-            return f"@{world.user_name(group['user']) or 'unknown-user'}"
-        if group["channel"] is not None:
-            return f"#{world.channel_name(group['channel']) or 'unknown'}"
-        if group["role"] is not None:
-            return f"@{world.role_name(group['role']) or 'unknown-role'}"
-        if group["time"] is not None:
-            return _render_time(int(group["time"]), group["style"] or "f", tz, now) or match.group()
-        if group["code"] is not None:
-            return group["code"]
-        return _MARKUP.sub(replace, group["inner"])
+    return "".join(span.text for span in parse_spans(text, world, tz, now))
 
-    return _MARKUP.sub(replace, text)
+
+def parse_spans(
+    text: str, world: Names, tz: dt.tzinfo, now: dt.datetime, marks: frozenset[str] = frozenset()
+) -> Iterator[Span]:
+    """Yield what a reader in time zone *tz* sees of *text* at *now*; *marks* are already around it."""
+    end = 0
+    for match in _MARKUP.finditer(text):
+        if before := text[end : match.start()]:
+            yield Span(before, marks=marks)
+        end = match.end()
+        if match["inner"] is not None:
+            yield from parse_spans(match["inner"], world, tz, now, marks | {match["marks"]})
+        else:
+            yield _read_span(match, world, tz, now)._replace(marks=marks)
+    if end < len(text):
+        yield Span(text[end:], marks=marks)
+
+
+def _read_span(match: re.Match[str], world: Names, tz: dt.tzinfo, now: dt.datetime) -> Span:
+    group = match.groupdict()
+    if group["user"] is not None:
+        return Span(f"@{world.user_name(group['user']) or 'unknown-user'}", "mention")
+    if group["channel"] is not None:
+        return Span(f"#{world.channel_name(group['channel']) or 'unknown'}", "mention")
+    if group["role"] is not None:
+        return Span(f"@{world.role_name(group['role']) or 'unknown-role'}", "mention")
+    if group["time"] is not None:
+        shown = _render_time(int(group["time"]), group["style"] or "f", tz, now)
+        return Span(match.group()) if shown is None else Span(shown, "time")
+    if group["code"] is not None:
+        return Span(group["code"], "code")
+    return Span(group["escaped"])
 
 
 def _render_time(unix_s: int, style: str, tz: dt.tzinfo, now: dt.datetime) -> str | None:
