@@ -222,9 +222,9 @@ def test_texts_do_not_overlap() -> None:
 
 
 def test_wrapping_keeps_every_word() -> None:
-    text = "A comma, a (bracket <t:0:R>) and <@1>, then\nthe next line."
+    text = "A comma, a (bracket <t:0:R>) and <@1>, then\nthe next line " + "of-one-word" * 20 + " end."
     assert "".join(texts(drawn({"content": text}))[5:]).replace(" ", "") == (
-        "Acomma,a(bracket56yearsago)and@Nelly,thenthenextline."
+        "Acomma,a(bracket56yearsago)and@Nelly,thenthenextline" + "of-one-word" * 20 + "end."
     )
 
 
