@@ -42,7 +42,9 @@ async def _single_machine(
     settings: ApiSettings | Settings, redactor: Redactor, workflows: Collection[str]
 ) -> AsyncIterator[Target]:
     try:
+        from bot.cli.first_logins import first_logins
         from infra.deploy.workflow_stack import load_workflow
+        from infra.local.connections import load_connections
         from infra.local.machine import single_machine
     except ModuleNotFoundError as error:
         problem = (
@@ -54,21 +56,34 @@ async def _single_machine(
         raise SettingsError([f"VOICE_RELAY_WEBHOOK_URL {WEBHOOK_MISSING}"])
     definitions = find_definitions(settings.workflows_dir)
     own = [load_workflow(name, definitions.get(name)) for name in sorted(workflows)]
+    connections = load_connections(settings.connections_file)
+    for connection in connections.values():
+        for credential in connection.credentials.values():
+            redactor.add(credential.get_secret_value())
     log = structlog.get_logger(__name__)
     log.info("single_machine_starting", workflows=[workflow.name for workflow in own])
     acts = isinstance(settings, Settings) and bool(settings.actions)
     parameters = {"Actions": "true"} if acts else {}
     async with single_machine(
-        webhook_url=settings.webhook_url, parameters=parameters, workflows=own
+        webhook_url=settings.webhook_url, parameters=parameters, workflows=own, connections=connections
     ) as machine:
         key = machine.credentials
         redactor.add(key.secret_access_key)
         log.info("single_machine_ready")
+        for name, reason in machine.unconnected.items():
+            log.warning(
+                "api_not_connected",
+                workflow=name,
+                reason=reason,
+                next=f"check [{name}] in the file VOICE_RELAY_CONNECTIONS_FILE and restart the relay; "
+                "events wait until then",
+            )
         credentials = ReadOnlyCredentials(key.access_key_id, key.secret_access_key, key.session_token)
-        yield Target(
-            machine.api_endpoint,
-            machine.region,
-            FixedCredentials(credentials),
-            states_url=machine.aws.endpoint_url,
-            activity_arn=machine.outputs.get("ActionsActivityArn"),
-        )
+        async with first_logins(machine.aws.client, machine.refreshes):
+            yield Target(
+                machine.api_endpoint,
+                machine.region,
+                FixedCredentials(credentials),
+                states_url=machine.aws.endpoint_url,
+                activity_arn=machine.outputs.get("ActionsActivityArn"),
+            )

@@ -33,7 +33,7 @@ def run(_: Options, _console: Console) -> int:
     settings = _load_settings()
     workflows = app.check_start(settings)
     redactor = configure_logging(settings.log_format, settings.log_level, settings.secrets())
-    _say_sources()
+    _say_sources(settings)
 
     async def relay() -> None:
         async with connect(settings, redactor, workflows) as target:
@@ -43,7 +43,7 @@ def run(_: Options, _console: Console) -> int:
     return EXIT_DONE
 
 
-def _say_sources() -> None:
+def _say_sources(settings: Settings) -> None:
     """Log where the settings come from, and a warning for those that every user can read."""
     log = structlog.get_logger(__name__)
     env_file, secrets_dir = ENV_FILE.absolute(), find_secrets_dir()
@@ -52,7 +52,7 @@ def _say_sources() -> None:
         env_file=str(env_file) if env_file.is_file() else f"none at {env_file}",
         secrets_dir=None if secrets_dir is None else str(secrets_dir),
     )
-    if exposed := find_exposed(env_file, secrets_dir):
+    if exposed := find_exposed(env_file, secrets_dir, settings.connections_file):
         log.warning("secrets_exposed", files=[str(path) for path in exposed], next="chmod 600 these files")
 
 

@@ -97,6 +97,10 @@ class Settings(SourcedSettings):
     workflows_dir: Path | None = Field(
         None, description="The directory of your own workflows, NAME.asl.json, for single-machine mode."
     )
+    connections_file: Path | None = Field(
+        None,
+        description="The APIs that workflows call in single-machine mode, TOML. Has credentials: a secret.",
+    )
     destinations: _Names = Field(
         (), description="The stack's destinations, to check the rules against. Written by voice-relay deploy."
     )
@@ -170,6 +174,7 @@ class ApiSettings(SourcedSettings):
     aws_region: _Region = None
     webhook_url: _Webhook = None
     workflows_dir: Path | None = None
+    connections_file: Path | None = None
     log_format: _LogFormat = "auto"
     log_level: _LogLevel = "info"
 

@@ -108,7 +108,9 @@ def read_secret(path: Path) -> str:
     return read_small(path, FILE_MAX_BYTES).decode().strip()
 
 
-def find_exposed(env_file: Path, secrets_dir: Path | None) -> list[Path]:
+def find_exposed(
+    env_file: Path, secrets_dir: Path | None, connections_file: Path | None = None
+) -> list[Path]:
     """Return the files that every user of this machine can read, though secrets may be in them.
 
     A directory closed to others protects its files. Those that an orchestrator mounts are its own matter.
@@ -116,7 +118,9 @@ def find_exposed(env_file: Path, secrets_dir: Path | None) -> list[Path]:
     paths = [env_file]
     if secrets_dir is not None and secrets_dir != _SECRETS_DIR:
         paths += sorted(secrets_dir.iterdir())
-    return [path for path in paths if path.is_file() and _is_exposed(path.resolve())]
+    if connections_file is not None and connections_file.parent != _SECRETS_DIR:
+        paths.append(connections_file)
+    return [path for path in dict.fromkeys(paths) if path.is_file() and _is_exposed(path.resolve())]
 
 
 def _is_exposed(path: Path) -> bool:

@@ -43,6 +43,7 @@ EXPECTED: Final = {
     "rules_file": "must be the path of a TOML file",
     "workflows": "must be names of workflows separated by commas, like audit,stats",
     "workflows_dir": "must be the path of a directory",
+    "connections_file": "must be the path of a TOML file",
     "destinations": "must be names of destinations separated by commas, like default,mods",
     "actions": "must be names of actions separated by commas, like send,edit,move",
     "activity_arn": "must be the ARN of an activity (the stack's output ActionsActivityArn)",

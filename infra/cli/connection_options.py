@@ -16,7 +16,7 @@ from bot.cli.parser import Arguments, CommandParser
 from bot.console import Console
 from bot.errors import SettingsError
 from infra.deploy.connection_stack import FindCredentials
-from infra.deploy.credentials import KINDS, Credentials
+from infra.deploy.credentials import KINDS, Credentials, is_credential
 from infra.deploy.engine import DeclinedError
 
 ONLY_CONNECTION: Final = ("url", "auth", "token_url", "key_header", "credentials_file", "renew_credentials")
@@ -102,7 +102,7 @@ def _read_file(path: str, auth: str, console: Console) -> Credentials:
     if (
         not isinstance(found, dict)
         or found.keys() != wanted.keys()
-        or not all(map(_is_filled, found.values()))
+        or not all(map(is_credential, found.values()))
     ):
         example = json.dumps(dict.fromkeys(wanted, "…"), ensure_ascii=False)
         raise SettingsError(
@@ -111,14 +111,9 @@ def _read_file(path: str, auth: str, console: Console) -> Credentials:
     return {name: pydantic.SecretStr(value) for name, value in found.items()}
 
 
-def _is_filled(value: object) -> bool:
-    # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateConnection.html
-    return isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable()
-
-
 def _ask(auth: str, console: Console) -> Iterator[tuple[str, pydantic.SecretStr]]:
     for name, title in KINDS[auth].items():
         text = console.ask_secret(f"{title} for the API (not shown): ", otherwise="nothing was changed")
-        if text is None or not _is_filled(text.strip()):
+        if text is None or not is_credential(text.strip()):
             raise DeclinedError(f"no {title.lower()} was given: nothing was changed")
         yield name, pydantic.SecretStr(text.strip())

@@ -39,11 +39,13 @@ def deploy_connection(
     parameters: Mapping[str, str],
     find: FindCredentials,
     renew: bool = False,
+    try_login: bool = True,
     options: DeployOptions | None = None,
 ) -> dict[str, str]:
     """Create or update the connection's stack and return its outputs.
 
-    *find* is asked for credentials where the secret lacks them or if they are to *renew*. Raises DeployError,
+    *find* is asked for credentials where the secret lacks them or if they are to *renew*. With *try_login*,
+    the first token is fetched at once; otherwise the first call's 401 has it fetched. Raises DeployError,
     DeclinedError, and SettingsError if there are none.
     """
     options = options or DeployOptions()
@@ -62,8 +64,13 @@ def deploy_connection(
             parameters={"Secret": held.name, "SecretVersion": change.version, **parameters},
             options=replace(options, review=change.review, on_event=change.report),
         )
-    if change.was_approved and options.wait and auth == "login":
-        log_in(client, outputs["Renewal"], sleep=options.sleep, poll_s=options.poll_s)
+    if change.was_approved and options.wait and try_login and auth == "login":
+        failure = log_in(client, outputs["Renewal"], sleep=options.sleep, poll_s=options.poll_s)
+        if failure is not None:
+            raise DeployError(
+                f"the connection is deployed, but {failure}: correct the parameters, or give other "
+                "credentials with --renew-credentials"
+            )
     return outputs
 
 
@@ -111,8 +118,10 @@ def _find_missing(held: HeldCredentials, auth: str, find: FindCredentials, *, re
     return found
 
 
-def log_in(client: ClientFactory, refresh_arn: str, *, sleep: Callable[[float], None], poll_s: float) -> None:
-    """Have the refresh workflow fetch a token; raises DeployError with the reason if it cannot.
+def log_in(
+    client: ClientFactory, refresh_arn: str, *, sleep: Callable[[float], None], poll_s: float
+) -> str | None:
+    """Have the refresh workflow fetch a token, and return why it could not; raises DeployError.
 
     A change of the connection puts the template's placeholder in the token's place.
     """
@@ -124,12 +133,6 @@ def log_in(client: ClientFactory, refresh_arn: str, *, sleep: Callable[[float], 
         deadline = time.monotonic() + _LOGIN_TIMEOUT_S
         while (execution := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > deadline:
-                raise DeployError(
-                    f"the connection is deployed, but its login has not succeeded yet; see execution {arn}"
-                )
+                return f"its login has not succeeded yet; see execution {arn}"
             sleep(poll_s)
-    if execution["status"] != "SUCCEEDED":
-        raise DeployError(
-            f"the connection is deployed, but {execution.get('cause') or execution['status']}: correct the "
-            "parameters, or give other credentials with --renew-credentials"
-        )
+    return None if execution["status"] == "SUCCEEDED" else execution.get("cause") or execution["status"]

@@ -72,6 +72,11 @@ def write_credentials(secrets: Any, held: HeldCredentials, given: Credentials, v
         secrets.put_secret_value(SecretId=held.name, SecretString=document, ClientRequestToken=version)
 
 
+def is_credential(value: object) -> bool:
+    # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateConnection.html
+    return isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable()
+
+
 def new_version() -> str:
     return str(uuid.uuid4())
 

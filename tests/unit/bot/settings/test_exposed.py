@@ -9,6 +9,7 @@ from structlog.testing import LogCapture
 
 import bot.cli.run
 from bot.console import Console
+from bot.settings import sources
 from bot.settings.sources import find_exposed
 from bot.telemetry.redaction import Redactor
 from tests.support.settings import Machine
@@ -39,6 +40,17 @@ def test_accepts_private_files(folder: Path) -> None:
 def test_accepts_closed_directory(folder: Path) -> None:
     (folder / "secrets").chmod(0o700)
     assert find_exposed(folder / "missing", folder / "secrets") == []
+
+
+def test_finds_readable_connections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, though the file may be in the directory of secrets; and not where an orchestrator mounts it."""
+    secrets = folder / "secrets"
+    (folder / ".env").chmod(0o600)
+    (folder / "connections.toml").touch(mode=0o644)
+    assert find_exposed(folder / ".env", None, folder / "connections.toml") == [folder / "connections.toml"]
+    assert find_exposed(folder / ".env", secrets, secrets / "token") == [secrets / "token"]
+    monkeypatch.setattr(sources, "_SECRETS_DIR", secrets)
+    assert find_exposed(folder / ".env", secrets, secrets / "token") == []
 
 
 def test_run_warns_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

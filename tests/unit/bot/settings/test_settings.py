@@ -27,6 +27,7 @@ def test_defaults(machine: Machine) -> None:
         "rules_file": None,
         "workflows": (),
         "workflows_dir": None,
+        "connections_file": None,
         "destinations": (),
         "actions": (),
         "activity_arn": None,
