@@ -6,6 +6,7 @@ state that can be set twice; a message carries a nonce, by which Discord finds t
 
 # https://docs.discord.com/developers/resources/guild#modify-guild-member
 # https://docs.discord.com/developers/resources/message
+# https://docs.discord.com/developers/resources/voice#get-user-voice-state
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -49,7 +50,24 @@ class Means:
 
 
 async def _find_person(means: Means, asked: OfPerson) -> Output:
-    return {"channel_id": await means.people.find(asked.guild_id, asked.user_id)}
+    return {"channel_id": await _find(means, asked)}
+
+
+async def _find(means: Means, asked: OfPerson) -> str | None:
+    """Return the person's voice channel; Discord is asked where another process watches, or none just now."""
+    try:
+        return means.people.find(asked.guild_id, asked.user_id)
+    except LookupError:
+        path = f"/guilds/{asked.guild_id}/voice-states/{asked.user_id}"
+    try:
+        state = await means.request("GET", path)
+    except ActionError as error:
+        if error.name != NOT_IN_VOICE:
+            raise
+        return None
+    if "channel_id" not in state:
+        raise not_discord()
+    return parse_id(state["channel_id"])
 
 
 async def _list_channel(means: Means, asked: OfChannel) -> Output:
@@ -85,7 +103,7 @@ async def _deafen(means: Means, asked: Switching) -> Output:
 async def _check_place(means: Means, asked: Leaving) -> None:
     """Raise ActionError if the person has left the channel that the workflow knew."""
     expected = asked.from_channel_id
-    if expected is not None and await means.people.find(asked.guild_id, asked.user_id) != expected:
+    if expected is not None and await _find(means, asked) != expected:
         raise ActionError(NOT_IN_VOICE, "the person is not in from_channel_id any more")
 
 

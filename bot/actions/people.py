@@ -18,9 +18,12 @@ class People:
     def __init__(self, find_watched: Callable[[str], GuildOccupancy | None]) -> None:
         self._find_watched = find_watched
 
-    async def find(self, guild_id: str, user_id: str) -> str | None:
-        """Return the person's voice channel, ``None`` if they are in none; raises ActionError."""
-        return _channel_of(await self._wait_watched(guild_id), user_id)
+    def find(self, guild_id: str, user_id: str) -> str | None:
+        """Return the person's voice channel, ``None`` if they are in none; raises LookupError if unknown."""
+        guild = self._find_watched(guild_id)
+        if guild is None:
+            raise LookupError("the server is not watched now")
+        return _channel_of(guild, user_id)
 
     async def list(self, guild_id: str, channel_id: str) -> list[str]:
         """Return who is in the channel; raises ActionError."""

@@ -39,6 +39,7 @@ _BY_CODE: Final[Mapping[int, str]] = {
     10008: UNKNOWN_MESSAGE,
     10011: "Discord.UnknownRole",
     10013: "Discord.UnknownUser",
+    10065: NOT_IN_VOICE,
     40032: NOT_IN_VOICE,
     50001: "Discord.MissingAccess",
     50007: "Discord.CannotMessageUser",

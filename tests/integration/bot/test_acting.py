@@ -96,7 +96,7 @@ async def acting(
         "data_dir": directory,
         "ops_port": None,
         "heartbeat_s": 0,
-        "actions": ("find_person", "move"),
+        "actions": ("find_person", "list_channel", "move"),
         "activity_arn": ACTIVITY,
         **settings,
     }
@@ -128,10 +128,10 @@ async def test_knows_where_people_are(
         assert relay.not_ready() == []
 
 
-async def test_knows_nobody_while_not_connected(
+async def test_does_not_answer_from_the_past(
     tmp_path: Path, standin: StandIn, base: Guild, states: StubStates
 ) -> None:
-    """What a session missed is told when it is resumed; until then an answer would be of the past."""
+    """What a session missed is told when it is resumed; until then the relay knows the past."""
     lounge, nelly = base.add_voice_channel("Lounge"), base.add_member("nelly")
     await base.join(nelly, lounge)
     async with acting(tmp_path, standin, states) as (relay, _):
@@ -142,13 +142,16 @@ async def test_knows_nobody_while_not_connected(
                 await asyncio.sleep(0.01)
         await base.leave(nelly)
         states.ask("find_person", guild_id=base.id, user_id=nelly.id)
+        _, found = await states.report()
+        states.ask("list_channel", guild_id=base.id, channel_id=lounge.id)
         await asyncio.sleep(0.5)
         assert states.reports.empty()
 
         await standin.faults.accept_connections()
-        _, report = await states.report()
+        _, listed = await states.report()
 
-    assert orjson.loads(report["output"]) == {"channel_id": None}
+    assert orjson.loads(found["output"]) == {"channel_id": None}
+    assert orjson.loads(listed["output"]) == {"user_ids": []}
 
 
 async def test_does_only_what_settings_allow(

@@ -119,6 +119,27 @@ async def test_finds_person(bot: Bot, nelly: Member) -> None:
     assert await bot("find_person", **bot.person(nelly)) == {"channel_id": None}
 
 
+async def test_finds_person_in_unwatched_server(bot: Bot, nelly: Member) -> None:
+    """Another process of the same bot may watch it, or its connection may be down."""
+    waiting = bot.base.voice_states[nelly.id].channel
+    bot.watched = False
+
+    assert await bot("find_person", **bot.person(nelly)) == {"channel_id": waiting.id}
+    await bot.base.leave(nelly)
+    assert await bot("find_person", **bot.person(nelly)) == {"channel_id": None}
+
+
+async def test_moves_only_from_there_in_unwatched_server(bot: Bot, nelly: Member, lounge: Channel) -> None:
+    waiting = bot.base.voice_states[nelly.id].channel
+    bot.watched = False
+    there = bot.person(nelly) | {"channel_id": lounge.id}
+
+    assert await bot.refused("move", **there, from_channel_id=lounge.id) == "Discord.NotInVoice"
+    assert bot.base.people_in(waiting) == [nelly]
+    assert await bot("move", **there, from_channel_id=waiting.id) == {"channel_id": lounge.id}
+    assert bot.base.people_in(lounge) == [nelly]
+
+
 async def test_lists_channel(bot: Bot, nelly: Member, lounge: Channel) -> None:
     tom, eve = bot.base.add_member("tom"), bot.base.add_member("eve")
     await bot.base.join(tom, lounge)

@@ -17,6 +17,7 @@ from tests.support.virtual_time import run_virtually
 
 SEND = {"action": "send", "key": "e:1", "channel_id": "1", "message": {"content": "x"}}
 FIND = {"action": "find_person", "key": "e:1", "guild_id": "7", "user_id": "1"}
+LIST = {"action": "list_channel", "key": "e:1", "guild_id": "7", "channel_id": "20"}
 
 
 class Discord:
@@ -108,22 +109,30 @@ def test_knows_who_is_where() -> None:
 
     assert _perform(FIND, guild=guild) == {"channel_id": "20"}
     assert _perform(FIND | {"user_id": "9"}, guild=guild) == {"channel_id": None}
-    listed = {"action": "list_channel", "key": "e:1", "guild_id": "7", "channel_id": "20"}
-    assert _perform(listed, guild=guild) == {"user_ids": ["1", "3"]}
-    assert _perform(listed | {"channel_id": "99"}, guild=guild) == {"user_ids": []}
+    assert _perform(LIST, guild=guild) == {"user_ids": ["1", "3"]}
+    assert _perform(LIST | {"channel_id": "99"}, guild=guild) == {"user_ids": []}
 
 
 def test_unwatched_server_is_no_empty_one() -> None:
-    name, _ = _refused(FIND)
+    name, _ = _refused(LIST)
 
     assert name == "Action.NotWatched"
+
+
+def test_asks_discord_in_unwatched_server() -> None:
+    discord = Discord({"channel_id": "20"})
+
+    assert _perform(FIND, discord) == {"channel_id": "20"}
+    assert discord.requests == [("GET", "/guilds/7/voice-states/1", None)]
+    assert _perform(FIND, Discord({"channel_id": None})) == {"channel_id": None}
+    assert _refused(FIND, Discord({}))[0] == "Discord.Unavailable"
 
 
 def test_waits_for_server_after_start() -> None:
     looks = iter([None, None, _watched(nelly="20")])
     people = People(lambda _: next(looks))
 
-    assert run_virtually(people.find("7", "1")) == "20"
+    assert run_virtually(people.list("7", "20")) == ["1"]
 
 
 @pytest.mark.parametrize("content", [None, [], "x"])
