@@ -9,23 +9,21 @@ from bot.cli.parser import Arguments, CommandParser, seconds
 from bot.console import EXIT_DONE, EXIT_FAILED, Console
 from bot.errors import SettingsError
 from bot.settings.values import check_endpoint
-from infra.cli.progress import Progress
 from infra.cli.webhook_sources import read_webhook_files
-from infra.deploy.account import Account, open_account
+from infra.deploy.account import open_account
 from infra.deploy.destinations import DEFAULT_DESTINATION
-from infra.deploy.engine import DeployOptions
+from infra.deploy.engine import DeclinedError, DeployOptions
 from infra.verify.check import Row, Verdict, make
 from infra.verify.checks import CHECKS
+from infra.verify.removal import Removal, is_stack_name, new_stack_name
 from infra.verify.site import Site
-from infra.verify.stand import Stand, new_stack_name
+from infra.verify.stand import Stand
 from infra.verify.table import render_summary, render_table
 
 _COST: Final = (
     "A run costs next to nothing: a few dozen requests and executions, and one secret for a few minutes; "
     "the table of waits is billed by request, and the users are free."
 )
-_POLL_S: Final = 2.0
-_EMBEDDED_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Options:
     request_bin: str | None
     wait_metrics_s: float
     keep: bool
+    removed: str | None
     yes: bool
 
 
@@ -72,10 +71,17 @@ def add_arguments(parser: CommandParser) -> None:
         help="wait up to so long for CloudWatch's metrics, which come minutes later (default: skip them)",
     )
     parser.add_argument("--keep", action="store_true", help="leave the stacks and users, to look at them")
+    parser.add_argument(
+        "--remove",
+        metavar="STACK",
+        help="only remove what an earlier run left: voice-relay-verify- and six characters",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def read_options(arguments: Arguments) -> Options:
+    if arguments.remove is not None and not is_stack_name(arguments.remove):
+        raise SettingsError(["--remove takes the stack of an earlier run, like voice-relay-verify-0a1b2c"])
     return Options(
         region=arguments.region,
         profile=arguments.profile,
@@ -83,6 +89,7 @@ def read_options(arguments: Arguments) -> Options:
         request_bin=_check_bin(arguments.request_bin),
         wait_metrics_s=arguments.wait_metrics,
         keep=arguments.keep,
+        removed=arguments.remove,
         yes=arguments.yes,
     )
 
@@ -95,11 +102,22 @@ def _check_bin(url: str | None) -> str | None:
 
 
 def run(options: Options, console: Console) -> int:
-    if not options.yes:
+    if not options.yes and options.removed is None:
         console.require_terminal()
     webhook = _read_webhook(options, console)
     account = open_account(profile=options.profile, region=options.region, known_region=None)
-    stand, progress = _open_stand(options, account, webhook, console)
+    site = Site(
+        account,
+        options.removed or new_stack_name(),
+        has_webhook=webhook is not None,
+        has_bin=options.request_bin is not None,
+        wait_metrics_s=options.wait_metrics_s,
+    )
+    how = DeployOptions(poll_s=site.poll_s, account_id=account.id)
+    removal = Removal(account, site.stack, how)
+    if options.removed is not None:
+        return console.report([], removal.remove(console.say))
+    stand = Stand(site, how, webhook, options.request_bin)
     console.say(
         f"In {account.region} of account {account.id}, as {account.caller}, this will be created, tried and "
         f"{'kept' if options.keep else 'removed again'}:",
@@ -107,9 +125,13 @@ def run(options: Options, console: Console) -> int:
         _COST,
     )
     if not options.yes and not console.confirm("Verify this account?", otherwise="nothing was created"):
-        console.hint("nothing was created")
-        return EXIT_FAILED
+        raise DeclinedError("nothing was created")
+    return _verify(stand, removal, console, keep=options.keep)
+
+
+def _verify(stand: Stand, removal: Removal, console: Console, *, keep: bool) -> int:
     rows: list[Row] = []
+    left: list[str] = []
     try:
         stand.build(console.say)
         for row in make(CHECKS, stand.site):
@@ -118,37 +140,13 @@ def run(options: Options, console: Console) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted before every check was made") from None
     finally:
-        progress.finish()
-        left = _clean_up(stand, options, console)
-        console.hint(*left)
+        if keep:
+            console.say(f"Kept: remove it with {removal.command}")
+        else:
+            left = removal.remove(console.say)
+            console.hint(*left)
     console.say("", *render_table(rows), "", *render_summary(rows))
     return EXIT_FAILED if left or any(row.verdict is Verdict.DIFFERS for row in rows) else EXIT_DONE
-
-
-def _open_stand(
-    options: Options, account: Account, webhook: pydantic.SecretStr | None, console: Console
-) -> tuple[Stand, Progress]:
-    site = Site(
-        account,
-        new_stack_name(),
-        _POLL_S,
-        has_webhook=webhook is not None,
-        has_bin=options.request_bin is not None,
-        wait_metrics_s=options.wait_metrics_s,
-    )
-    if site.is_embedded:
-        site.poll_s = _EMBEDDED_POLL_S
-    progress = Progress(console.out)
-    how = DeployOptions(poll_s=site.poll_s, sleep=progress.sleep, account_id=account.id)
-    return Stand(site, how, webhook, options.request_bin), progress
-
-
-def _clean_up(stand: Stand, options: Options, console: Console) -> list[str]:
-    """Remove what was made, and return what to say of the rest."""
-    if not options.keep:
-        return stand.remove(console.say)
-    console.say("Kept; remove it in this order:", *(f"  {made.by_hand}" for made in stand.left()))
-    return []
 
 
 def _read_webhook(options: Options, console: Console) -> pydantic.SecretStr | None:

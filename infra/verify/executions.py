@@ -61,7 +61,7 @@ def _described_unknown(site: Site) -> Seen:
 
 def _stopped(site: Site) -> Seen:
     arn = site.probe("wait")
-    running = site.states.describe_execution(executionArn=arn)["status"]
+    running = site.wait_for(lambda: site.describe(arn), f"the start of {arn}")["status"]
     answer = site.post("/executions/stop", {"executionArn": arn}, who=OPERATOR)
     if answer.status != 200:
         return Seen(False, answer.describe())

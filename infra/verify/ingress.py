@@ -12,6 +12,8 @@ _STOP: Final = "/executions/stop"
 _SIGNAL: Final = "/executions/signal"
 _RELAY_WORKFLOWS: Final = ("notify", "digest", "heartbeat")
 _FORBIDDEN: Final = '403 {"message":"Forbidden"}'
+# Five minutes are allowed.
+_TOO_OLD_S: Final = 1200.0
 _IAM: Final = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html"
 _START: Final = "https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html"
 _MAPPING: Final = (
@@ -56,6 +58,11 @@ def _bad_signature(site: Site) -> Seen:
     return Seen(answer.describe() == _FORBIDDEN, answer.describe())
 
 
+def _old_signature(site: Site) -> Seen:
+    answer = site.post(_STATUS, {}, age_s=_TOO_OLD_S)
+    return Seen(answer.describe() == _FORBIDDEN, answer.describe())
+
+
 def _date_of_refusal(site: Site) -> Seen:
     date = site.post(_STATUS, {}, who=STRANGER).headers.get("date")
     return Seen(date is not None, f"Date: {date}" if date else "no Date")
@@ -78,6 +85,12 @@ def _bad_name(site: Site) -> Seen:
     return Seen((answer.status, answer.error_type) == (400, "InvalidName"), answer.describe())
 
 
+def _stop_without_arn(site: Site) -> Seen:
+    statuses = [site.post(_STOP, body, who=OPERATOR).status for body in ({}, {"executionArn": {"a": 1}})]
+    # An object is no ARN, or one of nothing that the ingress may stop.
+    return Seen(statuses[0] == 400 and statuses[1] in (400, 403), ", ".join(map(str, statuses)))
+
+
 def _bad_input(site: Site) -> Seen:
     answer = site.start("heartbeat", "{")
     expected = (400, "InvalidExecutionInput")
@@ -94,9 +107,13 @@ CHECKS: Final = (
     Check("routes of a user without policy", "none", _routes_of_stranger, _IAM),
     Check("refusal for want of a policy", _FORBIDDEN, _no_policy, _IAM),
     Check("refusal of a bad signature", _FORBIDDEN, _bad_signature, _IAM),
+    Check("refusal of an old signature", _FORBIDDEN, _old_signature, _IAM),
     Check("refusal says the time, for clocks that are off", "a Date header", _date_of_refusal),
     Check("start with a taken name and other input", "400 ExecutionAlreadyExists", _other_input, _START),
     Check("start without the header Execution-Name", "400", _no_name, _MAPPING),
     Check("start with an invalid name", "400 InvalidName", _bad_name, _START),
+    Check(
+        "stop without an ARN, and with an object for it", "400, and 400 or 403", _stop_without_arn, _MAPPING
+    ),
     Check("start with what is not JSON", "400 InvalidExecutionInput", _bad_input, _START),
 )

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from infra.verify.check import Check, Seen, Skipped
+from infra.verify.removal import BIN, CALL
 from infra.verify.site import SUCCEEDED, Site, started
-from infra.verify.stand import BIN, CALL
 
 _NO_BIN: Final = "give an address that answers with what it received, with --request-bin"
 _NO_WEBHOOK: Final = "give a webhook with --webhook-file"

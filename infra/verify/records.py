@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from infra.verify.check import Check, Seen, Skipped
+from infra.verify.removal import BRIEF
 from infra.verify.site import Site, unique
-from infra.verify.stand import BRIEF
 
 _LOGS_S: Final = 120.0
 _PERIOD_S: Final = 300
-_METRICS: Final = (
+# Of the filters that read the access logs.
+_OWN: Final = "VoiceRelay"
+METRICS: Final = (
     ("AWS/States", "ExecutionsSucceeded", "heartbeat"),
     ("AWS/States", "ExecutionsFailed", "notify"),
     ("AWS/States", "ExecutionsFailed", "signal"),
     ("AWS/States", "ExecutionsTimedOut", BRIEF),
+    (_OWN, "IngressRefused", ""),
     ("AWS/ApiGateway", "Latency", "IngressApiId"),
     ("AWS/ApiGateway", "5xx", "IngressApiId"),
     ("AWS/ApiGateway", "Latency", "ProxyApiId"),
@@ -33,12 +36,12 @@ def _dimension(site: Site, of: str) -> dict[str, str]:
 def _find_missing(site: Site, cloudwatch: Any) -> list[str]:
     now = datetime.now(UTC)
     return [
-        f"{name} of {of}"
-        for namespace, name, of in _METRICS
+        f"{name} of {of}" if of else name
+        for namespace, name, of in METRICS
         if not cloudwatch.get_metric_statistics(
-            Namespace=namespace,
+            Namespace=namespace if of else f"{namespace}/{site.stack}",
             MetricName=name,
-            Dimensions=[_dimension(site, of)],
+            Dimensions=[_dimension(site, of)] if of else [],
             StartTime=now - timedelta(hours=3),
             EndTime=now + timedelta(minutes=5),
             Period=_PERIOD_S,

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ SUCCEEDED: Final = "SUCCEEDED"
 
 _T = TypeVar("_T")
 _LONG_POLL_S: Final = 70
+_POLL_S: Final = 2.0
+_EMBEDDED_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,26 +55,24 @@ class Answer:
 
 @dataclass
 class Site:
-    """A relay of a verification's own. ``workflows`` maps those with stacks of their own to their outputs.
-
-    ``started`` lists every execution, so that none runs on at the end.
-    """
+    """A relay of a verification's own. ``workflows`` maps those with stacks of their own to their outputs."""
 
     account: Account
     stack: str
-    poll_s: float
     has_webhook: bool = False
     has_bin: bool = False
     wait_metrics_s: float = 0.0
     outputs: Mapping[str, str] = field(default_factory=dict)
     users: dict[str, ReadOnlyCredentials] = field(default_factory=dict, repr=False)
     workflows: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    started: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.states: Any = self.account.client("stepfunctions")
+        self.poll_s = _POLL_S
         address = urlsplit(self.states.meta.endpoint_url)
         self._embedded_url = f"{address.scheme}://{address.netloc}" if address.hostname == "127.0.0.1" else ""
+        if self.is_embedded:
+            self.poll_s = _EMBEDDED_POLL_S
         self._http = botocore.httpsession.URLLib3Session(timeout=40)
 
     @property
@@ -105,14 +105,18 @@ class Site:
         who: str = BOT,
         headers: Mapping[str, str] | None = None,
         secret: str | None = None,
+        age_s: float = 0.0,
     ) -> Answer:
-        """Post *body*, JSON or a text as it is, signed by *who*, or with another *secret* than its key's."""
+        """Post *body*, JSON or a text as it is, signed by *who* so long ago.
+
+        Or with another *secret* than that of the user's key.
+        """
         key = self.users[who]
         if secret is not None:
             key = ReadOnlyCredentials(key.access_key, secret, None)
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
         given = {"content-type": "application/json", **(headers or {})}
-        now = datetime.now(UTC)
+        now = datetime.now(UTC) - timedelta(seconds=age_s)
         signed = sign("POST", self.url(path), given, data, key, region=self.account.region, now=now)
         return self._send(path, {**given, **signed}, data)
 
@@ -124,11 +128,7 @@ class Site:
 
     def start(self, workflow: str, body: object, *, name: str | None = None) -> Answer:
         """Start an execution as the bot."""
-        name = name or unique()
-        answer = self.post(f"/workflows/{workflow}", body, headers={"execution-name": name})
-        if answer.status == 200:
-            self.started.append(answer.json()["executionArn"])
-        return answer
+        return self.post(f"/workflows/{workflow}", body, headers={"execution-name": name or unique()})
 
     def start_sample(
         self, workflow: str, *, destination: str = "default", parameters: Mapping[str, object] | None = None
@@ -147,12 +147,21 @@ class Site:
         """Start an execution of the probe, and return its ARN."""
         return started(self.start(PROBE, {"try": what, **more}))
 
+    def describe(self, arn: str) -> dict[str, Any] | None:
+        """Return the execution; ``None`` while AWS does not know a new one yet."""
+        # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+        try:
+            found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
+        except self.states.exceptions.ExecutionDoesNotExist:
+            return None
+        return found
+
     def finish(self, arn: str, *, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until the execution has ended, and return it."""
 
         def ended() -> dict[str, Any] | None:
-            found: dict[str, Any] = self.states.describe_execution(executionArn=arn)
-            return found if found["status"] != RUNNING else None
+            found = self.describe(arn)
+            return found if found and found["status"] != RUNNING else None
 
         return self.wait_for(ended, f"the end of {arn}", timeout_s=timeout_s)
 

@@ -8,14 +8,14 @@ import botocore.exceptions
 from infra.deploy.aws_errors import error_code
 from infra.verify.check import Check, Seen, Skipped
 from infra.verify.site import Answer, Site, unique
-from infra.verify.stand import ANY, OF_ACTIVITY, OF_MACHINE
-from infra.verify.users import BOT, STRANGER
+from infra.verify.users import ANY, BOT, OF_ACTIVITY, OF_MACHINE, STRANGER
 
 _SIGNAL: Final = "/executions/signal"
 _RELAY: Final = {"kind": "relay"}
 _DENIED: Final = "AccessDeniedException"
 _DONE: Final = "accepted"
 _POLL: Final = "https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetActivityTask.html"
+_HEARTBEAT: Final = "https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html"
 _ACTIONS: Final = (
     "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html"
 )
@@ -87,6 +87,15 @@ def _failed_task(site: Site) -> Seen:
     return Seen(text == "FAILED Discord.MissingPermissions", text)
 
 
+def _silent_worker(site: Site) -> Seen:
+    arn = site.probe("act soon")
+    take_task(site)
+    ended = site.finish(arn)
+    # Documentation and recordings of AWS disagree on the name.
+    timed_out = ended.get("error") in ("States.Timeout", "States.HeartbeatTimeout")
+    return Seen(ended["status"] == "FAILED" and timed_out, f"{ended['status']} {ended.get('error')}")
+
+
 def _used_token(site: Site) -> Seen:
     arn = site.probe("act")
     states = site.client_as(BOT, "stepfunctions")
@@ -155,6 +164,12 @@ CHECKS: Final = (
     Check("signal to an execution that does not wait", "not_waiting", _not_waiting),
     Check("action taken and done by the bot's user", "its task; SUCCEEDED", _took_task, _POLL),
     Check("action that the bot's user fails", "FAILED Discord.MissingPermissions", _failed_task, _POLL),
+    Check(
+        "action whose worker falls silent",
+        "FAILED States.Timeout or States.HeartbeatTimeout",
+        _silent_worker,
+        _HEARTBEAT,
+    ),
     Check("token of an action that is done", "TaskTimedOut or TaskDoesNotExist", _used_token),
     Check("poll for an action without a policy", _DENIED, _polled_by_stranger, _POLL),
     Check("poll without an action", "no token", _empty_poll, _POLL),

@@ -13,6 +13,12 @@ OPERATOR: Final = "operator"
 STRANGER: Final = "stranger"
 """A user without any policy."""
 
+OF_ACTIVITY: Final = "activity"
+OF_MACHINE: Final = "machine"
+ANY: Final = "any"
+"""Users who may send a task's success: for one activity, for one state machine, for anything."""
+USERS: Final = (BOT, OPERATOR, STRANGER, OF_ACTIVITY, OF_MACHINE, ANY)
+
 Statement = Mapping[str, Any]
 _POLICY: Final = "verify"
 
@@ -32,17 +38,18 @@ def create_user(
     return ReadOnlyCredentials(key["AccessKeyId"], key["SecretAccessKey"], None)
 
 
-def delete_user(iam: Any, name: str) -> None:
-    """Delete the user with its keys and policies, if it exists; raises DeployError."""
+def delete_user(iam: Any, name: str) -> bool:
+    """Delete the user with its keys and policies; return whether it existed. Raises DeployError."""
     with explained(f"user {name}"):
         try:
-            keys = iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
+            iam.get_user(UserName=name)
         except iam.exceptions.NoSuchEntityException:
-            return
-        for key in keys:
+            return False
+        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
         for policy in iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]:
             iam.detach_user_policy(UserName=name, PolicyArn=policy["PolicyArn"])
         for inline in iam.list_user_policies(UserName=name)["PolicyNames"]:
             iam.delete_user_policy(UserName=name, PolicyName=inline)
         iam.delete_user(UserName=name)
+    return True

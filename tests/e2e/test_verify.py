@@ -1,6 +1,7 @@
 """``voice-relay verify``, the real command against the embedded AWS: its table, and that nothing is left."""
 
 import asyncio
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,74 @@ async def test_interruption_removes_stacks(aws: EmbeddedAws, tmp_path: Path) -> 
     assert "interrupted before every check was made" in child.stderr
     assert await asyncio.to_thread(_inventory, aws) == before
     check_output(child)
+
+
+async def test_kept_stacks_are_removed_later(aws: EmbeddedAws, tmp_path: Path) -> None:
+    """By the command that the first one shows, and by one that was interrupted again while it removed."""
+    before = await asyncio.to_thread(_inventory, aws)
+    environment = _environment(aws, tmp_path)
+    async with start_child(["-m", "bot.cli", "verify", "--yes", "--keep"], tmp_path, environment) as child:
+        assert await child.wait(_TIMEOUT_S) == 0, child.stderr
+    kept = await asyncio.to_thread(_inventory, aws)
+    assert len(kept["users"] - before["users"]) == 6
+    (command,) = re.findall(r"voice-relay (verify --remove \S+ --region \S+)", child.stdout)
+
+    remove = ["-m", "bot.cli", *command.split()]
+    async with start_child(remove, tmp_path, environment) as child:
+        await wait_for_text(child, "Removed the stack")
+        child.send_signal(signal.SIGINT)
+        assert await child.wait(_TIMEOUT_S) == 1
+    assert f"something may be left: remove it with voice-relay {command}" in child.stderr
+    async with start_child(remove, tmp_path, environment) as child:
+        assert await child.wait(_TIMEOUT_S) == 0, child.stderr
+
+    assert await asyncio.to_thread(_inventory, aws) == before
+
+
+async def test_killed_run_can_be_removed(aws: EmbeddedAws, tmp_path: Path) -> None:
+    before = await asyncio.to_thread(_inventory, aws)
+    environment = _environment(aws, tmp_path)
+    async with start_child(["-m", "bot.cli", "verify", "--yes"], tmp_path, environment) as child:
+        shown = await wait_for_text(child, "Deploying the workflow probe")
+        child.kill()
+    (stack,) = re.findall(r"Deploying the relay (\S+)", shown)
+    assert await asyncio.to_thread(_inventory, aws) != before
+
+    remove = ["-m", "bot.cli", "verify", "--remove", stack]
+    async with start_child(remove, tmp_path, environment) as child:
+        assert await child.wait(_TIMEOUT_S) == 0, child.stderr
+
+    assert await asyncio.to_thread(_inventory, aws) == before
+
+
+async def test_other_stacks_are_never_removed(aws: EmbeddedAws, tmp_path: Path) -> None:
+    remove = ["-m", "bot.cli", "verify", "--remove", "voice-relay"]
+    async with start_child(remove, tmp_path, _environment(aws, tmp_path)) as child:
+        assert await child.wait() == 2
+
+    assert "--remove takes the stack of an earlier run" in child.stderr
+
+
+async def test_says_what_it_cannot_remove(aws: EmbeddedAws, tmp_path: Path) -> None:
+    """And how to remove it then; the rest is gone."""
+    cloudformation = aws.client("cloudformation")
+    environment = _environment(aws, tmp_path)
+    async with start_child(["-m", "bot.cli", "verify", "--yes"], tmp_path, environment) as child:
+        shown = await wait_for_text(child, "Creating the users")
+        (stack,) = re.findall(r"Deploying the relay (\S+)", shown)
+        protect = cloudformation.update_termination_protection
+        await asyncio.to_thread(protect, StackName=stack, EnableTerminationProtection=True)
+        assert await child.wait(_TIMEOUT_S) == 1, child.stderr
+
+    assert f"cannot remove the stack {stack}: stack {stack} has termination protection" in child.stderr
+    assert f"remove it with voice-relay verify --remove {stack} --region {aws.region}" in child.stderr
+    assert "0 differs" in child.stdout
+    left = await asyncio.to_thread(_inventory, aws)
+    assert (left["stacks"], left["users"]) == ({stack}, set())
+    await asyncio.to_thread(protect, StackName=stack, EnableTerminationProtection=False)
+    remove = ["-m", "bot.cli", "verify", "--remove", stack]
+    async with start_child(remove, tmp_path, environment) as child:
+        assert await child.wait(_TIMEOUT_S) == 0, child.stderr
 
 
 async def test_nothing_is_created_unasked(aws: EmbeddedAws, tmp_path: Path) -> None:
