@@ -75,15 +75,22 @@ async def _list_channel(means: Means, asked: OfChannel) -> Output:
 
 
 async def _move(means: Means, asked: Moving) -> Output:
+    if asked.from_channel_id is None:
+        done = means.people.is_in(asked.guild_id, asked.user_id, asked.channel_id)
+    else:
+        place = await _find(means, asked)
+        done = place == asked.channel_id
+        if not done:
+            _check_place(asked, place)
     # Done already, by an earlier worker or by hand: Discord's audit log needs no second entry.
-    if not means.people.is_in(asked.guild_id, asked.user_id, asked.channel_id):
-        await _check_place(means, asked)
+    if not done:
         await _change_member(means, asked, {"channel_id": asked.channel_id})
     return {"channel_id": asked.channel_id}
 
 
 async def _disconnect(means: Means, asked: Leaving) -> Output:
-    await _check_place(means, asked)
+    if asked.from_channel_id is not None:
+        _check_place(asked, await _find(means, asked))
     try:
         await _change_member(means, asked, {"channel_id": None})
     except ActionError as error:
@@ -100,10 +107,9 @@ async def _deafen(means: Means, asked: Switching) -> Output:
     return await _change_member(means, asked, {"deaf": asked.on})
 
 
-async def _check_place(means: Means, asked: Leaving) -> None:
-    """Raise ActionError if the person has left the channel that the workflow knew."""
-    expected = asked.from_channel_id
-    if expected is not None and await _find(means, asked) != expected:
+def _check_place(asked: Leaving, place: str | None) -> None:
+    """Raise ActionError if the person, in *place* now, has left the channel that the workflow knew."""
+    if place != asked.from_channel_id:
         raise ActionError(NOT_IN_VOICE, "the person is not in from_channel_id any more")
 
 

@@ -136,8 +136,11 @@ async def test_moves_only_from_there_in_unwatched_server(bot: Bot, nelly: Member
 
     assert await bot.refused("move", **there, from_channel_id=lounge.id) == "Discord.NotInVoice"
     assert bot.base.people_in(waiting) == [nelly]
-    assert await bot("move", **there, from_channel_id=waiting.id) == {"channel_id": lounge.id}
-    assert bot.base.people_in(lounge) == [nelly]
+    for _ in range(2):
+        # The second is a repeat, after a worker that died before its report.
+        assert await bot("move", **there, from_channel_id=waiting.id) == {"channel_id": lounge.id}
+        assert bot.base.people_in(lounge) == [nelly]
+    assert len(bot.standin.door.calls) == 1
 
 
 async def test_lists_channel(bot: Bot, nelly: Member, lounge: Channel) -> None:
