@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tooling.locks import ROOT
 from tooling.message_drawing import DARK, LIGHT, WIDTH, Panel, Theme, UndrawnError, draw
@@ -190,7 +192,7 @@ def luminance(colour: str) -> float:
 
 
 LONG = {
-    "content": "word " * 60 + "<@4>",
+    "content": "word " * 60 + "<@4>" + " <@1>,<#5>`code`**bold**" * 5,
     "embeds": [{"description": "<@4> " + "x" * 300 + " **y** " * 50 + "👩" * 60}],
     "components": [{"type": 1, "components": [button("A rather long label", 2) for _ in range(5)]}],
 }
@@ -211,6 +213,12 @@ def test_everything_fits() -> None:
         x, y, width, tall = (float(rect.attrib[name]) for name in ("x", "y", "width", "height"))
         assert x + width <= WIDTH
         assert y + tall <= height
+
+
+@given(st.text() | st.text("<@1234>#&*_~`\\:tR \n👩\u200d"))
+def test_draws_any_text(text: str) -> None:
+    picture = drawn({"content": text, "embeds": [{"title": text, "description": text}]})
+    assert all(right <= WIDTH - 10 for _, right, _ in boxes(picture))
 
 
 def test_texts_do_not_overlap() -> None:
