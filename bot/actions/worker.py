@@ -61,13 +61,15 @@ class Worker:
         self._failures = 0
         self._pause_until_s = 0.0
         self._trouble: str | None = None
+        # Not after a poll that was out for its whole time, and brought no answer.
+        self._hold_tells = True
         self.done = 0
         self.refused = 0
 
     @property
     def trouble(self) -> str | None:
         """Why no tasks come; ``None`` while all is well, and once AWS holds a poll."""
-        held = _now_s() > self._pause_until_s + _HELD_S
+        held = self._hold_tells and _now_s() > self._pause_until_s + _HELD_S
         return None if held else self._trouble
 
     @property
@@ -129,7 +131,7 @@ class Worker:
             return None
         if self._trouble is not None:
             log.info("activity_polls_work", failures=self._failures)
-        self._failures, self._trouble = 0, None
+        self._failures, self._trouble, self._hold_tells = 0, None, True
         if task is None:
             # Held for a minute by AWS; whatever else answers must not be asked in a tight loop.
             await asyncio.sleep(max(0.0, since_s + _EMPTY_S - _now_s()))
@@ -142,6 +144,8 @@ class Worker:
         retry_after_s = error.retry_after_s if isinstance(error, TemporaryFailure) else None
         pause_s = backoff_s(self._failures, retry_after_s)
         self._failures += 1
+        connected = isinstance(error, TemporaryFailure) and error.outcome_unknown
+        self._hold_tells = not (connected and error.code == "Timeout")
         self._pause_until_s = _now_s() + pause_s
         if self._failures >= _FAILURES_TO_SAY or not isinstance(error, TemporaryFailure):
             self._trouble = f"cannot take actions from AWS: {error}"

@@ -139,6 +139,25 @@ def test_polls_again_after_an_empty_minute() -> None:
     _work(story)
 
 
+def test_poll_that_gets_no_answer_is_not_held() -> None:
+    """A proxy that swallows the answers holds polls too, and no task comes through it."""
+    aws = Aws()
+
+    async def time_out() -> None:
+        await asyncio.sleep(65)
+        raise TemporaryFailure("the API did not answer in time", code="Timeout", outcome_unknown=True)
+
+    aws.poll = time_out  # type: ignore[method-assign]
+
+    async def story(worker: Worker, aws: Aws) -> None:
+        await asyncio.sleep(65 * 4)
+        for _ in range(100):
+            await asyncio.sleep(1)
+            assert worker.trouble == "cannot take actions from AWS: the API did not answer in time"
+
+    _work(story, aws=aws)
+
+
 def test_empty_answers_make_no_tight_loop() -> None:
     aws = Aws()
     aws.empty_s = 0.0
