@@ -123,6 +123,7 @@ def run(options: Options, console: Console) -> int:
         f"{'kept' if options.keep else 'removed again'}:",
         *(f"  {line}" for line in stand.describe()),
         _COST,
+        f"If this process is killed, remove what it made with: {removal.command}",
     )
     if not options.yes and not console.confirm("Verify this account?", otherwise="nothing was created"):
         raise DeclinedError("nothing was created")

@@ -84,10 +84,14 @@ def _redriven(site: Site) -> Seen:
     if failed["status"] != "FAILED":
         return Seen(False, f"a post to a destination that does not exist: {failed['status']}")
     site.states.redrive_execution(executionArn=arn)
-    site.finish(arn)
-    events = site.states.get_execution_history(executionArn=arn)["events"]
-    scheduled = sum(event["type"] == "TaskScheduled" for event in events)
-    return Seen(scheduled == 2, f"the task was scheduled {scheduled} times")
+
+    def repeated() -> bool | None:
+        # Right after the redrive, AWS may still describe the execution as it was before.
+        events = site.states.get_execution_history(executionArn=arn)["events"]
+        return sum(event["type"] == "TaskScheduled" for event in events) == 2 or None
+
+    site.wait_for(repeated, "the task to be scheduled again")
+    return Seen(True, "the task was scheduled 2 times")
 
 
 def _failed_post(site: Site) -> Seen:

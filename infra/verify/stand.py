@@ -10,6 +10,7 @@ from typing import Any, Final
 import botocore.exceptions
 import pydantic
 
+from infra.deploy.aws_errors import DeployError
 from infra.deploy.connection_stack import deploy_connection
 from infra.deploy.definition import read_definition
 from infra.deploy.destinations import DestinationChanges
@@ -86,7 +87,7 @@ class Stand:
         for name in self._workflows():
             say(f"Deploying the workflow {name}")
             site.workflows[name] = deploy_workflow(
-                site.account.client, _load(name), relay_stack=site.stack, options=self.options
+                site.account.client, load(name), relay_stack=site.stack, options=self.options
             )
         say("Waiting until the users and the routes are known everywhere")
         self._wait_until_known()
@@ -107,7 +108,13 @@ class Stand:
             site.users[user] = create_user(iam, f"{site.stack}-{user}", statement=may)
 
     def _wait_until_known(self) -> None:
-        """Wait until every key works, and each route admits who may use it."""
+        """Wait until every key works, and each route admits who may use it; raises DeployError."""
+        try:
+            self._wait_for_users()
+        except TimeoutError as error:
+            raise DeployError(f"{error}: run the same command again") from error
+
+    def _wait_for_users(self) -> None:
         site = self.site
         for user in site.users:
             ask = site.client_as(user, "sts").get_caller_identity
@@ -142,17 +149,19 @@ class Stand:
 
 
 def _try(call: Callable[[], Any]) -> Any:
-    """Return the answer; ``None`` for an error of AWS."""
-    with suppress(botocore.exceptions.ClientError):
+    """Return the answer; ``None`` for an error of AWS, or while its name is not known yet."""
+    with suppress(botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
         return call()
     return None
 
 
 def _is_admitted(site: Site, user: str, route: str) -> bool | None:
-    return site.post(route, {}, who=user).status not in _UNKNOWN or None
+    answer = _try(partial(site.post, route, {}, who=user))
+    return (answer is not None and answer.status not in _UNKNOWN) or None
 
 
-def _load(name: str) -> OwnWorkflow:
+def load(name: str) -> OwnWorkflow:
+    """Return the workflow of a verification of this name, or else the bundled one."""
     path = _HERE / f"{name}.asl.json"
     workflow = OwnWorkflow(read_definition(path, name=name)) if path.exists() else load_workflow(name)
     return replace(workflow, connection=BIN) if "calls" in workflow.definition.needs else workflow
