@@ -41,6 +41,9 @@ _PARAMETERS: Final[Mapping[str, str]] = {
     "password_field": "PasswordField",
     "token_field": "TokenField",
 }
+_URLS: Final = frozenset({"url", "token_url"})
+# As the template wants them; without TLS only on this machine.
+_URL: Final = re.compile(r"(https://[^/?#@\s']+|http://127\.0\.0\.1:[0-9]+)(/[^?#\s']*)?")
 _WITH_TOKEN_URL: Final = frozenset({"oauth", "login"})
 
 
@@ -110,6 +113,11 @@ def _find_problems(table: Any) -> Iterator[str]:
             yield _explain_unknown(name, auth)
         elif not isinstance(value, str):
             yield f"{name} must be a text, in quotes"
+        elif name in _URLS and not _URL.fullmatch(value):
+            yield (
+                f"{name} must be an https URL without query and user; plain http is allowed only to "
+                "127.0.0.1, with a port"
+            )
 
 
 def _explain_unknown(name: str, auth: str) -> str:

@@ -159,7 +159,7 @@ async def test_refused_client_leaves_events_waiting(
         ),
         (
             {"CONNECTIONS_FILE": "insecure.toml"},
-            "VOICE_RELAY_CONNECTIONS_FILE: [report]: ",
+            "insecure.toml: [report]: url must be an https URL",
         ),
     ],
 )

@@ -87,6 +87,13 @@ def test_template_has_every_parameter() -> None:
             "key_header =",
             "[report]: token_url is missing: it is where the API gives out tokens",
         ),
+        (
+            "https://crm",
+            "http://crm",
+            "[report]: url must be an https URL without query and user; plain http",
+        ),
+        ("/login", "/login?planted", "[report]: token_url must be an https URL without query and user"),
+        ("https://crm", "https://planted@crm", "[report]: url must be an https URL without query and user"),
         ('url = "https://crm.example.org/api/voice/"', "", "[report]: url is missing"),
         ("[report]", "", "a key stands outside a table: begin one with the workflow's name in brackets"),
         ("[report]", "[report", " is not valid TOML: "),
