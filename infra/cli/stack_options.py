@@ -139,9 +139,17 @@ def read_stack_options(arguments: Arguments) -> StackOptions:
     if problems:
         raise SettingsError(problems)
     workflow = getattr(arguments, "name", None) or workflow_name(Path(arguments.workflow or ""))
+    name = arguments.stack_name or kind.stack_name(arguments.relay_stack, workflow)
+    if not _STACK_NAME.fullmatch(name):
+        raise SettingsError(
+            [
+                f"{name!r} would be the stack's name, which takes only letters, digits and hyphens: give "
+                "another with --stack-name"
+            ]
+        )
     return StackOptions(
         kind=kind,
-        name=arguments.stack_name or kind.stack_name(arguments.relay_stack, workflow),
+        name=name,
         relay_stack=arguments.relay_stack,
         region=arguments.region,
         profile=arguments.profile,

@@ -199,6 +199,7 @@ def _parameters(*given: str) -> list[str]:
         (("workflow", "notify"), "notify has no stack of its own"),
         (("workflow", "report"), "report calls another API: name the connection with --calls CONNECTION"),
         (("workflow", "escort", "--posts"), "escort does not use ${WebhookProxyHost}"),
+        (("workflow", "greet.asl.json", "--posts", "--name", "a_b"), "give another with --stack-name"),
         (("workflow", "greet.asl.json", "--posts", "--name", "notify"), "has a workflow notify already"),
         (
             ("workflow", "greet.asl.json", "--posts", "--policy", "wide.json"),
