@@ -55,7 +55,7 @@ def add_connection_arguments(parser: CommandParser) -> None:
         metavar="FILE",
         help="the credentials as JSON, - for a pipe; otherwise they are asked for",
     )
-    group.add_argument("--renew-credentials", action="store_true", help="replace the stored credentials")
+    group.add_argument("--renew-credentials", action="store_true", help="replace the stored ones, if any")
 
 
 def read_connection(arguments: Arguments) -> ConnectionOptions:

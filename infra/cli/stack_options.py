@@ -141,12 +141,8 @@ def read_stack_options(arguments: Arguments) -> StackOptions:
     workflow = getattr(arguments, "name", None) or workflow_name(Path(arguments.workflow or ""))
     name = arguments.stack_name or kind.stack_name(arguments.relay_stack, workflow)
     if not _STACK_NAME.fullmatch(name):
-        raise SettingsError(
-            [
-                f"{name!r} would be the stack's name, which takes only letters, digits and hyphens: give "
-                "another with --stack-name"
-            ]
-        )
+        text = f"{name!r} cannot be the stack's name, which has only letters, digits and hyphens"
+        raise SettingsError([f"{text}: give another with --stack-name"])
     return StackOptions(
         kind=kind,
         name=name,

@@ -44,17 +44,22 @@ def deploy_connection(
 ) -> dict[str, str]:
     """Create or update the connection's stack and return its outputs.
 
-    *find* is asked for credentials where the secret lacks them or if they are to *renew*. With *try_login*,
-    the first token is fetched at once; otherwise the first call's 401 has it fetched. Raises DeployError,
-    DeclinedError, and SettingsError if there are none.
+    *find* is asked for credentials where the secret lacks them or if they are to *renew*, which has a
+    connection without any authorised again. With *try_login*, the first token is fetched at once; otherwise
+    the first call's 401 has it fetched. Raises DeployError, DeclinedError, and SettingsError if there are
+    none.
     """
     options = options or DeployOptions()
     stack = Stack(client("cloudformation"), stack_name, on_event=ignore, poll_s=options.poll_s)
-    auth = parameters.get("Auth") or stack.parameters().get("Auth", "")
+    present = stack.parameters()
+    auth = parameters.get("Auth") or present.get("Auth", "")
     if auth not in KINDS:
         raise SettingsError([f"say with --auth how the API recognises its caller: {', '.join(KINDS)}"])
     secrets = client("secretsmanager")
-    held = load_credentials(secrets, secret_name(stack_name)) if KINDS[auth] else HeldCredentials("")
+    if KINDS[auth]:
+        held = load_credentials(secrets, secret_name(stack_name))
+    else:
+        held = HeldCredentials("", version=new_version() if renew else present.get("SecretVersion"))
     change = _Change(secrets, held, _find_missing(held, auth, find, renew=renew), options)
     with change.masked():
         outputs = deploy_template(

@@ -142,6 +142,22 @@ def test_bot_learns_why_api_refused(desk: Desk, operator: Operator, relay: Relay
     assert json.loads(told["cause"]) == {"error": "no such list"}
 
 
+def test_connection_without_credentials_recovers(
+    aws: EmbeddedAws, desk: Desk, operator: Operator, relay: Relay
+) -> None:
+    """A 401 deauthorises it too, and a deployment that only repeats its parameters changes nothing."""
+    assert desk.deploy("none").code == 0
+    assert _deploy_report(operator).code == 0
+    desk.party.answer_next(401, "not today")
+    assert _report(operator, relay)["status"] == "FAILED"
+    assert _report(operator, relay)["error"] == "Events.ConnectionResource.InvalidConnectionState"
+
+    assert desk.deploy("none", "--renew-credentials").code == 0
+
+    assert _report(operator, relay)["status"] == "SUCCEEDED"
+    assert "There is nothing to change." in desk.deploy("none").out
+
+
 def test_asks_for_credentials(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is typed is not shown; a stored credential is not asked for again."""
     typed = iter([desk.party.accounts.user, desk.party.accounts.password])
