@@ -200,7 +200,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "deafen": _action(Switching, _deafen, "Deafen Members"),
     "add_role": _action(OfRole, partial(_change_role, method="PUT"), "Manage Roles, above the role"),
     "remove_role": _action(OfRole, partial(_change_role, method="DELETE"), "Manage Roles, above the role"),
-    "send": _action(Sending, _send, f"{_POST}; Mention Everyone, for roles that not everyone may mention"),
+    "send": _action(Sending, _send, f"{_POST}; Mention All Roles, for roles that not everyone may mention"),
     "edit": _action(Editing, _edit, "View Channel"),
     "delete": _action(OfMessage, _delete, "View Channel; Manage Messages, for others' messages"),
     "direct_message": _action(SendingDirect, _direct_message),

@@ -19,6 +19,7 @@ from bot.routing.facts import Surroundings
 from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import read_rules
 from bot.routing.targets import Targets, find_unknown, known_targets
+from bot.routing.untaken import find_untaken
 from bot.settings.definitions import find_definitions
 from bot.settings.settings import RulesSettings, load_rules_settings
 from bot.text import count
@@ -101,7 +102,7 @@ def run(options: Options, console: Console) -> int:
     checked = "the built-in rules" if path is None else f"{path}: {count(len(rules.rules), 'rule')}, valid"
     if options.example is None:
         console.say(checked)
-        console.hint(*doubts)
+        console.hint(*doubts, *(f"{path}: {text}" for text in find_untaken(rules)))
         return EXIT_DONE
     # Read before anything is printed, so that a file that is no event leaves no half of an answer.
     event = _read_event(options.example.file, console)

@@ -62,7 +62,7 @@ class Message:
     def pings(self) -> list[str]:
         """Who was notified when it was sent, as ``parse_pings`` says; edits notify nobody.
 
-        Roles and everyone need the permission Mention Everyone, as no role here is mentionable.
+        Roles and everyone need the permission Mention All Roles, as no role here is mentionable.
         """
         pings = parse_pings(self.versions[0], default=("users", "roles", "everyone"))
         return [ping for ping in pings if self.may_ping_roles or ping[0] not in "&@"]

@@ -11,6 +11,7 @@ import pytest
 
 from bot.errors import SettingsError
 from bot.routing.rules_file import parse_rules
+from bot.routing.untaken import find_untaken
 from tests.unit.workflow import test_admit, test_escort
 from workflow.parameters import AdmitParameters, EscortParameters, ReportParameters
 
@@ -158,7 +159,8 @@ def test_readme_shows_valid_rules() -> None:
     shown = [textwrap.dedent(indent + text) for indent, text in _TOML.findall(section[1])]
 
     workflows = [[rule.workflow for rule in parse_rules(text, "README").rules] for text in shown]
-    assert workflows == [["admit", "admit"], ["escort"]]
+    assert workflows == [["admit", "admit", "notify"], ["escort", "notify"]]
+    assert [find_untaken(parse_rules(text, "README")) for text in shown] == [[], []]
     # https://docs.discord.com/developers/topics/permissions#permissions-bitwise-permission-flags
     needed = sum(1 << bit for bit in (10, 11, 14, 17, 20, 24))
     assert f"permissions={needed}`" in section[1]

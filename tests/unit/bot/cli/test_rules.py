@@ -44,6 +44,11 @@ guilds = ["2"]
 roles = ["20"]
 changed = ["mute"]
 """
+NOTE = (
+    "voice-relay: rules.toml: no rule takes joined, left and moved of all channels and people: what the "
+    "rules do not match goes nowhere. If it is to be posted, end the file with a rule that has "
+    'types = ["joined", "left", "moved"]\n'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +100,7 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 def test_counts_valid_rules(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", "")
+    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", NOTE)
     Path("one.toml").write_text("[[rule]]\n")
     assert check(capsys, "one.toml") == (0, "one.toml: 1 rule, valid\n", "")
 
@@ -193,14 +198,14 @@ def test_defaults_to_file_of_settings(
     assert (code, out.splitlines()[0]) == (0, "the built-in rules")
     assert out.endswith("It goes to notify/default.\n")
     monkeypatch.setenv(PREFIX + "RULES_FILE", "rules.toml")
-    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", "")
+    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", NOTE)
 
 
 def test_ignores_other_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing rules takes no token, and other settings may even be wrong."""
     assert check(capsys)[:2] == (0, "the built-in rules\n")
     Path(".env").write_text(f"{PREFIX}RULES_FILE=rules.toml\n{PREFIX}LOG_LEVEL=loud\n")
-    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", "")
+    assert check(capsys) == (0, "rules.toml: 6 rules, valid\n", NOTE)
 
 
 def test_unreadable_settings_name_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,9 +220,11 @@ def test_warns_of_unknown_names(capsys: pytest.CaptureFixture[str], monkeypatch:
     """A stack may have what the settings do not tell, so the rules are valid all the same."""
     monkeypatch.delenv(PREFIX + "WORKFLOWS")
     monkeypatch.setenv(PREFIX + "DESTINATIONS", "default,mods")
-    for options in ([], ["--event", write_event("5")]):
+    for options, note in (([], NOTE), (["--event", write_event("5")], "")):
         code, out, err = check(capsys, "rules.toml", *options)
         assert (code, out.splitlines()[0]) == (0, "rules.toml: 6 rules, valid")
+        assert err.endswith(note)
+        err = err.removesuffix(note)
         workflow, destination = err.splitlines()
         assert workflow.startswith(
             "voice-relay: rules.toml line 8, rule 2: the workflow audit (did you mean admit?) is not"
@@ -238,7 +245,7 @@ def test_single_machine_refuses_unknown_names(
     assert "rules.toml line 19, rule 4: there is no destination ops" in err
 
     monkeypatch.setenv(PREFIX + "API_ENDPOINT", "https://api.invalid")
-    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", "")
+    assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", NOTE)
 
 
 def test_named_file_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
