@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.cli.parser import Arguments, CommandParser
+from bot.cli.rules_view import render_rule_for
 from bot.console import EXIT_DONE, Console
 from bot.errors import RelayError, SettingsError
 from workflow.registry import WORKFLOWS
@@ -65,7 +66,9 @@ def run(options: Options, console: Console) -> int:
         f"Wrote {definition} and {tested}.",
         f"To try it:       pytest {tested}",
         f"On AWS:          voice-relay deploy workflow {definition} --posts",
-        f'On one machine: VOICE_RELAY_WORKFLOWS_DIR={folder}, and a rule with workflow = "{name}"',
+        f"On one machine:  VOICE_RELAY_WORKFLOWS_DIR={folder}",
+        "In either case, a rule has to send events to it:",
+        *render_rule_for(name),
     )
     return EXIT_DONE
 

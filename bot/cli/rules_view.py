@@ -82,3 +82,13 @@ def render_end(routes: Sequence[Route], met: Sequence[Verdict]) -> str:
     if routes:
         return "It goes to " + ", ".join(map(_name, routes)) + "."
     return f"It goes nowhere: {met[-1].label} drops it." if met else "It goes nowhere: no rule matches."
+
+
+def render_rule_for(workflow: str) -> list[str]:
+    """Return a rule, indented, that starts an execution of *workflow* for each person who joins."""
+    return [
+        "    [[rule]]",
+        '    types = ["joined"]',
+        f'    workflow = "{workflow}"',
+        "    batch_max_events = 1   # an execution for each event; without it, events come in batches",
+    ]

@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from bot.cli.rules_view import render_rule_for
 from infra.cli.stack_options import StackOptions
 from infra.deploy.change_set import render_changes
 from infra.deploy.engine import Plan
 from infra.deploy.stack_kinds import StackKind
+from workflow.registry import WORKFLOWS
 
 _ALERTS: Final = "AlertEmail"
 
@@ -34,11 +36,17 @@ def render_next(plan: Plan | None, stack: StackOptions) -> list[str]:
         for change in changes
         if change.name == _ALERTS and change.after
     ]
-    if stack.kind.is_workflow:
+    if stack.kind.is_workflow and stack.workflow in WORKFLOWS:
         lines.append(
             f'Send events to it with a rule that has workflow = "{stack.workflow}", or try it with '
             f"voice-relay send-test --workflow {stack.workflow}."
         )
+    elif stack.kind.is_workflow:
+        lines += [
+            f"Try it with voice-relay send-test --workflow {stack.workflow}.",
+            "Send events to it with a rule:",
+            *render_rule_for(stack.workflow),
+        ]
     if stack.kind.is_connection:
         lines.append(
             f"Let a workflow call through it: voice-relay deploy workflow report --calls {stack.workflow}"

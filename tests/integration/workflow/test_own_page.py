@@ -10,8 +10,13 @@ import pytest
 
 from bot.actions.catalogue import ACTIONS
 from bot.cli.main import build_parser
+from bot.outbox.batch import Delivered
+from bot.outbox.work import OutgoingEvent, Work
+from bot.routing.lane import find_lane
 from bot.routing.rules_file import load_rules
 from bot.routing.targets import find_unknown, known_targets
+from bot.voice.samples import build_sample
+from tests.support.stores import NOW, names, open_store
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "workflow" / "OWN.md").read_text()
@@ -93,9 +98,29 @@ def test_every_definition_is_tested() -> None:
 @pytest.mark.parametrize("rules", [block.text for block in BLOCKS if block.language == "toml"])
 def test_rules_are_valid(rules: str, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(rules)
-    targets = known_targets(single_machine=True, workflows=["greet", "ask"])
+    targets = known_targets(single_machine=True, workflows=["greet", "welcome", "ask"])
 
     assert find_unknown(load_rules(tmp_path / "rules.toml", targets), targets) == []
+
+
+@pytest.mark.parametrize("rules", [block.text for block in BLOCKS if block.language == "toml"])
+def test_rules_keep_events_apart(rules: str, tmp_path: Path) -> None:
+    """The definitions look at one event: of several people who join at once, each gets an execution."""
+    (tmp_path / "rules.toml").write_text(rules)
+    event = build_sample("joined")
+    (route,) = load_rules(tmp_path / "rules.toml").route(event)
+    lane = find_lane(route.workflow, event["data"]["guild"]["id"])
+    joined = [
+        OutgoingEvent(lane, route.destination, name, "{}", route.batch_max_events, route.parameters)
+        for name in "abc"
+    ]
+    store = open_store(tmp_path, None)
+
+    (first,) = store.apply(Work(events=joined), slots=8, now_ms=NOW)
+    (second,) = store.apply(Work(reports=[Delivered(first, "arn", 1)]), slots=8, now_ms=NOW)
+
+    store.close()
+    assert names([first, second]) == ["a", "b"]
 
 
 def test_actions_are_the_bots() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.routing.rules_file import read_rules
 from infra.deploy.account import Account
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.destroy import destroy
@@ -70,6 +71,9 @@ def test_own_workflow_runs(aws: EmbeddedAws, workshop: Workshop, webhook: Webhoo
 
     assert (ran.code, ran.err) == (0, "")
     assert workshop.operator.values()["VOICE_RELAY_WORKFLOWS"] == "greet"
+    Path("rules.toml").write_text(ran.out[ran.out.index("[[rule]]") :])
+    (rule,) = read_rules(Path("rules.toml")).rules
+    assert (rule.workflow, rule.batch_max_events) == ("greet", 1)
     outputs = json.loads(workshop.run("outputs", "greet", "--json").out)
     name, relay = unique("greet"), workshop.relay
     assert relay.start(name, workflow="greet").status == 200

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli.main import main
+from bot.routing.rules_file import read_rules
 from bot.voice.events import EVENT, json_schema
 from bot.voice.samples import KINDS
 from infra.deploy.definition import read_definition
@@ -19,7 +20,11 @@ def test_writes_sound_definition(tmp_path: Path, capsys: pytest.CaptureFixture[s
     test = (tmp_path / "new" / "test_hi.py").read_text()
     assert "starter" not in test
     compile(test, "test_hi.py", "exec")
-    assert "deploy workflow" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "deploy workflow" in printed
+    (tmp_path / "rules.toml").write_text(printed[printed.index("[[rule]]") :])
+    (rule,) = read_rules(tmp_path / "rules.toml").rules
+    assert (rule.workflow, rule.batch_max_events) == ("hi", 1)
 
 
 @pytest.mark.parametrize("there", ["hi.asl.json", "test_hi.py"])
