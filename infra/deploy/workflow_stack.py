@@ -1,8 +1,9 @@
 """Deploys a workflow as a stack of its own, which only adds to the relay's: a route and two policies."""
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,9 @@ _OUTPUTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "waits": ("WaitsTableName", "WaitsTableArn"),
 }
 _OUTPUTS_OF_CONNECTION: Final = ("ConnectionArn", "ConnectionSecretArn", "CallUrl", "Renewal")
+# Comes after its role's further permissions, and goes before them: for .sync tasks, Step Functions
+# wants a role that may create managed rules. https://github.com/terraform-aws-modules/terraform-aws-step-functions/issues/61
+_MACHINE: Final = re.compile(r"^(?P<indent> +)Type: AWS::StepFunctions::StateMachine\n", re.MULTILINE)
 # Parameters that a new stack takes over from the relay's.
 _SHARED: Final = ("AllowedCidrs", "LogRetentionDays", "ExecutionLogLevel", "Tracing", "PermissionsBoundary")
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html
@@ -50,10 +54,13 @@ class OwnWorkflow:
 
     def template(self) -> Template:
         """Return the template with the definition and the further permissions in it."""
-        return load_template(
-            KIND.template,
-            definition=self.definition.text,
-            resources=_render_policy(self.statements) if self.statements else "",
+        if not self.statements:
+            return load_template(KIND.template, definition=self.definition.text)
+        template = load_template(
+            KIND.template, definition=self.definition.text, resources=_render_policy(self.statements)
+        )
+        return replace(
+            template, body=_MACHINE.sub(r"\g<0>\g<indent>DependsOn: FurtherPolicy\n", template.body)
         )
 
     def parameters(self) -> dict[str, str]:

@@ -253,9 +253,10 @@ def test_passes_cfn_lint_with_policy(tmp_path: Path) -> None:
     )
 
     assert (lint.stdout, lint.stderr, lint.returncode) == ("", "", 0)
-    assert load_template(workflow.template().body)["Resources"]["FurtherPolicy"]["Properties"]["Roles"] == [
-        {"Ref": "MachineRole"}
-    ]
+    resources = load_template(workflow.template().body)["Resources"]
+    assert resources["FurtherPolicy"]["Properties"]["Roles"] == [{"Ref": "MachineRole"}]
+    # Step Functions may want them when it makes the state machine.
+    assert resources["StateMachine"]["DependsOn"] == "FurtherPolicy"
 
 
 @pytest.mark.parametrize("section", ["Parameters", "Outputs"])
