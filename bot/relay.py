@@ -21,6 +21,7 @@ from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import load_rules
 from bot.routing.targets import beside_relay, find_unknown, known_targets
 from bot.settings.definitions import find_definitions
+from bot.settings.needed_actions import find_missing_actions
 from bot.settings.settings import Settings
 from bot.telemetry.http import OpsServer
 
@@ -229,10 +230,16 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 def read_rules(settings: Settings) -> Rules:
-    """Read the rules, and warn of names in them that the stack may not have; raises SettingsError."""
+    """Read the rules, and warn of names that lead nowhere and of actions that the bot would refuse.
+
+    Raises SettingsError.
+    """
     rules, doubts = check_rules(settings)
     for text in doubts:
         log.warning("rule_leads_nowhere", problem=text)
+    own = find_definitions(settings.workflows_dir) if settings.api_endpoint is None else {}
+    for text in find_missing_actions(beside_relay(rules), own, settings.actions):
+        log.warning("actions_missing", problem=text)
     return rules
 
 

@@ -18,9 +18,10 @@ from bot.model_errors import explain_model_error
 from bot.routing.facts import Surroundings
 from bot.routing.rules import DEFAULT_RULES, Rules
 from bot.routing.rules_file import read_rules
-from bot.routing.targets import Targets, find_unknown, known_targets
+from bot.routing.targets import Targets, beside_relay, find_unknown, known_targets
 from bot.routing.untaken import find_untaken
 from bot.settings.definitions import find_definitions
+from bot.settings.needed_actions import find_missing_actions
 from bot.settings.settings import RulesSettings, load_rules_settings
 from bot.text import count
 from bot.voice.events import EVENT, Event
@@ -99,6 +100,7 @@ def run(options: Options, console: Console) -> int:
     rules = DEFAULT_RULES if path is None else read_rules(path, targets)
     name = "the built-in rules:" if path is None else path
     doubts = [] if targets is None else [f"{name} {text}" for text in find_unknown(rules, targets)]
+    doubts += [] if settings is None else _find_missing_actions(rules, settings)
     checked = "the built-in rules" if path is None else f"{path}: {count(len(rules.rules), 'rule')}, valid"
     if options.example is None:
         console.say(checked)
@@ -130,6 +132,11 @@ def _known_targets(settings: RulesSettings) -> Targets:
         workflows=find_definitions(settings.workflows_dir) if settings.single_machine else settings.workflows,
         destinations=settings.destinations,
     )
+
+
+def _find_missing_actions(rules: Rules, settings: RulesSettings) -> list[str]:
+    own = find_definitions(settings.workflows_dir) if settings.single_machine else {}
+    return find_missing_actions(beside_relay(rules), own, settings.actions)
 
 
 def _explain(rules: Rules, event: Event, around: Surroundings, console: Console) -> int:

@@ -194,6 +194,7 @@ class RulesSettings(SourcedSettings):
     workflows: _Names = ()
     workflows_dir: Path | None = None
     destinations: _Names = ()
+    actions: Annotated[_Names, AfterValidator(check_actions)] = ()
     api_endpoint: SecretStr | None = None
     webhook_url: SecretStr | None = None
 

@@ -163,3 +163,14 @@ async def test_reload_reads_off_the_loop(tmp_path: Path, monkeypatch: pytest.Mon
         relay.reload_rules()
         await _until(lambda: len(threads) == 2 and relay._intake.rules.rules[0].name == "new")
     assert threading.main_thread() not in threads
+
+
+async def test_start_names_actions_that_are_refused(tmp_path: Path) -> None:
+    """A press would be promised that the workflow goes on, and the bot would refuse what it goes on with."""
+    _write_rules(tmp_path, 'workflow = "escort"\nparameters = { do = "disconnect" }')
+
+    with capture_logs() as logs:
+        async with _opened(tmp_path, webhook_url=_WEBHOOK, actions="send"):
+            pass
+    (problem,) = (entry["problem"] for entry in logs if entry["event"] == "actions_missing")
+    assert problem.endswith("add to VOICE_RELAY_ACTIONS list_channel")

@@ -323,3 +323,16 @@ def test_shows_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     Path("own.toml").write_text('[[rule]]\nworkflow = "audit"\n[rule.parameters]\nlimit = 5\nroom = "7"\n')
     _, out, _ = check(capsys, "own.toml", "--event", write_event("5"))
     assert 'workflow audit, destination default, parameters {"limit":5,"room":"7"}\n' in out
+
+
+def test_names_actions_that_the_bot_would_refuse(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "ACTIONS", "send")
+    monkeypatch.setenv(PREFIX + "WORKFLOWS", "escort")
+    Path("escort.toml").write_text('[[rule]]\nworkflow = "escort"\nparameters = { do = "disconnect" }\n')
+    code, _, err = check(capsys, "escort.toml")
+    assert code == 0
+    assert "the workflow escort asks the bot for list_channel" in err
+    monkeypatch.setenv(PREFIX + "ACTIONS", "list_channel,disconnect")
+    assert check(capsys, "escort.toml")[2] == ""
