@@ -21,6 +21,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from bot.errors import SettingsError
 from bot.settings.aws_keys import find_broken_keys
+from bot.settings.repeated_keys import find_repeated_keys
 from bot.settings.sources import (
     ENV_FILE,
     PREFIX,
@@ -252,6 +253,7 @@ def _load(kind: type[_Settings], env_file: Path | None, *, refuse_unknown: bool 
         if refuse_unknown:
             problems += _find_unknown(find_names(env_file, secrets_dir))
             problems += find_broken_keys(env_file, secrets_dir)
+            problems += find_repeated_keys(env_file)
         settings = kind(_env_file=env_file, _secrets_dir=secrets_dir)
     except pydantic.ValidationError as error:
         problems += map(_explain, error.errors(include_input=False, include_url=False))
