@@ -57,12 +57,13 @@ class ActivityWorker:
         while not self._stopping.is_set():
             try:
                 task = self._states.get_activity_task(activityArn=self._activity_arn)
+                if task.get("taskToken"):
+                    self._answer(task["taskToken"], json.loads(task["input"]))
             except Exception:
+                # The embedded AWS has gone, with whoever waits for the answer.
                 if self._stopping.is_set():
                     return
                 raise
-            if task.get("taskToken"):
-                self._answer(task["taskToken"], json.loads(task["input"]))
 
     def _answer(self, token: str, asked: dict[str, Any]) -> None:
         try:

@@ -8,9 +8,10 @@
             assert ended.status == "SUCCEEDED"
             assert bench.posted[0]["content"] == "Hello, <@80351110224678912>!"
 
-The templates are those of a deployment, so the workflow's role may do what it may do on AWS. Waits are
-skipped. Messages to webhooks are checked as strictly as Discord does. What the workflow has the bot do in
-Discord is written down in ``acted`` and answered from ``answers``; no bot runs.
+The templates are those of a deployment, so the workflow's role may do what it may do on AWS. Wait states
+and the intervals of Retry are skipped; ``expire`` ends a wait for a signal. Messages to webhooks are checked
+as strictly as Discord does. What the workflow has the bot do in Discord is written down in ``acted`` and
+answered from ``answers``; no bot runs.
 """
 
 import asyncio
@@ -103,15 +104,7 @@ class Workbench:
 
     def wait(self, name: str) -> Ended:
         """Wait until the execution *name* has ended."""
-        arn = f"{self._machine.replace(':stateMachine:', ':execution:')}:{name}"
-
-        def ended() -> Any:
-            found = self._states.describe_execution(executionArn=arn)
-            return None if found["status"] == "RUNNING" else found
-
-        found = _until(ended, f"the execution {name} does not end")
-        output = json.loads(found["output"]) if found["status"] == "SUCCEEDED" else None
-        return Ended(found["status"], output, found.get("error", ""), found.get("cause", ""))
+        return _until(lambda: self._find_end(name), f"the execution {name} does not end")
 
     def run(self, *events: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Ended:
         """Start an execution and wait until it has ended."""
@@ -120,14 +113,44 @@ class Workbench:
     def signal(self, name: str, signal: str, *, by: Sender = OPERATOR, **data: object) -> str:
         """Send a signal to the execution *name* once it waits, and return what became of it.
 
-        That is ``signalled``, ``not_allowed`` or ``already_decided``.
+        That is ``signalled``, ``not_allowed`` or ``already_decided``. RuntimeError says how it ended without
+        waiting.
         """
 
         def answered() -> Answer | None:
+            ended = self._find_end(name)
             answer = self._await(self._send(name, signal, by, data))
-            return None if answer.outcome is Outcome.NOT_WAITING else answer
+            if answer.outcome is not Outcome.NOT_WAITING:
+                return answer
+            _check_running(name, ended)
+            return None
 
         return str(_until(answered, f"the execution {name} does not wait for a signal").outcome)
+
+    def expire(self, name: str) -> None:
+        """Let the TimeoutSeconds of a wait for a signal pass, once the execution *name* waits.
+
+        RuntimeError says how it ended without waiting.
+        """
+
+        def find_token() -> str | None:
+            ended = self._find_end(name)
+            found = self._dynamodb.get_item(TableName=self._waits, Key={"name": {"S": name}}).get("Item", {})
+            if "token" in found:
+                return str(found["token"]["S"])
+            _check_running(name, ended)
+            return None
+
+        token = _until(find_token, f"the execution {name} does not wait for a signal")
+        self._states.send_task_failure(taskToken=token, error="States.Timeout")
+
+    def _find_end(self, name: str) -> Ended | None:
+        arn = f"{self._machine.replace(':stateMachine:', ':execution:')}:{name}"
+        found = self._states.describe_execution(executionArn=arn)
+        if found["status"] == "RUNNING":
+            return None
+        output = json.loads(found["output"]) if found["status"] == "SUCCEEDED" else None
+        return Ended(found["status"], output, found.get("error", ""), found.get("cause", ""))
 
     def _open(self) -> None:
         thread = threading.Thread(target=self._loop.run_forever)
@@ -153,6 +176,7 @@ class Workbench:
         )
         self._machine = outputs["StateMachineArn"]
         self._states = self._aws.client("stepfunctions")
+        self._dynamodb, self._waits = self._aws.client("dynamodb"), relay["WaitsTableName"]
         if "acts" in self._workflow.definition.needs:
             worker = ActivityWorker(self._aws, relay["ActionsActivityArn"], self.acted.append, self.answers)
             self._stack.enter_context(worker)
@@ -168,6 +192,15 @@ class Workbench:
     async def _send(self, name: str, signal: str, by: Sender, data: Mapping[str, object]) -> Answer:
         async with ApiClient(self._target, max_connections=1) as api:
             return await Signals(api).send(name, signal, by=by, data=data)
+
+
+def _check_running(name: str, ended: Ended | None) -> None:
+    """Raise RuntimeError if the execution *name* had *ended*, so that it never waits."""
+    if ended is not None:
+        reasons = [text for text in (ended.error, ended.cause) if text]
+        raise RuntimeError(
+            ": ".join([f"the execution {name} ended as {ended.status}, and waits no more", *reasons])
+        )
 
 
 def _until(look: Callable[[], T | None], failure: str) -> T:

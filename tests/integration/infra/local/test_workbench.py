@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,55 @@ def test_signals_and_acts(ask: Path) -> None:
         assert (wrong.status, wrong.error) == ("FAILED", "Action.BadInput")
         assert "channel_id" in wrong.cause
         assert len(bench.acted) == 2
+
+
+def test_wait_expires(ask: Path) -> None:
+    with Workbench(ask) as bench:
+        name = bench.start(bench.event("joined"), parameters={"channel": "7"})
+
+        bench.expire(name)
+
+        ended = bench.wait(name)
+        assert (ended.status, ended.error) == ("FAILED", "States.Timeout")
+
+
+def test_failed_execution_takes_no_signal(ask: Path) -> None:
+    """Its error is told at once, not that it does not wait after a minute."""
+    with Workbench(ask) as bench:
+        bench.answers["send"] = RuntimeError("Discord.UnknownChannel")
+        name = bench.start(bench.event("joined"), parameters={"channel": "7"})
+        assert bench.wait(name).status == "FAILED"
+
+        with pytest.raises(RuntimeError, match=r"ended as FAILED.*: Discord.UnknownChannel: from the test"):
+            bench.signal(name, "yes")
+        with pytest.raises(RuntimeError, match=r"Discord\.UnknownChannel"):
+            bench.expire(name)
+
+
+def test_closes_while_an_action_is_asked_for(ask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer finds the embedded AWS gone, and the worker ends without a word."""
+    asked, closed = threading.Event(), threading.Event()
+    raised: list[object] = []
+    workers: list[threading.Thread] = []
+
+    class Late(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            workers.append(threading.current_thread())
+            asked.set()
+            closed.wait(60)
+            return default
+
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    bench = Workbench(ask)
+    bench.answers = Late()
+    with bench:
+        bench.start(bench.event("joined"), parameters={"channel": "7"})
+        assert asked.wait(60)
+    closed.set()
+    workers[0].join(60)
+
+    assert not workers[0].is_alive()
+    assert raised == []
 
 
 def test_started_workflow_passes_its_test(tmp_path: Path) -> None:
