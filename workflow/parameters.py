@@ -50,6 +50,7 @@ class AdmitParameters(Parameters):
     staff_channel: Snowflake
     deciding_roles: _Ids = []
     deciding_users: _Ids = []
+    # Checked by its default too, so that it is named along with other fields that are missing.
     deciding_permission: (
         Literal[
             "administrator",
@@ -64,19 +65,26 @@ class AdmitParameters(Parameters):
             "mute_members",
         ]
         | None
-    ) = None
+    ) = pydantic.Field(None, validate_default=True)
     escalation_role: Snowflake | None = None
     escalate_after_s: Annotated[int, pydantic.Field(ge=1, lt=_DAY_S)] = 300
     expire_after_s: Annotated[int, pydantic.Field(ge=1, le=_DAY_S)] = 1800
     decline: Literal["disconnect", "stay"] = "stay"
     ping: bool = True
 
+    @pydantic.field_validator("deciding_permission")
+    @classmethod
+    def _check_deciders(cls, value: str | None, info: pydantic.ValidationInfo) -> str | None:
+        """Raise ValueError if nobody may decide; a list that is wrong is named by itself."""
+        lists = [info.data.get(name, True) for name in ("deciding_roles", "deciding_users")]
+        if value is None and not any(lists):
+            raise ValueError(
+                "is missing, as are deciding_roles and deciding_users: say with one who may decide"
+            )
+        return value
+
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:
-        if not (self.deciding_roles or self.deciding_users or self.deciding_permission):
-            raise ValueError(
-                "name nobody who may decide: add deciding_roles, deciding_users or deciding_permission"
-            )
         if self.escalation_role is None and "escalate_after_s" in self.model_fields_set:
             raise ValueError("have escalate_after_s, but no escalation_role to ask then")
         if self.escalation_role is not None and self.escalate_after_s >= self.expire_after_s:

@@ -52,7 +52,10 @@ def test_admit_takes(given: dict[str, Any]) -> None:
     [
         (
             {"deciding_permission": None},
-            " name nobody who may decide: add deciding_roles, deciding_users or deciding_permission",
+            (
+                ".deciding_permission is missing, as are deciding_roles and deciding_users: "
+                "say with one who may decide"
+            ),
         ),
         ({"escalate_after_s": 5}, " have escalate_after_s, but no escalation_role to ask then"),
         (
@@ -72,6 +75,13 @@ def test_admit_takes(given: dict[str, Any]) -> None:
 def test_admit_refuses(change: dict[str, Any], problem: str) -> None:
     given = {key: value for key, value in (ADMIT | change).items() if value is not None}
     assert check("admit", given) == [problem]
+
+
+def test_admit_names_all_that_is_missing() -> None:
+    given = {"staff_channel": "6"}
+    deciders, channel = sorted(check("admit", given))
+    assert deciders.startswith(".deciding_permission is missing, as are deciding_roles and deciding_users")
+    assert channel.endswith("admit needs target_channel in [rule.parameters]")
 
 
 @pytest.mark.parametrize(
