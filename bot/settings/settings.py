@@ -202,7 +202,7 @@ class RulesSettings(SourcedSettings):
     @property
     def single_machine(self) -> bool:
         """Whether they are those of a relay without a stack; not so if there are no such settings at all."""
-        return self.api_endpoint is None and self.webhook_url is not None
+        return self.api_endpoint is None and (self.webhook_url or self.workflows_dir) is not None
 
 
 class _WebhookSettings(SourcedSettings):

@@ -65,6 +65,13 @@ def find_ungranted(tasks: Mapping[str, Any], granted: Collection[str]) -> Iterat
             yield name, resource
 
 
+def find_actions(tasks: Mapping[str, Any]) -> list[str]:
+    """Return the actions that the *tasks* ask of the bot, sorted; a computed one is not known before."""
+    asked = [task for task in tasks.values() if str(task.get("Resource")) == "${ActionsActivity}"]
+    given = [(task.get("Arguments") or task.get("Parameters") or {}).get("action") for task in asked]
+    return sorted({action for action in given if isinstance(action, str) and re.fullmatch(r"\w+", action)})
+
+
 def find_methods(tasks: Mapping[str, Any]) -> list[str]:
     """Return the HTTP methods with which the *tasks* call, sorted; a computed one is not known before."""
     calls = [task for task in tasks.values() if str(task.get("Resource")).endswith(":states:::http:invoke")]

@@ -11,6 +11,7 @@ from bot.errors import SettingsError
 from infra.deploy.aws_errors import DeployError
 from infra.deploy.connection_stack import KIND, deploy_connection
 from infra.deploy.engine import DEFAULT_STACK_NAME, DeployOptions, deploy
+from infra.deploy.grants import find_actions
 from infra.deploy.stack_events import OnEvent, ignore
 from infra.deploy.workflow_stack import OwnWorkflow, deploy_workflow
 from infra.local.aws import EmbeddedAws
@@ -128,10 +129,11 @@ def _check_grants(
     """Raise SettingsError for what the *workflows* need and this machine does not have."""
     needs = [(workflow.name, workflow.definition.needs) for workflow in workflows]
     problems = [
-        f"the workflow {name} has the bot act in Discord: name its actions in VOICE_RELAY_ACTIONS "
-        "and start voice-relay run, since send-test runs no bot"
-        for name, needed in needs
-        if "acts" in needed and parameters.get("Actions") != "true"
+        f"the workflow {workflow.name} has the bot act in Discord: set VOICE_RELAY_ACTIONS to "
+        f"{','.join(find_actions(workflow.definition.tasks)) or 'its actions'} for voice-relay run; "
+        "voice-relay send-test cannot run it on one machine, where it starts no bot"
+        for workflow in workflows
+        if "acts" in workflow.definition.needs and parameters.get("Actions") != "true"
     ]
     problems += [
         f"the workflow {name} calls another API: say which, and how, in a table [{name}] of the file "

@@ -73,7 +73,7 @@ async def test_runs_own_workflow(tmp_path: Path, webhook: Webhook) -> None:
     [
         (
             "ActionsActivity",
-            "the workflow greet has the bot act in Discord: name its actions in VOICE_RELAY_ACTIONS",
+            "the workflow greet has the bot act in Discord: set VOICE_RELAY_ACTIONS to its actions for",
         ),
         (
             "CallUrl",
@@ -101,3 +101,15 @@ def test_unpermitted_task_is_named(tmp_path: Path) -> None:
         SettingsError, match=r"the task Greet of greet uses .*lambda:invoke, .* write .*greet\.policy"
     ):
         load_workflow("greet", _written(tmp_path, definition))
+
+
+async def test_names_actions_to_allow(tmp_path: Path, webhook: Webhook) -> None:
+    """The sentence fits voice-relay run, which lacks the setting, and send-test, which has no bot."""
+    task = {"Type": "Task", "Resource": "${ActionsActivity}", "Arguments": {"action": "send"}, "End": True}
+    workflow = load_workflow("greet", _written(tmp_path, {**GREET, "States": {"Greet": task}}))
+
+    with pytest.raises(
+        SettingsError, match=r"set VOICE_RELAY_ACTIONS to send for voice-relay run; .*send-test"
+    ):
+        async with single_machine(webhook_url=pydantic.SecretStr(webhook.url), workflows=[workflow]):
+            pass

@@ -248,6 +248,18 @@ def test_single_machine_refuses_unknown_names(
     assert check(capsys, "rules.toml") == (0, "rules.toml: 6 rules, valid\n", NOTE)
 
 
+def test_definitions_count_before_the_webhook(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory of definitions is for one machine, whether or not the webhook is set already."""
+    Path("own").mkdir()
+    Path("own/greet.asl.json").write_text("{}")
+    Path("own.toml").write_text('[[rule]]\nworkflow = "greet"\n')
+    monkeypatch.setenv(PREFIX + "WORKFLOWS_DIR", "own")
+
+    assert check(capsys, "own.toml") == (0, "own.toml: 1 rule, valid\n", "")
+
+
 def test_named_file_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
     Path(".env").write_bytes(b"\xff\xfe")
     code, out, err = check(capsys, "rules.toml")

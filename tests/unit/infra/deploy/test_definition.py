@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import SettingsError
 from infra.deploy.definition import parse_definition, read_definition
-from infra.deploy.grants import find_methods, find_ungranted
+from infra.deploy.grants import find_actions, find_methods, find_ungranted
 
 SOUND: dict[str, Any] = {
     "QueryLanguage": "JSONata",
@@ -162,3 +162,14 @@ def test_tasks_show_what_they_need() -> None:
         "Other",
     ]
     assert find_methods(tasks) == ["PATCH"]
+
+
+def test_actions_are_found() -> None:
+    """Each once; a computed one is not known before."""
+    tasks = {
+        name: {"Resource": "${ActionsActivity}", "Arguments": {"action": action}}
+        for name, action in {"A": "send", "B": "move", "C": "send", "D": "{% $action %}"}.items()
+    }
+    other = {"Resource": "arn:aws:states:::lambda:invoke", "Arguments": {"action": "mute"}}
+
+    assert find_actions({**tasks, "Other": other}) == ["move", "send"]
