@@ -39,7 +39,8 @@ class ApiClient:
     """Sends signed requests to the ingress API of *target*; open it as a context manager.
 
     Every request is signed with the credentials and the time of that moment. *max_connections* is 0 for no
-    bound. *service* is the one to sign for, where *target* is another service's address.
+    bound. *service* is the one to sign for, where *target* is another service's address. A request takes at
+    most *timeout_s*, by default TIMEOUT_S.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class ApiClient:
         *,
         max_connections: int,
         service: str = "execute-api",
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._endpoint = target.endpoint.rstrip("/")
         self._region = target.region
         self._credentials = target.credentials
         self._service = service
-        self._timeout_s = timeout_s
+        self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self._utc_now = utc_now
         self._max_connections = max_connections
         self._urls: dict[str, yarl.URL] = {}

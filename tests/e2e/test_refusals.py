@@ -147,7 +147,7 @@ REFUSALS = {
     ),
     "rules for a stack on a single machine": Refusal(
         2,
-        ("VOICE_RELAY_RULES_FILE: rules.toml: rule 1: there is no workflow audit",),
+        ("VOICE_RELAY_RULES_FILE: rules.toml line 2, rule 1: there is no workflow audit",),
         {"RULES_FILE": "rules.toml", "WEBHOOK_URL": WEBHOOK_URL},
         _rules_for_a_stack,
         endpoint=None,

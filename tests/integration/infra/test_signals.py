@@ -238,7 +238,7 @@ def test_token_stays_in_aws(relay: Relay) -> None:
     seen += [json.dumps(waiting.row()), json.dumps(ended, default=str)]
     seen += [
         json.dumps(event)
-        for group in logs.describe_log_groups()["logGroups"]
+        for group in logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
         for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
     ]
     runs = client.list_executions(stateMachineArn=relay.outputs["SignalStateMachineArn"])["executions"]

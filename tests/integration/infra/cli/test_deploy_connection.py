@@ -254,7 +254,10 @@ def test_shows_no_secret(aws: EmbeddedAws, desk: Desk, operator: Operator, relay
         **_shown_by_executions(aws),
         "logs": [
             aws.client("logs").filter_log_events(logGroupName=group["logGroupName"])
-            for group in aws.client("logs").describe_log_groups()["logGroups"]
+            for group in aws.client("logs")
+            .get_paginator("describe_log_groups")
+            .paginate()
+            .build_full_result()["logGroups"]
         ],
         "connections": _shown_by_connections(aws),
         "terminal": desk.printed,
@@ -278,7 +281,7 @@ def _shown_by_cloudformation(aws: EmbeddedAws, stack: str) -> dict[str, Any]:
             cloudformation.describe_change_set(ChangeSetName=each["ChangeSetId"])
             for each in cloudformation.list_change_sets(StackName=stack)["Summaries"]
         ],
-        "exports": cloudformation.list_exports(),
+        "exports": cloudformation.get_paginator("list_exports").paginate().build_full_result(),
     }
 
 

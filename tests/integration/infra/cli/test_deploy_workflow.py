@@ -120,8 +120,11 @@ def _everything(aws: EmbeddedAws) -> dict[str, Any]:
             for api in apis.get_apis()["Items"]
         },
         "machines": [each["stateMachineArn"] for each in states.list_state_machines()["stateMachines"]],
-        "logs": [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]],
-        "exports": formation.list_exports()["Exports"],
+        "logs": [
+            group["logGroupName"]
+            for group in logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
+        ],
+        "exports": formation.get_paginator("list_exports").paginate().build_full_result()["Exports"],
         "secrets": [each["ARN"] for each in aws.client("secretsmanager").list_secrets()["SecretList"]],
         "tables": aws.client("dynamodb").list_tables()["TableNames"],
     }

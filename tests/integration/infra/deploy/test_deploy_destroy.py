@@ -32,7 +32,13 @@ def _everything(aws: EmbeddedAws) -> dict[str, set[str]]:
     found: dict[str, set[Any]] = {
         "apis": {each["ApiId"] for each in apis.get_apis()["Items"]},
         "machines": {each["stateMachineArn"] for each in machines},
-        "logs": {each["logGroupName"] for each in aws.client("logs").describe_log_groups()["logGroups"]},
+        "logs": {
+            each["logGroupName"]
+            for each in aws.client("logs")
+            .get_paginator("describe_log_groups")
+            .paginate()
+            .build_full_result()["logGroups"]
+        },
         "secrets": {each["Name"] for each in aws.client("secretsmanager").list_secrets()["SecretList"]},
         "users": {each["UserName"] for each in iam.list_users()["Users"]},
         "roles": {each["RoleName"] for each in iam.list_roles()["Roles"]},

@@ -33,7 +33,7 @@ def _shown_by_cloudformation(aws: EmbeddedAws, stack: str) -> dict[str, Any]:
         "change sets": [
             cloudformation.describe_change_set(ChangeSetName=each["ChangeSetId"]) for each in change_sets
         ],
-        "exports": cloudformation.list_exports(),
+        "exports": cloudformation.get_paginator("list_exports").paginate().build_full_result(),
     }
 
 
@@ -51,7 +51,10 @@ def _shown_by_executions(aws: EmbeddedAws, outputs: dict[str, str]) -> dict[str,
 
 def _shown_by_logs(aws: EmbeddedAws, stack: str) -> dict[str, Any]:
     logs = aws.client("logs")
-    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    groups = [
+        group["logGroupName"]
+        for group in logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
+    ]
     return {name: logs.filter_log_events(logGroupName=name) for name in groups if stack in name}
 
 
