@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 import pydantic
 
+from bot.voice.samples import build_sample
 from infra.deploy.engine import TEMPLATE, DeployOptions, deploy
 from infra.deploy.template import build_template
 from infra.local.aws import EmbeddedAws
@@ -210,26 +211,7 @@ def wait_for_execution(aws: EmbeddedAws, arn: str) -> dict[str, Any]:
 
 def batch(name: str, destination: str = "default") -> bytes:
     """Build a request body with one event."""
-    event = {
-        "specversion": "1.0",
-        "id": "01JD0000000000000000000000",
-        "source": "/discord/guilds/41771983423143937",
-        "type": "discord.voice.joined",
-        "subject": "users/80351110224678912",
-        "time": "2026-11-21T07:00:00.123Z",
-        "data": {
-            "guild": {"id": "41771983423143937", "name": "Base"},
-            "user": {"id": "80351110224678912", "name": "nelly", "display_name": "Nelly", "bot": False},
-            "channel": {"id": "127121515262115840", "name": "General", "kind": "voice"},
-            "previous_channel": None,
-            "changes": {},
-            "occupants": 1,
-            "duration_s": None,
-            "inferred": False,
-            "state": {},
-        },
-    }
-    return json.dumps({"id": name, "destination": destination, "events": [event]}).encode()
+    return json.dumps({"id": name, "destination": destination, "events": [build_sample("joined")]}).encode()
 
 
 def new_relay(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bot.voice.samples import build_sample
 from infra.deploy.engine import DeployOptions, deploy_template
 from infra.local.aws import EmbeddedAws
 from tests.integration.infra.relay import POLL_S, unique, wait_for_execution
@@ -16,25 +17,7 @@ ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "infra" / "connection.yaml"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
-JOINED: dict[str, Any] = {
-    "specversion": "1.0",
-    "id": "01JD0000000000000000000000",
-    "source": "/discord/guilds/41771983423143937",
-    "type": "discord.voice.joined",
-    "subject": "users/80351110224678912",
-    "time": "2026-11-21T07:00:00.123Z",
-    "data": {
-        "guild": {"id": "41771983423143937", "name": "Base"},
-        "user": {"id": "80351110224678912", "name": "nelly", "display_name": "Nelly", "bot": False},
-        "channel": {"id": "127121515262115840", "name": "General", "kind": "voice"},
-        "previous_channel": None,
-        "changes": {},
-        "occupants": 3,
-        "duration_s": None,
-        "inferred": False,
-        "state": {"self_mute": False},
-    },
-}
+JOINED: Any = build_sample("joined")
 
 
 def document(statements: list[dict[str, Any]]) -> str:
