@@ -63,7 +63,7 @@ class Acts:
         self.players.narrate(f"Only {evening.MODERATOR} sees: {press.shown}")
         await self._wait_until(lambda: not card.buttons, "the card's end")
         self.players.count_one()
-        await self._tell("… the card says how it ended. That the bot moved them is told like any other move")
+        await self._tell("… the card says how it ended. The move by the bot is told like any other")
 
     async def _wait_until(self, predicate: Callable[[], bool], what: str) -> None:
         await self.discord.wait_until(predicate, _TIMEOUT_S, what)

@@ -68,7 +68,7 @@ def test_flat_format_has_one_level(hook: Reports) -> None:
         "user_name": "Nelly",
         "channel_id": "127121515262115840",
         "channel_name": "General",
-        "occupants": 3,
+        "occupants": 2,
         "inferred": False,
     }
 
