@@ -21,9 +21,9 @@ from bot.actions.refusal import RATE_LIMITED, UNAVAILABLE, ActionError, explain_
 from bot.api.client import explain_failure
 from bot.api.exchange import read_body
 from bot.api.quote import quote
+from bot.api.webhook import USER_AGENT
 from bot.backoff import backoff_s
 
-_USER_AGENT: Final = "DiscordBot (https://discord.com/developers, 1)"
 _ANSWER_S: Final = 15.0
 _ANSWER_MAX_BYTES: Final = 1 << 20
 _BACKOFF_CAP_S: Final = 10.0
@@ -52,7 +52,7 @@ class Rest:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
             headers={
-                "User-Agent": _USER_AGENT,
+                "User-Agent": USER_AGENT,
                 "Authorization": f"Bot {self._token.get_secret_value().strip()}",
             },
         )

@@ -22,7 +22,7 @@ from bot.api.exchange import read_body
 from bot.api.responses import parse_retry_after
 from bot.errors import Rejected, TemporaryFailure
 
-_USER_AGENT: Final = "DiscordBot (https://discord.com/developers, 1)"
+USER_AGENT: Final = "DiscordBot (https://discord.com/developers, 1)"
 _TIMEOUT_S: Final = 10.0
 _RESPONSE_MAX_BYTES: Final = 64 * 1024
 _INCOMING: Final = 1
@@ -50,7 +50,7 @@ async def ask_webhook(url: SecretStr) -> Webhook:
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
             # Not redirected: the token would go to another host.
-            session.get(asked, headers={"User-Agent": _USER_AGENT}, allow_redirects=False) as response,
+            session.get(asked, headers={"User-Agent": USER_AGENT}, allow_redirects=False) as response,
         ):
             body = await read_body(response.content, _RESPONSE_MAX_BYTES)
             return parse_webhook(response.status, response.headers, body, datetime.now(UTC))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bot.routing.facts import FACTS, PREFIX, Surroundings
+from bot.routing.facts import FACTS, PREFIX, SIDES, TYPES, Surroundings
 from bot.routing.rules import NO_PARAMETERS, Route, Rule, Rules, Verdict, label
 from bot.voice.events import Event
 
@@ -42,13 +42,16 @@ def render_verdicts(
 
 def _explain(condition: str, event: Event, around: Surroundings) -> str:
     """Return which *condition* the event does not meet, and what it has instead."""
+    type_ = event["type"].removeprefix(PREFIX)
     if condition == "types":
-        return f"types (here: {event['type'].removeprefix(PREFIX)})"
+        return f"types (here: {type_})"
     if condition == "guilds":
         return f"guilds (here: {event['data']['guild']['id']})"
     if event["type"] == "discord.voice.gap":
         return f"{condition} (a gap has none)"
-    found = [str(value) for value in FACTS[condition](event["data"], around) if value is not None]
+    has_side = type_ in SIDES.get(condition, TYPES)
+    values = FACTS[condition](event["data"], around) if has_side else ()
+    found = [str(value) for value in values if value is not None]
     # In lower case, true and false look as in the file.
     return f"{condition} (here: {', '.join(found).lower() or _NONE[condition]})"
 

@@ -103,7 +103,7 @@ def _find_problems(table: Any) -> Iterator[str]:
     if auth in _WITH_TOKEN_URL and "token_url" not in table:
         yield f"token_url is missing: it is where the API gives out tokens ({auth})"
     wanted = KINDS[auth]
-    for name in wanted.keys() - table.keys():
+    for name in (name for name in wanted if name not in table):
         yield f"{name} is missing: {auth} takes {' and '.join(wanted)}"
     for name, value in table.items():
         if name in wanted:

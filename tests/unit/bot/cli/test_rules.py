@@ -12,6 +12,7 @@ from bot.cli.main import main
 from bot.settings.sources import PREFIX
 from bot.ulid import UlidFactory
 from bot.voice.events import Event
+from bot.voice.samples import GENERAL, build_sample
 from bot.voice.tracker import Tracker
 
 RULES = """\
@@ -148,6 +149,16 @@ def test_event_may_be_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "rules.toml", "--event", write_event("5"), "--afk", "--category", "10")
     assert code == 0
     assert out.endswith("It goes to audit/default.\n")
+
+
+def test_update_enters_no_channel(capsys: pytest.CaptureFixture[str]) -> None:
+    """Although the person is in the channel that the rule names."""
+    Path("door.toml").write_text(f'[[rule]]\nentering = ["{GENERAL}"]\n')
+    Path("updated.json").write_bytes(orjson.dumps(build_sample("updated")))
+
+    _, out, _ = check(capsys, "door.toml", "--event", "updated.json")
+
+    assert "  rule 1  no: entering (here: none)\n" in out
 
 
 def test_unmatched_event_fails(capsys: pytest.CaptureFixture[str]) -> None:
